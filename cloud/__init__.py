@@ -1,0 +1,1 @@
+"""The cloud tier: stores what bodies live through, learns from it, releases policies."""

@@ -1,0 +1,56 @@
+"""What a deployment file may say about the cloud tier."""
+
+import msgspec
+
+
+class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The `[learner]` table: on-policy imitation (DAgger) and its gate."""
+
+    hidden: tuple[int, ...] = (256, 256)
+    """Widths of the hidden layers."""
+    learning_rate: float = 1e-3
+    """Adam's step size at the start of a round; it decays to a tenth by a cosine."""
+    batch_size: int = 256
+    """Samples a gradient step."""
+    steps_per_round: int = 1500
+    """Gradient steps a round, from the weights of the last one."""
+    twin_episodes: int = 16
+    """Episodes a round that the student lives through in the twin."""
+    min_lived: int = 200
+    """Lived decisions that must have come in before the first round."""
+    gate_episodes: int = 32
+    """Fixed seeds on which a candidate meets the incumbent."""
+    gate_p: float = 0.1
+    """A candidate is released if the exact one-sided sign test says better with p below this."""
+    rounds_max: int = 12
+    """Rounds after which learning rests."""
+
+    def __post_init__(self) -> None:
+        for field in ("batch_size", "steps_per_round", "twin_episodes", "gate_episodes", "rounds_max"):
+            if getattr(self, field) < 1:
+                raise ValueError(f"{field} must be positive")
+        if not self.hidden or min(self.hidden) < 1 or self.learning_rate <= 0:
+            raise ValueError("hidden and learning_rate must be positive")
+        if not 0 < self.gate_p < 1:
+            raise ValueError("gate_p must lie between 0 and 1")
+
+
+class CloudConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The `[cloud]` table."""
+
+    ray: str = "local"
+    """"local" starts a cluster, "auto" or an address joins one, "none" runs serially in process."""
+    workers: int = 2
+    """Rollout workers."""
+    object_store_mb: int = 150
+    """Cap of Ray's object store for a local cluster."""
+    niceness: int = 10
+    """Cloud work yields to control loops on a shared machine."""
+    idle_w: float = 60.0
+    """The share of a server at rest (assumed)."""
+    busy_w: float = 150.0
+    """The share of a server while it trains (assumed)."""
+
+    def __post_init__(self) -> None:
+        if self.workers < 1 or self.object_store_mb < 80 or not 0 <= self.niceness <= 19:
+            raise ValueError("workers >= 1, object_store_mb >= 80 and 0 <= niceness <= 19 are needed")

@@ -1,0 +1,58 @@
+"""The ledger: one row per decision, int64 columns, documented here with their units."""
+
+from enum import IntEnum
+from typing import NamedTuple
+
+
+class Column(NamedTuple):
+    name: str
+    doc: str
+
+
+LEDGER: tuple[Column, ...] = (
+    Column("seq", "number of the observation within the device's boot"),
+    Column("captured_ns", "device clock: the world was so"),
+    Column("sent_ns", "device clock: the observation left"),
+    Column("received_ns", "device clock: the answer arrived; 0 if none did"),
+    Column("applied_ns", "device clock: the answer first acted; 0 if it never did"),
+    Column("held_ns", "time between receipt and answer in the answering tier, its clock"),
+    Column("compute_ns", "of which in the engine, for the whole batch"),
+    Column("batch", "observations in that batch"),
+    Column("tier", "who answered: value of Tier"),
+    Column("policy_version", "version that answered; -1 if none"),
+    Column("refused", "why the answer did not act: value of Refusal"),
+    Column("rung", "what drove the body at the capture: value of Rung"),
+    Column("bytes_up", "bytes of the observation"),
+    Column("bytes_down", "bytes of the answer"),
+    Column("actuation_uj", "energy since the previous row, microjoules: joints and switch"),
+    Column("episode", "number of the episode under way"),
+)
+INDEX = {column.name: i for i, column in enumerate(LEDGER)}
+
+
+class Tier(IntEnum):
+    NONE = 0
+    DEVICE = 1
+    EDGE = 2
+    CLOUD = 3
+
+
+class Rung(IntEnum):
+    """The ladder, from best to last."""
+
+    EDGE = 0
+    DEVICE = 1
+    HOLD = 2
+    STOP = 3
+
+
+class Refusal(IntEnum):
+    """Why a chunk did not act. NONE: it acted, or may still."""
+
+    NONE = 0
+    EXPIRED = 1
+    REORDERED = 2
+    WRONG_BODY = 3
+    WRONG_BOOT = 4
+    NOT_FINITE = 5
+    SUPERSEDED = 6

@@ -1,0 +1,251 @@
+"""Messages: frozen, keyword-only, checked when made. Times are ns on the named host's clock."""
+
+import msgspec
+import numpy as np
+
+from contract.errors import SpecError
+
+PROTOCOL = 1
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
+    """The root of everything that crosses a link; numpy fields travel as raw frames."""
+
+
+def _shape(owner: str, field: str, value: np.ndarray, dtype: str, *dims: int | None) -> None:
+    fits = value.dtype == np.dtype(dtype) and value.ndim == len(dims)
+    if not fits or any(d is not None and d != n for d, n in zip(dims, value.shape, strict=True)):
+        want = ["*" if d is None else d for d in dims]
+        raise SpecError(
+            f"{owner}.{field}: expected {dtype}{want}, got {value.dtype}{list(value.shape)}"
+        )
+
+
+class Hello(Message, tag="hello"):
+    """Opens a session (client to server), again after either side restarts."""
+
+    node: str
+    role: str
+    boot: int
+    software: str
+    spec: str
+    protocol: int = PROTOCOL
+
+
+class Welcome(Message, tag="welcome"):
+    """Accepts a Hello; `acked` is the highest segment below which everything is stored."""
+
+    node: str
+    boot: int
+    acked: int
+
+
+class Refused(Message, tag="refused"):
+    """Ends a session; `final` says that trying again is of no use."""
+
+    reason: str
+    final: bool
+
+
+class Beat(Message, tag="beat"):
+    """Proof of life from client to server, at the declared rate."""
+
+    seq: int
+    sent_ns: int
+
+
+class Echo(Message, tag="echo"):
+    """Answers a Beat: its stamp, and the server's clock on receipt and on sending.
+
+    With the client's receipt time these four give round trip and clock offset with its bound.
+    """
+
+    seq: int
+    sent_ns: int
+    received_ns: int
+    echoed_ns: int
+
+
+class Observation(Message, tag="observation"):
+    """Features, float32[D], as the world was at `captured_ns` on the device's clock."""
+
+    device: str
+    boot: int
+    seq: int
+    captured_ns: int
+    features: np.ndarray
+
+    def __post_init__(self) -> None:
+        _shape("observation", "features", self.features, "float32", None)
+
+
+class ActionChunk(Message, tag="action"):
+    """Setpoints, float32[H, A], answering one observation.
+
+    Row k is to be reached at captured_ns + (k + 1) * period_ns; none may act after
+    valid_until_ns (both on the device's clock). `held_ns`: time spent in the answering tier,
+    of which `compute_ns` inside the engine for the whole batch.
+    """
+
+    device: str
+    boot: int
+    seq: int
+    captured_ns: int
+    period_ns: int
+    valid_until_ns: int
+    policy_version: int
+    tier: str
+    batch: int
+    held_ns: int
+    compute_ns: int
+    actions: np.ndarray
+
+    def __post_init__(self) -> None:
+        _shape("action", "actions", self.actions, "float32", None, None)
+        if self.period_ns <= 0 or self.valid_until_ns <= self.captured_ns:
+            raise SpecError("action: period and validity must be positive")
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
+    """One judged episode; `policy_version` is -1 if more than one version acted, or none."""
+
+    number: int
+    success: bool
+    reason: str
+    policy_version: int
+    started_ns: int
+    ended_ns: int
+
+
+class Segment(Message, tag="segment"):
+    """What a body lived through in N consecutive decisions, numbered without gaps in a boot.
+
+    `features` float32[N, D]; `applied` float32[N, A], the setpoint really written at that
+    decision; `captured_ns` int64[N]; `age_ns` int64[N], -1 where no action was in force;
+    `versions` int64[N], policy version in force, -1 for none. `seam_rad`: mean disagreement of
+    successive chunks about the same instant, a cheap sign of an unsure policy.
+    `refused` counts refused chunks by reason.
+    """
+
+    device: str
+    boot: int
+    seq: int
+    body: str
+    software: str
+    spec: str
+    captured_ns: np.ndarray
+    features: np.ndarray
+    applied: np.ndarray
+    age_ns: np.ndarray
+    versions: np.ndarray
+    seam_rad: float
+    refused: dict[str, int]
+    outcomes: tuple[Outcome, ...]
+
+    def __post_init__(self) -> None:
+        n = len(self.captured_ns)
+        _shape("segment", "captured_ns", self.captured_ns, "int64", None)
+        _shape("segment", "features", self.features, "float32", n, None)
+        _shape("segment", "applied", self.applied, "float32", n, None)
+        _shape("segment", "age_ns", self.age_ns, "int64", n)
+        _shape("segment", "versions", self.versions, "int64", n)
+
+
+class Sealed(Message, tag="sealed"):
+    """A segment packed once at the device: `body` is the codec's packing, uint8[n].
+
+    `digest` is the first 8 bytes of its SHA-256 as an integer, checked at every store.
+    """
+
+    device: str
+    boot: int
+    seq: int
+    digest: int
+    body: np.ndarray
+    deflated: bool = False
+
+    def __post_init__(self) -> None:
+        _shape("sealed", "body", self.body, "uint8", None)
+
+
+class Stored(Message, tag="stored"):
+    """Acknowledges segments, after the commit: all below `below`, and the listed ones above it."""
+
+    device: str
+    boot: int
+    below: int
+    also: tuple[int, ...] = ()
+
+
+class Offer(Message, tag="offer"):
+    """A released policy, to be fetched by digest."""
+
+    version: int
+    digest: str
+    size: int
+    parents: tuple[int, ...]
+    rollback: bool = False
+
+
+class Fetch(Message, tag="fetch"):
+    """Asks for `length` bytes of an artefact."""
+
+    digest: str
+    offset: int
+    length: int
+
+
+class Part(Message, tag="part"):
+    """Bytes of an artefact, uint8[n]."""
+
+    digest: str
+    offset: int
+    data: np.ndarray
+
+    def __post_init__(self) -> None:
+        _shape("part", "data", self.data, "uint8", None)
+
+
+class PolicyStatus(Message, tag="policy_status"):
+    """What became of a policy on a node: staged, active, refused (with the reason)."""
+
+    node: str
+    version: int
+    digest: str
+    state: str
+    reason: str = ""
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
+    """Something worth a line: `name` is a word, `detail` a sentence."""
+
+    at_ns: int
+    name: str
+    detail: str = ""
+
+
+class Report(Message, tag="report"):
+    """What a process tells the roof, once a second.
+
+    `counters` only grow (joules as `energy_j.<part>`); `gauges` are momentary.
+    `decisions` int64[R, C], columns of contract/ledger.py; `lateness_ns` int64[K], one a tick.
+    """
+
+    process: str
+    role: str
+    boot: int
+    at_ns: int
+    counters: dict[str, float]
+    gauges: dict[str, float]
+    labels: dict[str, str]
+    decisions: np.ndarray
+    lateness_ns: np.ndarray
+    outcomes: tuple[Outcome, ...]
+    events: tuple[Event, ...]
+
+    def __post_init__(self) -> None:
+        _shape("report", "decisions", self.decisions, "int64", None, None)
+        _shape("report", "lateness_ns", self.lateness_ns, "int64", None)
+
+
+ALL: tuple[type[Message], ...] = tuple(Message.__subclasses__())

@@ -1,0 +1,1 @@
+"""The device tier: a control loop that waits for no one."""

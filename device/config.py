@@ -1,0 +1,51 @@
+"""What a deployment file may say about the device tier."""
+
+import msgspec
+
+
+class ComputePower(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Watts of a computer; `source` says where the figures come from."""
+
+    idle_w: float
+    """Drawn while the computer does nothing."""
+    busy_w: float
+    """Drawn with one core's worth of work running all the time."""
+    source: str
+    """Kind (measured, vendor, secondary) and origin."""
+
+
+class RadioPower(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Radio by frame and by byte (Feeney's model of 802.11, as cited in docs/energy.md)."""
+
+    idle_w: float = 0.8
+    send_j_per_byte: float = 1.9e-6
+    send_j_per_frame: float = 420e-6
+    receive_j_per_byte: float = 0.42e-6
+    receive_j_per_frame: float = 330e-6
+    source: str = "measured: early 802.11 cards, Feeney's model"
+
+
+PI5 = ComputePower(idle_w=3.0, busy_w=9.0, source="measured: Raspberry Pi 5, u-labs.de and sbc-reviews#21")
+
+
+class DeviceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The `[device]` table."""
+
+    compute: ComputePower = PI5
+    """The computer on the body."""
+    radio: RadioPower = RadioPower()
+    """The radio on the body."""
+    base_w: float = 5.0
+    """Everything else that is always on (assumed): controller, fans, lights."""
+    realtime: bool = True
+    """Ask the operating system for SCHED_FIFO and a fixed core; what it answers is recorded."""
+    hold_s: float = 1.0
+    """How long the hold lasts, with nothing valid to do, before the controlled stop."""
+    segment_decisions: int = 10
+    """Decisions per experience segment."""
+    backlog_segments: int = 512
+    """Segments kept while the edge is away; beyond it the oldest is dropped and counted."""
+
+    def __post_init__(self) -> None:
+        if self.hold_s <= 0 or self.segment_decisions < 1 or self.backlog_segments < 1:
+            raise ValueError("hold_s, segment_decisions and backlog_segments must be positive")

@@ -1,0 +1,28 @@
+"""What a deployment file may say about the edge tier."""
+
+import msgspec
+
+
+class EdgeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The `[edge]` table."""
+
+    batch_max: int = 64
+    """Observations in one batch at most."""
+    batch_window_ms: float = 0.0
+    """How long a batch may wait for company; 0 serves at once whatever is there."""
+    deadline_ms: float = 50.0
+    """An observation that has waited here longer than this is dropped and counted."""
+    uplink_bytes_per_s: float = 0.0
+    """Experience sent up at most this fast, what teaches most first; 0 means no limit."""
+    outbox_mb: float = 256.0
+    """Experience kept on disk while the cloud is away; beyond it the least telling is dropped."""
+    idle_w: float = 4.6
+    """The computer at rest (measured: Orin NX 16 GB module, ARK)."""
+    busy_w: float = 16.9
+    """The computer busy (measured: Orin NX 16 GB module, 25 W mode, ARK)."""
+
+    def __post_init__(self) -> None:
+        if self.batch_max < 1 or self.deadline_ms <= 0 or self.outbox_mb <= 0:
+            raise ValueError("batch_max, deadline_ms and outbox_mb must be positive")
+        if self.batch_window_ms < 0 or self.uplink_bytes_per_s < 0:
+            raise ValueError("batch_window_ms and uplink_bytes_per_s must not be negative")

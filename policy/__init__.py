@@ -1,0 +1,1 @@
+"""How a decision is computed and shipped."""

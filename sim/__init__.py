@@ -1,0 +1,1 @@
+"""What is simulated: bodies, sensors, tasks."""

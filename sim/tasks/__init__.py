@@ -1,0 +1,1 @@
+"""Tasks: a scene, its judge and its perceive stage."""
