@@ -53,7 +53,7 @@ class Body(Protocol):
     spec: BodySpec
 
     def tool_position(self, position_rad: Vector) -> Vector:
-        """Forward kinematics: joint positions float64[joints] to the tool, float64[3], base frame."""
+        """Forward kinematics: joint positions float64[joints] to tool, float64[3], base frame."""
         ...
 
     def read(self, now_ns: int) -> Reading:
@@ -91,4 +91,3 @@ class Embodiment(NamedTuple):
     body: Body
     perceiver: Perceiver
     policy: PolicySpec
-

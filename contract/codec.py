@@ -39,7 +39,8 @@ class Codec:
 
     def encode(self, message: Message) -> list[Frame]:
         """The frames of a message, header first. Raises SpecError past the stream's size cap."""
-        self._frames = frames = [b""]
+        frames: list[Frame] = [b""]
+        self._frames = frames
         frames[0] = self._encoder.encode(message)
         cap = MAX_BYTES[type(message)]
         if sum(map(len, frames)) > cap:

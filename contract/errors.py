@@ -2,7 +2,7 @@
 
 
 class UserError(Exception):
-    """What the user gave is wrong; the text is one line naming the thing and the remedy (exit 2)."""
+    """What the user gave is wrong; one line names the thing and the remedy (exit 2)."""
 
 
 class SpecError(UserError):

@@ -21,7 +21,7 @@ def _shape(owner: str, field: str, value: np.ndarray, dtype: str, *dims: int | N
         )
 
 
-class Hello(Message, tag="hello"):
+class Hello(Message, tag="hello", frozen=True, kw_only=True):
     """Opens a session (client to server), again after either side restarts."""
 
     node: str
@@ -32,7 +32,7 @@ class Hello(Message, tag="hello"):
     protocol: int = PROTOCOL
 
 
-class Welcome(Message, tag="welcome"):
+class Welcome(Message, tag="welcome", frozen=True, kw_only=True):
     """Accepts a Hello; `acked` is the highest segment below which everything is stored."""
 
     node: str
@@ -40,21 +40,21 @@ class Welcome(Message, tag="welcome"):
     acked: int
 
 
-class Refused(Message, tag="refused"):
+class Refused(Message, tag="refused", frozen=True, kw_only=True):
     """Ends a session; `final` says that trying again is of no use."""
 
     reason: str
     final: bool
 
 
-class Beat(Message, tag="beat"):
+class Beat(Message, tag="beat", frozen=True, kw_only=True):
     """Proof of life from client to server, at the declared rate."""
 
     seq: int
     sent_ns: int
 
 
-class Echo(Message, tag="echo"):
+class Echo(Message, tag="echo", frozen=True, kw_only=True):
     """Answers a Beat: its stamp, and the server's clock on receipt and on sending.
 
     With the client's receipt time these four give round trip and clock offset with its bound.
@@ -66,7 +66,7 @@ class Echo(Message, tag="echo"):
     echoed_ns: int
 
 
-class Observation(Message, tag="observation"):
+class Observation(Message, tag="observation", frozen=True, kw_only=True):
     """Features, float32[D], as the world was at `captured_ns` on the device's clock."""
 
     device: str
@@ -79,7 +79,7 @@ class Observation(Message, tag="observation"):
         _shape("observation", "features", self.features, "float32", None)
 
 
-class ActionChunk(Message, tag="action"):
+class ActionChunk(Message, tag="action", frozen=True, kw_only=True):
     """Setpoints, float32[H, A], answering one observation.
 
     Row k is to be reached at captured_ns + (k + 1) * period_ns; none may act after
@@ -117,7 +117,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=Fal
     ended_ns: int
 
 
-class Segment(Message, tag="segment"):
+class Segment(Message, tag="segment", frozen=True, kw_only=True):
     """What a body lived through in N consecutive decisions, numbered without gaps in a boot.
 
     `features` float32[N, D]; `applied` float32[N, A], the setpoint really written at that
@@ -151,7 +151,7 @@ class Segment(Message, tag="segment"):
         _shape("segment", "versions", self.versions, "int64", n)
 
 
-class Sealed(Message, tag="sealed"):
+class Sealed(Message, tag="sealed", frozen=True, kw_only=True):
     """A segment packed once at the device: `body` is the codec's packing, uint8[n].
 
     `digest` is the first 8 bytes of its SHA-256 as an integer, checked at every store.
@@ -168,7 +168,7 @@ class Sealed(Message, tag="sealed"):
         _shape("sealed", "body", self.body, "uint8", None)
 
 
-class Stored(Message, tag="stored"):
+class Stored(Message, tag="stored", frozen=True, kw_only=True):
     """Acknowledges segments, after the commit: all below `below`, and the listed ones above it."""
 
     device: str
@@ -177,7 +177,7 @@ class Stored(Message, tag="stored"):
     also: tuple[int, ...] = ()
 
 
-class Offer(Message, tag="offer"):
+class Offer(Message, tag="offer", frozen=True, kw_only=True):
     """A released policy, to be fetched by digest."""
 
     version: int
@@ -187,7 +187,7 @@ class Offer(Message, tag="offer"):
     rollback: bool = False
 
 
-class Fetch(Message, tag="fetch"):
+class Fetch(Message, tag="fetch", frozen=True, kw_only=True):
     """Asks for `length` bytes of an artefact."""
 
     digest: str
@@ -195,7 +195,7 @@ class Fetch(Message, tag="fetch"):
     length: int
 
 
-class Part(Message, tag="part"):
+class Part(Message, tag="part", frozen=True, kw_only=True):
     """Bytes of an artefact, uint8[n]."""
 
     digest: str
@@ -206,7 +206,7 @@ class Part(Message, tag="part"):
         _shape("part", "data", self.data, "uint8", None)
 
 
-class PolicyStatus(Message, tag="policy_status"):
+class PolicyStatus(Message, tag="policy_status", frozen=True, kw_only=True):
     """What became of a policy on a node: staged, active, refused (with the reason)."""
 
     node: str
@@ -224,7 +224,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False
     detail: str = ""
 
 
-class Report(Message, tag="report"):
+class Report(Message, tag="report", frozen=True, kw_only=True):
     """What a process tells the roof, once a second.
 
     `counters` only grow (joules as `energy_j.<part>`); `gauges` are momentary.

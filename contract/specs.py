@@ -82,7 +82,9 @@ class PolicySpec(msgspec.Struct, frozen=True, kw_only=True):
         for field in ("observation", "action"):
             needed, given = getattr(self, field).size, getattr(other, field).size
             if needed != given:
-                raise SpecError(f"{who}: {field} is float32[{given}], the body's is float32[{needed}]")
+                raise SpecError(
+                    f"{who}: {field} is float32[{given}], the body's is float32[{needed}]"
+                )
         for field in self.__struct_fields__:
             mine, theirs = getattr(self, field), getattr(other, field)
             if mine != theirs:

@@ -14,7 +14,7 @@ class Delivery(Enum):
 
 
 class Stream(NamedTuple):
-    """One arrow. `rate_hz` 0 means on demand; `deadline_ms` 0 means none; `depth` bounds the queue."""
+    """One arrow. `rate_hz` 0: on demand; `deadline_ms` 0: none; `depth` bounds the queue."""
 
     message: type[m.Message]
     source: str

@@ -1,0 +1,229 @@
+"""Channels: messages in and out of open sessions, by the streams table's rules.
+
+Newest-wins streams hold one message a peer: on receipt the last of what has arrived is
+delivered, on sending a full link drops. Queued streams wait their turn in a bounded queue.
+Everything dropped is counted by reason.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Protocol
+
+from contract.codec import Codec, Frame
+from contract.errors import WireError
+from contract.messages import Hello, Message, Refused, Welcome
+from contract.streams import DELIVERY, DEPTH, Delivery
+from link.session import REPLACED, ClientSession, ServerSession, State
+from link.tally import Tally
+
+DRAIN_MAX = 512
+"""Messages taken from a socket in one poll at most, so that no flood stops the caller."""
+
+
+class ClientTransport(Protocol):
+    def send(self, frames: Sequence[Frame]) -> bool: ...
+    def receive(self) -> list[bytes] | None: ...
+    def close(self) -> None: ...
+
+
+class ServerTransport(Protocol):
+    def send(self, route: bytes, frames: Sequence[Frame]) -> bool: ...
+    def receive(self) -> tuple[bytes, list[bytes]] | None: ...
+    def close(self) -> None: ...
+
+
+class Arrivals:
+    """Messages of one poll in order, newest-wins streams reduced to their newest."""
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+        self._items: list[tuple[str, Message] | None] = []
+        self._newest: dict[tuple[str, type[Message]], int] = {}
+
+    def add(self, peer: str, message: Message) -> None:
+        kind = type(message)
+        self._tally.received[kind] += 1
+        if DELIVERY[kind] is Delivery.NEWEST:
+            before = self._newest.get((peer, kind))
+            if before is not None:
+                self._items[before] = None
+                self._tally.drop(kind, "superseded")
+            self._newest[peer, kind] = len(self._items)
+        self._items.append((peer, message))
+
+    def take(self) -> list[tuple[str, Message]]:
+        return [item for item in self._items if item is not None]
+
+
+class Outgoing:
+    """A bounded queue of encoded messages towards one peer."""
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+        self._queue: deque[tuple[type[Message], Sequence[Frame]]] = deque()
+        self._waiting: dict[type[Message], int] = {}
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def put(self, kind: type[Message], frames: Sequence[Frame]) -> bool:
+        """Queues frames unless the stream keeps only its newest or its depth is reached."""
+        waiting = self._waiting.get(kind, 0)
+        if DELIVERY[kind] is Delivery.NEWEST or waiting >= DEPTH[kind]:
+            self._tally.drop(kind, "full")
+            return False
+        self._waiting[kind] = waiting + 1
+        self._queue.append((kind, frames))
+        return True
+
+    def head(self) -> Sequence[Frame]:
+        return self._queue[0][1]
+
+    def pop(self) -> None:
+        kind, _ = self._queue.popleft()
+        self._waiting[kind] -= 1
+        self._tally.sent[kind] += 1
+
+    def clear(self) -> None:
+        """Drops all, as when the peer is gone; the next session starts afresh."""
+        while self._queue:
+            kind, _ = self._queue.popleft()
+            self._tally.drop(kind, "lost")
+        self._waiting.clear()
+
+
+class Client:
+    """A node's session with its server."""
+
+    def __init__(self, transport: ClientTransport, hello: Hello, server: str) -> None:
+        self.transport = transport
+        self.session = ClientSession(hello)
+        self.tally = Tally()
+        self.server = server
+        self._codec = Codec()
+        self._out = Outgoing(self.tally)
+        self.last_bytes = 0
+        """Size of the message last sent, for whoever accounts for the radio."""
+
+    @property
+    def open(self) -> bool:
+        return self.session.state is State.OPEN
+
+    def poll(self, now_ns: int) -> list[tuple[str, Message]]:
+        """What has arrived for the node, after paying what the session owes."""
+        while self._out and self.transport.send(self._out.head()):
+            self._out.pop()
+        owed = self.session.due(now_ns)
+        if owed is not None:
+            self._hand_over(owed)
+        frames = self.transport.receive()
+        if frames is None:
+            return []
+        arrivals = Arrivals(self.tally)
+        for _ in range(DRAIN_MAX):
+            try:
+                message = self._codec.decode(frames)
+                if self.session.receive(now_ns, message):
+                    arrivals.add(self.server, message)
+            except WireError as error:
+                self.tally.refuse(error.reason)
+            frames = self.transport.receive()
+            if frames is None:
+                break
+        return arrivals.take()
+
+    def lost(self, now_ns: int) -> list[str]:
+        """The server's name, once, if it has fallen silent."""
+        if not self.session.lost(now_ns):
+            return []
+        self._out.clear()
+        return [self.server]
+
+    def send(self, message: Message) -> bool:
+        """Sends or queues; False if the message was dropped (and counted)."""
+        if self.session.state is not State.OPEN:
+            self.tally.drop(type(message), "closed")
+            return False
+        return self._hand_over(message)
+
+    def _hand_over(self, message: Message) -> bool:
+        kind, frames = type(message), self._codec.encode(message)
+        self.last_bytes = sum(map(len, frames))
+        if not self._out and self.transport.send(frames):
+            self.tally.sent[kind] += 1
+            return True
+        return self._out.put(kind, frames)
+
+    def close(self) -> None:
+        self.transport.close()
+
+
+class Server:
+    """A node's sessions with its clients, by the clients' names."""
+
+    def __init__(self, transport: ServerTransport) -> None:
+        self.transport = transport
+        self.session = ServerSession()
+        self.tally = Tally()
+        self._codec = Codec()
+        self._out: dict[str, Outgoing] = {}
+
+    def poll(self, now_ns: int) -> list[tuple[str, Message]]:
+        """What has arrived for the node: Hellos, and messages of open sessions."""
+        for name, queue in self._out.items():
+            peer = self.session.find(name)
+            while queue and peer is not None and self.transport.send(peer.route, queue.head()):
+                queue.pop()
+        arrivals = Arrivals(self.tally)
+        for _ in range(DRAIN_MAX):
+            arrived = self.transport.receive()
+            if arrived is None:
+                break
+            route, frames = arrived
+            try:
+                self._take(now_ns, route, self._codec.decode(frames), arrivals)
+            except WireError as error:
+                self.tally.refuse(error.reason)
+        return arrivals.take()
+
+    def _take(self, now_ns: int, route: bytes, message: Message, arrivals: Arrivals) -> None:
+        if isinstance(message, Hello):
+            ghost = self.session.find(message.node)
+            if ghost is not None and ghost.route != route:
+                self.transport.send(ghost.route, self._codec.encode(REPLACED))
+            if ghost is not None and message.node in self._out:
+                self._out[message.node].clear()
+        peer, answer = self.session.receive(now_ns, route, message)
+        if answer is not None and self.transport.send(route, self._codec.encode(answer)):
+            self.tally.sent[type(answer)] += 1
+        if peer is not None:
+            arrivals.add(peer.name, message)
+
+    def lost(self, now_ns: int) -> list[str]:
+        """Names of the clients that have fallen silent since the last call."""
+        gone = [peer.name for peer in self.session.lost(now_ns)]
+        for name in gone:
+            if queue := self._out.pop(name, None):
+                queue.clear()
+        return gone
+
+    def send(self, peer: str, message: Message) -> bool:
+        """Sends or queues; False if the message was dropped (and counted)."""
+        kind, known = type(message), self.session.find(peer)
+        if known is None or not (known.open or kind in (Welcome, Refused)):
+            self.tally.drop(kind, "closed")
+            return False
+        frames = self._codec.encode(message)
+        known.open = known.open or kind is Welcome
+        queue = self._out.get(peer)
+        if not queue and self.transport.send(known.route, frames):
+            self.tally.sent[kind] += 1
+            sent = True
+        else:
+            sent = self._out.setdefault(peer, Outgoing(self.tally)).put(kind, frames)
+        if kind is Refused:
+            self.session.forget(known)
+        return sent
+
+    def close(self) -> None:
+        self.transport.close()

@@ -1,0 +1,228 @@
+"""The one door to ZeroMQ: bounded, size-capped, non-blocking sockets on loopback addresses."""
+
+import contextlib
+from collections.abc import Iterable, Sequence
+from urllib.parse import urlsplit
+
+import zmq
+
+from contract.codec import Codec, Frame
+from contract.errors import UserError, WireError
+from contract.messages import Report
+from contract.streams import DEPTH, socket_cap_bytes
+
+Socket = zmq.Socket[bytes]
+
+HIGH_WATER = 256
+"""Messages ZeroMQ may queue per peer and direction before it says no."""
+
+_RECONNECT_MS = (50, 1000)
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def check_loopback(address: str) -> None:
+    """Raises UserError unless `address` is tcp://HOST:PORT on loopback."""
+    try:
+        parts = urlsplit(address)
+        port = parts.port
+    except ValueError as error:
+        raise UserError(f"address {address!r}: {error}") from None
+    if parts.scheme != "tcp" or port is None:
+        raise UserError(f"address {address!r}: expected tcp://HOST:PORT")
+    if parts.hostname not in _LOOPBACK:
+        raise UserError(
+            f"address {address!r}: only loopback is served without keys; use tcp://127.0.0.1:{port}"
+        )
+
+
+def check_free(address: str) -> None:
+    """Raises UserError if something already listens at `address`."""
+    check_loopback(address)
+    context = zmq.Context()
+    try:
+        with context.socket(zmq.ROUTER) as probe:
+            probe.bind(address)
+    except zmq.ZMQError as error:
+        raise _bind_error(address, error) from None
+    finally:
+        context.destroy(linger=0)
+
+
+def _bind_error(address: str, error: zmq.ZMQError) -> UserError:
+    if error.errno == zmq.EADDRINUSE:
+        return UserError(
+            f"{address}: the port is in use; stop what listens there or choose another"
+        )
+    return UserError(f"{address}: cannot listen: {error}")
+
+
+def _socket(kind: int) -> Socket:
+    socket: Socket = zmq.Context.instance().socket(kind)
+    socket.setsockopt(zmq.LINGER, 0)
+    socket.setsockopt(zmq.SNDHWM, HIGH_WATER)
+    socket.setsockopt(zmq.RCVHWM, HIGH_WATER)
+    socket.setsockopt(zmq.MAXMSGSIZE, socket_cap_bytes())
+    socket.setsockopt(zmq.RECONNECT_IVL, _RECONNECT_MS[0])
+    socket.setsockopt(zmq.RECONNECT_IVL_MAX, _RECONNECT_MS[1])
+    socket.setsockopt(zmq.HANDSHAKE_IVL, 2000)
+    return socket
+
+
+class ClientSocket:
+    """One connection to a server. Not thread-safe; no call waits."""
+
+    def __init__(self, address: str) -> None:
+        check_loopback(address)
+        self.raw = _socket(zmq.DEALER)
+        self.raw.setsockopt(zmq.IMMEDIATE, 1)
+        self.raw.connect(address)
+
+    def send(self, frames: Sequence[Frame]) -> bool:
+        """Hands frames to the link; False if it is full or not connected."""
+        try:
+            self.raw.send_multipart(frames, zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        return True
+
+    def receive(self) -> list[bytes] | None:
+        """The next message's frames, or None."""
+        try:
+            return self.raw.recv_multipart(zmq.NOBLOCK)
+        except zmq.Again:
+            return None
+
+    def close(self) -> None:
+        self.raw.close()
+
+
+class ServerSocket:
+    """Many connections, each under a route the link chose. Not thread-safe; no call waits."""
+
+    def __init__(self, address: str) -> None:
+        check_loopback(address)
+        self.raw = _socket(zmq.ROUTER)
+        self.raw.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        try:
+            self.raw.bind(address)
+        except zmq.ZMQError as error:
+            self.raw.close()
+            raise _bind_error(address, error) from None
+
+    def send(self, route: bytes, frames: Sequence[Frame]) -> bool:
+        """Hands frames to the link; False if the route is full or gone."""
+        try:
+            self.raw.send_multipart([route, *frames], zmq.NOBLOCK)
+        except zmq.ZMQError:
+            return False
+        return True
+
+    def receive(self) -> tuple[bytes, list[bytes]] | None:
+        """The next message's route and frames, or None."""
+        try:
+            route, *frames = self.raw.recv_multipart(zmq.NOBLOCK)
+        except zmq.Again:
+            return None
+        return route, frames
+
+    def close(self) -> None:
+        self.raw.close()
+
+
+class Poller:
+    """Waits for the first of several sockets, or for a wake-up from another thread."""
+
+    def __init__(self, sockets: Iterable[ClientSocket | ServerSocket]) -> None:
+        self._poller = zmq.Poller()
+        self._wake: Socket = zmq.Context.instance().socket(zmq.PULL)
+        self._address = f"inproc://wake-{id(self)}"
+        self._wake.bind(self._address)
+        for raw in (*(s.raw for s in sockets), self._wake):
+            self._poller.register(raw, zmq.POLLIN)
+
+    def wait(self, timeout_ms: float) -> None:
+        """Returns when something can be received, or after `timeout_ms`."""
+        if any(raw is self._wake for raw, _ in self._poller.poll(int(timeout_ms))):
+            with contextlib.suppress(zmq.Again):
+                while True:
+                    self._wake.recv(zmq.NOBLOCK)
+
+    def waker(self) -> "Waker":
+        """A handle with which one other thread ends a wait."""
+        return Waker(self._address)
+
+    def close(self) -> None:
+        self._wake.close(linger=0)
+
+
+class Waker:
+    """Ends a Poller's wait; to be made and used in one thread."""
+
+    def __init__(self, address: str) -> None:
+        self._socket: Socket = zmq.Context.instance().socket(zmq.PUSH)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.connect(address)
+
+    def wake(self) -> None:
+        with contextlib.suppress(zmq.Again):
+            self._socket.send(b"", zmq.NOBLOCK)
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+class ReportSource:
+    """A process's end of the way to the roof."""
+
+    def __init__(self, address: str) -> None:
+        check_loopback(address)
+        self._codec = Codec()
+        self._socket = _socket(zmq.PUSH)
+        self._socket.setsockopt(zmq.LINGER, 500)
+        self._socket.setsockopt(zmq.SNDHWM, DEPTH[Report])
+        self._socket.connect(address)
+
+    def send(self, report: Report) -> bool:
+        """Hands a report over; False if the roof is away and the queue is full."""
+        try:
+            self._socket.send_multipart(self._codec.encode(report), zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Lets what is queued leave for half a second at most."""
+        self._socket.close()
+
+
+class ReportSink:
+    """The roof's end: collects the reports of all processes."""
+
+    def __init__(self, bind: str = "tcp://127.0.0.1:*") -> None:
+        self._codec = Codec()
+        self._socket = _socket(zmq.PULL)
+        self._socket.bind(bind)
+        self.address: str = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+        self.malformed = 0
+
+    def poll(self, timeout_ms: float) -> list[Report]:
+        """All reports at hand, after waiting up to `timeout_ms` for the first."""
+        reports: list[Report] = []
+        if not self._socket.poll(int(timeout_ms)):
+            return reports
+        with contextlib.suppress(zmq.Again):
+            while True:
+                frames = self._socket.recv_multipart(zmq.NOBLOCK)
+                try:
+                    message = self._codec.decode(frames)
+                except WireError:
+                    self.malformed += 1
+                    continue
+                if isinstance(message, Report):
+                    reports.append(message)
+                else:
+                    self.malformed += 1
+        return reports
+
+    def close(self) -> None:
+        self._socket.close()
