@@ -25,7 +25,9 @@ class RadioPower(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     source: str = "measured: early 802.11 cards, Feeney's model"
 
 
-PI5 = ComputePower(idle_w=3.0, busy_w=9.0, source="measured: Raspberry Pi 5, u-labs.de and sbc-reviews#21")
+PI5 = ComputePower(
+    idle_w=3.0, busy_w=9.0, source="measured: Raspberry Pi 5, u-labs.de and sbc-reviews#21"
+)
 
 
 class DeviceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

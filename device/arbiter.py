@@ -1,0 +1,84 @@
+"""Chooses what drives the body: the newest valid chunk, else hold, else controlled stop."""
+
+import numpy as np
+
+from contract.ledger import Refusal, Rung
+from contract.messages import ActionChunk
+from contract.specs import PolicySpec, Vector
+from policy.chunks import ChunkPlan
+
+REARM_CHUNKS = 3
+"""Valid chunks in a row that end a controlled stop."""
+
+
+class Arbiter:
+    """The ladder: a chunk in force, the hold for `hold_ns`, then the controlled stop.
+
+    Freshness belongs to the action: a chunk is judged by its own capture time and validity on
+    the device's clock, never by the link it came over. Within one tick of the last chunk's
+    expiry the hold takes over. The stop (category 2: at rest, drives powered) is left only
+    after REARM_CHUNKS valid chunks in a row.
+    """
+
+    def __init__(self, device: str, boot: int, spec: PolicySpec, hold_ns: int) -> None:
+        self._device, self._boot, self._spec = device, boot, spec
+        self._hold_ns = hold_ns
+        self._plan: ChunkPlan | None = None
+        self._last_seq = -1
+        self._held_since_ns: int | None = None
+        self._armed = 0
+        self.rung = Rung.HOLD
+        self.seam_rad = 0.0
+
+    @property
+    def chunk(self) -> ActionChunk | None:
+        """The chunk in force."""
+        return self._plan.chunk if self._plan is not None else None
+
+    def offer(self, now_ns: int, chunk: ActionChunk, setpoint: Vector) -> Refusal:
+        """Takes a chunk, or says why not; `setpoint` float64[A] is what is in force."""
+        refusal = self._judge(now_ns, chunk)
+        if refusal is not Refusal.NONE:
+            if refusal is not Refusal.REORDERED:
+                self._armed = 0
+            return refusal
+        self._last_seq = chunk.seq
+        if self.rung is Rung.STOP:
+            self._armed += 1
+            if self._armed < REARM_CHUNKS:
+                return Refusal.SUPERSEDED
+        plan = ChunkPlan(chunk, now_ns, setpoint)
+        self.seam_rad = plan.seam_rad(self._plan) if self._plan is not None else 0.0
+        self._plan = plan
+        return Refusal.NONE
+
+    def _judge(self, now_ns: int, chunk: ActionChunk) -> Refusal:
+        if chunk.device != self._device or chunk.actions.shape != self._shape:
+            return Refusal.WRONG_BODY
+        if chunk.boot != self._boot:
+            return Refusal.WRONG_BOOT
+        if chunk.seq <= self._last_seq:
+            return Refusal.REORDERED
+        latest_ns = chunk.captured_ns + self._spec.validity_ns
+        if chunk.period_ns != self._spec.period_ns or chunk.valid_until_ns > latest_ns:
+            return Refusal.WRONG_BODY
+        if now_ns > chunk.valid_until_ns or chunk.captured_ns > now_ns:
+            return Refusal.EXPIRED
+        return Refusal.NONE if np.isfinite(chunk.actions).all() else Refusal.NOT_FINITE
+
+    @property
+    def _shape(self) -> tuple[int, int]:
+        return self._spec.horizon, self._spec.action.size
+
+    def choose(self, now_ns: int) -> Vector | None:
+        """The setpoint float64[A] wished for now; None means hold still."""
+        if self._plan is not None and self._plan.valid(now_ns):
+            self.rung, self._held_since_ns, self._armed = Rung.EDGE, None, 0
+            return self._plan.at(now_ns)
+        self._plan = None
+        if self._held_since_ns is None:
+            self._held_since_ns = now_ns
+        if self.rung is not Rung.STOP:
+            expired = now_ns - self._held_since_ns > self._hold_ns
+            self.rung = Rung.STOP if expired else Rung.HOLD
+        return None

@@ -1,0 +1,227 @@
+"""The device's behaviour: one tick is read, choose, limit, record; nothing in it waits."""
+
+from collections import deque
+from collections.abc import Sequence
+
+import numpy as np
+
+from contract.body import Embodiment, Episode, Reading
+from contract.clock import NS_PER_S
+from contract.effects import Effects, Send
+from contract.ledger import Refusal, Rung
+from contract.messages import (
+    ActionChunk,
+    Event,
+    Message,
+    Observation,
+    Outcome,
+    Refused,
+    Report,
+    Stored,
+    Welcome,
+)
+from contract.specs import Vector
+from device.arbiter import Arbiter
+from device.config import DeviceConfig
+from device.guard import Guard, Limit
+from device.meter import Meter
+from device.rows import Rows
+from device.uplink import Uplink
+
+MIXED = -1
+"""The policy version of an episode in which several versions acted, or none."""
+
+
+class DeviceNode:
+    """One robot. `on_tick` comes at the control rate, decisions every `policy.period_ns`."""
+
+    def __init__(
+        self,
+        name: str,
+        boot: int,
+        embodiment: Embodiment,
+        config: DeviceConfig,
+        software: str,
+        processor_s: float = 0.0,
+    ) -> None:
+        body, self._perceiver, self.spec = embodiment
+        self.name, self.boot = name, boot
+        start = body.hold()
+        self.arbiter = Arbiter(name, boot, self.spec, round(config.hold_s * NS_PER_S))
+        self.guard = Guard(body.spec, body.tool_position, start)
+        self.meter = Meter(body.spec, config, processor_s)
+        self.rows = Rows()
+        self.uplink = Uplink(
+            name, boot, body.spec.name, software, self.spec,
+            config.segment_decisions, config.backlog_segments,
+        )  # fmt: skip
+        self._applied = start
+        self._last_ns = 0
+        self._decision_ns = 0
+        self._seq = 0
+        self._actuation_j = 0.0
+        self._fresh = False
+        self._switches: deque[tuple[int, int]] = deque(maxlen=64)
+        self._outcomes: list[Outcome] = []
+        self._events: list[Event] = []
+        self._limits: dict[Limit, int] = dict.fromkeys(Limit, 0)
+        self._refused: dict[Refusal, int] = dict.fromkeys(Refusal, 0)
+        self._rung_ns: dict[Rung, int] = dict.fromkeys(Rung, 0)
+        self._stale = 0
+        self._reordered = 0
+        self._applied_seq = -1
+
+    def on_start(self, now_ns: int) -> Effects:
+        self._last_ns = self._decision_ns = now_ns
+        return []
+
+    def on_tick(self, now_ns: int, reading: Reading) -> tuple[Vector, Effects]:
+        """One control tick: the setpoint to write, float64[A], and what else to do."""
+        elapsed_ns = now_ns - self._last_ns
+        self._last_ns = now_ns
+        self._perceiver.update(reading)
+        wish = self.arbiter.choose(now_ns)
+        rung = self.arbiter.rung
+        if wish is None:
+            wish = self.guard.setpoint
+        setpoint, hit = self.guard.limit(wish, reading.position_rad, reading.torque_nm)
+        if hit:
+            for limit in hit:
+                self._limits[limit] += 1
+        self._applied = setpoint
+        self._rung_ns[rung] += elapsed_ns
+        self._actuation_j += self.meter.tick(
+            elapsed_ns / NS_PER_S, reading.torque_nm, reading.velocity_rad_s, reading.switch
+        )
+        for episode in reading.outcomes:
+            self._judged(episode)
+        if now_ns < self._decision_ns:
+            return setpoint, []
+        late = (now_ns - self._decision_ns) // self.spec.period_ns
+        self._decision_ns += (late + 1) * self.spec.period_ns
+        return setpoint, self._decide(now_ns, reading)
+
+    def _decide(self, now_ns: int, reading: Reading) -> Effects:
+        chunk, seq = self.arbiter.chunk, self._seq
+        features = self._perceiver.features(reading)
+        self.uplink.add(
+            reading.captured_ns, features, self._applied,
+            now_ns - chunk.captured_ns if chunk else -1,
+            chunk.policy_version if chunk else MIXED, self.arbiter.seam_rad,
+        )  # fmt: skip
+        self.rows.open(seq, reading.captured_ns, self.arbiter.rung, self._actuation_j)
+        self._actuation_j = 0.0
+        self._seq = seq + 1
+        effects: Effects = [
+            Send(
+                "edge",
+                Observation(
+                    device=self.name, boot=self.boot, seq=seq,
+                    captured_ns=reading.captured_ns, features=features,
+                ),
+            )
+        ]  # fmt: skip
+        effects += [Send("edge", sealed) for sealed in self.uplink.due(now_ns)]
+        return effects
+
+    def on_sent(self, now_ns: int, message: Message, size: int) -> None:
+        """The link took a message of `size` bytes."""
+        self.meter.sent(size)
+        if type(message) is Observation:
+            self.rows.sent(message.seq, now_ns, size)
+
+    def on_written(self, now_ns: int) -> None:
+        """The body has taken the last tick's setpoint; checks the promises made about it."""
+        chunk = self.arbiter.chunk
+        if chunk is None or chunk.seq == self._applied_seq:
+            return
+        self._reordered += chunk.seq < self._applied_seq
+        self._applied_seq = chunk.seq
+        self._stale += self._last_ns > chunk.valid_until_ns
+        self.rows.applied(chunk.seq, now_ns)
+
+    def on_message(self, now_ns: int, _peer: str, message: Message) -> Effects:
+        match message:
+            case ActionChunk():
+                self._chunk(now_ns, message)
+            case Stored():
+                self.uplink.stored(message)
+            case Welcome():
+                self.uplink.resume(message)
+                self._event(now_ns, "session", f"edge {message.node} is there")
+            case Refused():
+                self._event(now_ns, "refused", message.reason)
+            case _:
+                pass
+        return []
+
+    def _chunk(self, now_ns: int, chunk: ActionChunk) -> None:
+        self.meter.received(chunk.actions.nbytes)
+        before = self.arbiter.chunk
+        refusal = self.arbiter.offer(now_ns, chunk, self._applied)
+        self.rows.answered(now_ns, chunk, refusal)
+        if refusal is not Refusal.NONE:
+            self._refused[refusal] += 1
+            self.uplink.refused(refusal.name.lower())
+        elif before is None or before.policy_version != chunk.policy_version:
+            self._switches.append((now_ns, chunk.policy_version))
+            self._event(now_ns, "policy", f"v{chunk.policy_version} acts")
+
+    def on_lost(self, now_ns: int, peer: str) -> Effects:
+        self._event(now_ns, "lost", f"{peer} is silent")
+        return []
+
+    def _judged(self, episode: Episode) -> None:
+        acted = {v for t, v in self._switches if episode.started_ns < t <= episode.ended_ns}
+        before = [v for t, v in self._switches if t <= episode.started_ns]
+        acted |= set(before[-1:])
+        outcome = Outcome(
+            number=episode.number, success=episode.success, reason=episode.reason,
+            policy_version=acted.pop() if len(acted) == 1 else MIXED,
+            started_ns=episode.started_ns, ended_ns=episode.ended_ns,
+        )  # fmt: skip
+        self._outcomes.append(outcome)
+        self.uplink.judged(outcome)
+        self.rows.episode = episode.number + 1
+
+    def note(self, event: Event) -> None:
+        """Puts an event into the next report."""
+        self._events.append(event)
+
+    def _event(self, now_ns: int, name: str, detail: str) -> None:
+        self.note(Event(at_ns=now_ns, name=name, detail=detail))
+
+    def flush(self, now_ns: int) -> Effects:
+        """Seals what is under way, before the end."""
+        self.uplink.seal()
+        return [Send("edge", sealed) for sealed in self.uplink.due(now_ns)]
+
+    def report(self, now_ns: int, lateness_ns: Sequence[int] = (), last: bool = False) -> Report:
+        chunk, uplink = self.arbiter.chunk, self.uplink
+        counters: dict[str, float] = {
+            "decisions": self._seq,
+            "segments.produced": uplink.produced,
+            "segments.acked": uplink.acked,
+            "segments.shed": uplink.shed,
+            "invariant.stale_action": self._stale,
+            "invariant.action_order": self._reordered,
+        }
+        counters |= {f"energy_j.{part}": j for part, j in self.meter.joules.items()}
+        counters |= {f"rung_s.{r.name.lower()}": ns / NS_PER_S for r, ns in self._rung_ns.items()}
+        counters |= {f"refused.{r.name.lower()}": n for r, n in self._refused.items() if r}
+        counters |= {f"limit.{b.name.lower()}": n for b, n in self._limits.items() if b.name}
+        report = Report(
+            process=self.name, role="device", boot=self.boot, at_ns=now_ns, counters=counters,
+            gauges={
+                "backlog": uplink.waiting,
+                "policy_version": chunk.policy_version if chunk else MIXED,
+                "rung": self.arbiter.rung,
+            },
+            labels={"rung": self.arbiter.rung.name.lower()},
+            decisions=self.rows.take(now_ns, last),
+            lateness_ns=np.array(lateness_ns, np.int64),
+            outcomes=tuple(self._outcomes), events=tuple(self._events),
+        )  # fmt: skip
+        self._outcomes.clear()
+        self._events.clear()
+        return report

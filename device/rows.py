@@ -1,0 +1,73 @@
+"""The ledger's rows under way: opened at the capture, closed when nothing more can come."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contract.clock import NS_PER_S
+from contract.ledger import INDEX, LEDGER, Refusal, Rung, Tier
+from contract.messages import ActionChunk
+
+OPEN_NS = 2 * NS_PER_S
+"""How long a row waits for its answer to act before it goes into the report."""
+CAPACITY = 4096
+
+_SEQ, _CAPTURED, _SENT = INDEX["seq"], INDEX["captured_ns"], INDEX["sent_ns"]
+_RECEIVED, _APPLIED, _HELD = INDEX["received_ns"], INDEX["applied_ns"], INDEX["held_ns"]
+_COMPUTE, _BATCH, _TIER = INDEX["compute_ns"], INDEX["batch"], INDEX["tier"]
+_VERSION, _REFUSED, _RUNG = INDEX["policy_version"], INDEX["refused"], INDEX["rung"]
+_UP, _DOWN = INDEX["bytes_up"], INDEX["bytes_down"]
+_ACTUATION, _EPISODE = INDEX["actuation_uj"], INDEX["episode"]
+_TIERS = {tier.name.lower(): int(tier) for tier in Tier}
+
+
+class Rows:
+    """A ring of rows, int64[CAPACITY, C], by sequence number."""
+
+    def __init__(self) -> None:
+        self._rows = np.zeros((CAPACITY, len(LEDGER)), np.int64)
+        self._first = 0
+        self._end = 0
+        self.episode = 0
+
+    def open(self, seq: int, captured_ns: int, rung: Rung, actuation_j: float) -> None:
+        """A new row. `actuation_j`: joules of the joints since the row before."""
+        row = self._rows[seq % CAPACITY]
+        row[:] = 0
+        row[_SEQ], row[_CAPTURED], row[_RUNG] = seq, captured_ns, rung
+        row[_VERSION], row[_ACTUATION] = -1, round(actuation_j * 1e6)
+        row[_EPISODE] = self.episode
+        self._end = seq + 1
+        self._first = max(self._first, self._end - CAPACITY)
+
+    def sent(self, seq: int, now_ns: int, size: int) -> None:
+        row = self._rows[seq % CAPACITY]
+        row[_SENT], row[_UP] = now_ns, size
+
+    def answered(self, now_ns: int, chunk: ActionChunk, refusal: Refusal) -> None:
+        """An answer came; what it says about another boot or an old row is not for the ledger."""
+        if refusal in (Refusal.WRONG_BODY, Refusal.WRONG_BOOT) or not self._has(chunk.seq):
+            return
+        row = self._rows[chunk.seq % CAPACITY]
+        if row[_RECEIVED]:
+            return
+        row[_RECEIVED], row[_HELD], row[_COMPUTE] = now_ns, chunk.held_ns, chunk.compute_ns
+        row[_BATCH], row[_TIER] = chunk.batch, _TIERS.get(chunk.tier, 0)
+        row[_VERSION], row[_REFUSED] = chunk.policy_version, refusal
+        row[_DOWN] = chunk.actions.nbytes
+
+    def applied(self, seq: int, now_ns: int) -> None:
+        if self._has(seq):
+            self._rows[seq % CAPACITY, _APPLIED] = now_ns
+
+    def take(self, now_ns: int, last: bool) -> NDArray[np.int64]:
+        """The rows closed since the last call, int64[R, C]; all of them if `last`."""
+        first = end = self._first
+        while end < self._end:
+            if not last and now_ns - self._rows[end % CAPACITY, _CAPTURED] < OPEN_NS:
+                break
+            end += 1
+        self._first = end
+        return self._rows[np.arange(first, end) % CAPACITY]
+
+    def _has(self, seq: int) -> bool:
+        return self._first <= seq < self._end

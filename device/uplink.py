@@ -1,0 +1,125 @@
+"""Experience on its way up: sealed segments, kept until the edge has them on disk."""
+
+from collections import Counter
+from collections.abc import Callable
+
+import numpy as np
+
+from contract.codec import Codec, digest64, pack
+from contract.messages import Outcome, Sealed, Segment, Stored, Welcome
+from contract.specs import FloatArray, PolicySpec, Vector
+
+RESEND_NS = 3_000_000_000
+"""How long an acknowledgement may take before everything not acknowledged is sent again."""
+SENDS_PER_DECISION = 4
+
+
+class Uplink:
+    """Fills segments, seals them, and keeps a bounded backlog until `Stored` comes."""
+
+    def __init__(
+        self, device: str, boot: int, body: str, software: str, spec: PolicySpec,
+        decisions: int, backlog: int,
+    ) -> None:  # fmt: skip
+        self._codec = Codec()
+        self._device, self._boot = device, boot
+        self._body, self._software, self._spec = body, software, spec.digest
+        self._size, self._backlog_max = decisions, backlog
+        self._captured = np.zeros(decisions, np.int64)
+        self._features = np.zeros((decisions, spec.observation.size), np.float32)
+        self._applied = np.zeros((decisions, spec.action.size), np.float32)
+        self._ages = np.zeros(decisions, np.int64)
+        self._versions = np.zeros(decisions, np.int64)
+        self._seam_rad = 0.0
+        self._filled = 0
+        self._outcomes: list[Outcome] = []
+        self._refused: Counter[str] = Counter()
+        self._seq = 0
+        self._backlog: dict[int, Sealed] = {}
+        self._unsent = 0
+        self._sent_ns = 0
+        self.produced = 0
+        self.acked = 0
+        self.shed = 0
+
+    @property
+    def waiting(self) -> int:
+        """Segments not yet acknowledged."""
+        return len(self._backlog)
+
+    def add(
+        self, captured_ns: int, features: FloatArray, applied: Vector, age_ns: int, version: int,
+        seam_rad: float,
+    ) -> None:  # fmt: skip
+        """Takes one decision; a full segment is sealed into the backlog."""
+        i = self._filled
+        self._captured[i], self._ages[i], self._versions[i] = captured_ns, age_ns, version
+        self._features[i], self._applied[i] = features, applied
+        self._seam_rad += seam_rad
+        self._filled = i + 1
+        if self._filled == self._size:
+            self.seal()
+
+    def judged(self, outcome: Outcome) -> None:
+        self._outcomes.append(outcome)
+
+    def refused(self, reason: str) -> None:
+        self._refused[reason] += 1
+
+    def seal(self) -> None:
+        """Closes the segment under way, if it holds anything."""
+        n = self._filled
+        if not n and not self._outcomes:
+            return
+        segment = Segment(
+            device=self._device, boot=self._boot, seq=self._seq, body=self._body,
+            software=self._software, spec=self._spec, captured_ns=self._captured[:n],
+            features=self._features[:n], applied=self._applied[:n], age_ns=self._ages[:n],
+            versions=self._versions[:n], seam_rad=self._seam_rad / max(n, 1),
+            refused=dict(self._refused), outcomes=tuple(self._outcomes),
+        )  # fmt: skip
+        body = pack(self._codec.encode(segment))
+        self._backlog[self._seq] = Sealed(
+            device=self._device, boot=self._boot, seq=self._seq, digest=digest64(body),
+            body=np.frombuffer(body, np.uint8),
+        )  # fmt: skip
+        self._seq += 1
+        self.produced += 1
+        self._filled, self._seam_rad = 0, 0.0
+        self._outcomes.clear()
+        self._refused.clear()
+        if len(self._backlog) > self._backlog_max:
+            del self._backlog[next(iter(self._backlog))]
+            self.shed += 1
+
+    def due(self, now_ns: int) -> list[Sealed]:
+        """What to send now: the next few that were not sent, or all again after RESEND_NS."""
+        if self._backlog and self._unsent >= self._seq and now_ns - self._sent_ns > RESEND_NS:
+            self._unsent = 0
+        ready: list[Sealed] = []
+        if self._unsent >= self._seq:
+            return ready
+        for seq, sealed in self._backlog.items():
+            if seq >= self._unsent:
+                ready.append(sealed)
+                if len(ready) == SENDS_PER_DECISION:
+                    break
+        self._unsent = ready[-1].seq + 1 if ready else self._seq
+        self._sent_ns = now_ns
+        return ready
+
+    def resume(self, welcome: Welcome) -> None:
+        """A session was opened: drops what the edge has, sends the rest again."""
+        self._drop(lambda seq: seq < welcome.acked)
+        self._unsent = 0
+
+    def stored(self, message: Stored) -> None:
+        """Drops what the edge has committed."""
+        if message.device == self._device and message.boot == self._boot:
+            also = set(message.also)
+            self._drop(lambda seq: seq < message.below or seq in also)
+
+    def _drop(self, has: Callable[[int], bool]) -> None:
+        for seq in [s for s in self._backlog if has(s)]:
+            del self._backlog[seq]
+            self.acked += 1
