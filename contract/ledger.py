@@ -56,3 +56,4 @@ class Refusal(IntEnum):
     WRONG_BOOT = 4
     NOT_FINITE = 5
     SUPERSEDED = 6
+    STOPPED = 7

@@ -37,6 +37,7 @@ STREAMS: tuple[Stream, ...] = (
     Stream(m.Echo,          "server", "client",  5,  Delivery.NEWEST,      1,  200,   1 * _KB),
     Stream(m.Observation,   "device", "edge",   20,  Delivery.NEWEST,      1,   50,  64 * _KB),
     Stream(m.ActionChunk,   "edge",   "device", 20,  Delivery.NEWEST,      1,   50,  64 * _KB),
+    Stream(m.Segment,       "device", "cloud",   2,  Delivery.RELIABLE,  512,    0, 192 * _KB),
     Stream(m.Sealed,        "device", "edge",    2,  Delivery.RELIABLE,  512,    0, 256 * _KB),
     Stream(m.Sealed,        "edge",   "cloud",   0,  Delivery.RELIABLE,  512,    0, 256 * _KB),
     Stream(m.Stored,        "server", "client",  0,  Delivery.QUEUE,      64,    0,   8 * _KB),

@@ -1,0 +1,229 @@
+import random
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from contract import messages as m
+from contract.codec import Codec, digest64, pack, unpack
+from contract.errors import SpecError, WireError
+from contract.streams import DELIVERY, MAX_BYTES, STREAMS, silence_ns, socket_cap_bytes
+
+EXAMPLES: list[m.Message] = [
+    m.Hello(node="arm-0", role="device", boot=1, software="0.1.0", spec="ab"),
+    m.Welcome(node="edge", boot=2, acked=7),
+    m.Refused(reason="spec", final=True),
+    m.Beat(seq=1, sent_ns=2),
+    m.Echo(seq=1, sent_ns=2, received_ns=3, echoed_ns=4),
+    m.Observation(
+        device="arm-0", boot=1, seq=3, captured_ns=4, features=np.arange(5, dtype=np.float32)
+    ),
+    m.ActionChunk(
+        device="arm-0",
+        boot=1,
+        seq=3,
+        captured_ns=4,
+        period_ns=50,
+        valid_until_ns=400,
+        policy_version=2,
+        tier="edge",
+        batch=1,
+        held_ns=5,
+        compute_ns=4,
+        actions=np.ones((8, 3), np.float32),
+    ),
+    m.Segment(
+        device="arm-0",
+        boot=1,
+        seq=0,
+        body="plant",
+        software="0",
+        spec="ab",
+        captured_ns=np.arange(2),
+        features=np.zeros((2, 4), np.float32),
+        applied=np.zeros((2, 3), np.float32),
+        age_ns=np.zeros(2, np.int64),
+        versions=np.zeros(2, np.int64),
+        seam_rad=0.1,
+        refused={"expired": 2},
+        outcomes=(
+            m.Outcome(
+                number=1, success=True, reason="sorted", policy_version=1, started_ns=1, ended_ns=2
+            ),
+        ),
+    ),
+    m.Sealed(device="arm-0", boot=1, seq=0, digest=5, body=np.zeros(3, np.uint8)),
+    m.Stored(device="arm-0", boot=1, below=3, also=(5, 7)),
+    m.Offer(version=1, digest="ab", size=10, parents=(0,)),
+    m.Fetch(digest="ab", offset=0, length=10),
+    m.Part(digest="ab", offset=0, data=np.zeros(10, np.uint8)),
+    m.PolicyStatus(node="edge", version=1, digest="ab", state="active"),
+    m.Report(
+        process="edge",
+        role="edge",
+        boot=1,
+        at_ns=5,
+        counters={"a": 1.0},
+        gauges={},
+        labels={},
+        decisions=np.zeros((0, 16), np.int64),
+        lateness_ns=np.zeros(0, np.int64),
+        outcomes=(),
+        events=(m.Event(at_ns=1, name="x"),),
+    ),
+]
+
+
+def same(a: m.Message, b: m.Message) -> bool:
+    return type(a) is type(b) and all(
+        np.array_equal(x, y) if isinstance(x, np.ndarray) else x == y
+        for x, y in zip(msgspec.structs.astuple(a), msgspec.structs.astuple(b), strict=True)
+    )
+
+
+def test_every_message_has_an_example_and_a_stream():
+    assert {type(e) for e in EXAMPLES} == set(m.ALL)
+    assert set(DELIVERY) == set(m.ALL)
+
+
+@pytest.mark.parametrize("message", EXAMPLES, ids=lambda e: type(e).__name__)
+def test_there_and_back(message):
+    codec = Codec()
+    frames = [bytes(f) for f in codec.encode(message)]
+    assert same(codec.decode(frames), message)
+    assert same(codec.decode(unpack(pack(frames))), message)
+
+
+@pytest.mark.parametrize("message", EXAMPLES, ids=lambda e: type(e).__name__)
+def test_damaged_frames_are_refused_or_another_message(message):
+    """Any one byte changed, cut or added: a WireError or a well-formed message, nothing else."""
+    rng, codec = random.Random(7), Codec()
+    frames = [bytes(f) for f in codec.encode(message)]
+    for _ in range(300):
+        damaged = [bytearray(f) for f in frames]
+        victim = rng.choice(damaged)
+        match rng.randrange(4):
+            case 0 if victim:
+                victim[rng.randrange(len(victim))] ^= 1 << rng.randrange(8)
+            case 1 if victim:
+                del victim[rng.randrange(len(victim)) :]
+            case 2:
+                victim += rng.randbytes(3)
+            case _:
+                damaged.insert(rng.randrange(len(damaged) + 1), bytearray(rng.randbytes(4)))
+        try:
+            decoded = codec.decode([bytes(f) for f in damaged])
+        except WireError:
+            continue
+        assert isinstance(decoded, m.Message)
+
+
+@given(st.lists(st.binary(max_size=64), max_size=4))
+def test_garbage_is_refused(frames):
+    with pytest.raises(WireError):
+        Codec().decode(frames)
+
+
+@given(hnp.arrays(np.float32, hnp.array_shapes(min_dims=1, max_dims=1, max_side=64)))
+def test_arrays_keep_their_bits(features):
+    codec = Codec()
+    sent = m.Observation(device="d", boot=0, seq=0, captured_ns=0, features=features)
+    got = codec.decode([bytes(f) for f in codec.encode(sent)])
+    assert isinstance(got, m.Observation)
+    assert got.features.tobytes() == features.tobytes()
+    assert not got.features.flags.writeable
+
+
+def header(*arrays: list) -> bytes:
+    return msgspec.msgpack.encode(["observation", "d", 0, 0, 0, *arrays])
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        [header([1, "<f4", [-1]]), b""],
+        [header([1, "<f4", [1 << 62, 1 << 62]]), b"1234"],
+        [header([1, "<f4", [2]]), b"1234"],
+        [header([1, "|O", [1]]), b"12345678"],
+        [header([1, "<i8", [1]]), b"12345678"],
+        [header([0, "|u1", [3]])],
+        [header([9, "<f4", [1]]), b"1234"],
+        [header([1, "<f4", [1, 1, 1, 1, 1]]), b"1234"],
+        [header([1, "<f4", [1]]), b"1234", b"extra"],
+        [header("no"), b"1234"],
+        [header({"a": 1}), b"1234"],
+        [header([1.5, "<f4", [1]]), b"1234"],
+        [b"\x91" * 5000],
+        [b""],
+    ],
+    ids=range(14),
+)
+def test_lying_headers_are_refused(frames):
+    with pytest.raises(WireError):
+        Codec().decode(frames)
+
+
+def test_two_fields_cannot_claim_one_frame():
+    a = [1, "<i8", [1]]
+    one = [1, "<f4", [1, 2]]
+    segment = ["segment", "d", 0, 0, "b", "s", "p", a, one, one, a, a, 0.0, {}, []]
+    with pytest.raises(WireError):
+        Codec().decode([msgspec.msgpack.encode(segment), b"12345678"])
+
+
+def test_oversize_is_refused_on_both_ends():
+    big = m.Observation(
+        device="d", boot=0, seq=0, captured_ns=0, features=np.zeros(20_000, np.float32)
+    )
+    with pytest.raises(SpecError, match="more than"):
+        Codec().encode(big)
+    frames = [header([1, "<f4", [20_000]]), bytes(80_000)]
+    with pytest.raises(WireError, match="oversize"):
+        Codec().decode(frames)
+
+
+def test_foreign_arrays_do_not_travel():
+    odd = m.Part(digest="a", offset=0, data=np.zeros(2, np.uint8))
+    with pytest.raises(SpecError):
+        msgspec.structs.replace(odd, data=np.array([object()]))
+    with pytest.raises(SpecError, match="cannot travel"):
+        Codec()._put(np.zeros(2, np.float64))
+
+
+def test_truncated_packs_are_refused():
+    data = pack([b"abc", b"", b"xyz"])
+    assert [bytes(f) for f in unpack(data)] == [b"abc", b"", b"xyz"]
+    for cut in (1, 3, 5, len(data) - 1):
+        with pytest.raises(WireError, match="truncated"):
+            unpack(data[:cut])
+
+
+def test_digests_differ_and_fit_63_bits():
+    assert digest64(b"a") != digest64(b"b")
+    assert 0 <= digest64(b"a") < 1 << 63
+
+
+def test_illegal_messages_cannot_be_made():
+    chunk = EXAMPLES[6]
+    with pytest.raises(SpecError, match=r"action.actions: expected float32"):
+        msgspec.structs.replace(chunk, actions=np.zeros(3, np.float32))
+    with pytest.raises(SpecError, match="validity"):
+        msgspec.structs.replace(chunk, valid_until_ns=0)
+    with pytest.raises(AttributeError):
+        chunk.seq = 9
+    with pytest.raises(TypeError):
+        m.Beat(1, 2)
+    with pytest.raises(SpecError, match=r"segment.features: expected float32\[2, '\*'\]"):
+        msgspec.structs.replace(EXAMPLES[7], features=np.zeros((3, 4), np.float32))
+
+
+def test_the_table_bounds_everything():
+    assert all(s.max_bytes <= socket_cap_bytes() for s in STREAMS)
+    assert all(s.depth >= 1 for s in STREAMS)
+    assert silence_ns(m.Beat) == 1_000_000_000
+    with pytest.raises(ValueError, match="no rate"):
+        silence_ns(m.Offer)
+    assert MAX_BYTES[m.Beat] < 2048
