@@ -26,7 +26,13 @@ class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Rounds after which learning rests."""
 
     def __post_init__(self) -> None:
-        for field in ("batch_size", "steps_per_round", "twin_episodes", "gate_episodes", "rounds_max"):
+        for field in (
+            "batch_size",
+            "steps_per_round",
+            "twin_episodes",
+            "gate_episodes",
+            "rounds_max",
+        ):
             if getattr(self, field) < 1:
                 raise ValueError(f"{field} must be positive")
         if not self.hidden or min(self.hidden) < 1 or self.learning_rate <= 0:
@@ -53,4 +59,6 @@ class CloudConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     def __post_init__(self) -> None:
         if self.workers < 1 or self.object_store_mb < 80 or not 0 <= self.niceness <= 19:
-            raise ValueError("workers >= 1, object_store_mb >= 80 and 0 <= niceness <= 19 are needed")
+            raise ValueError(
+                "workers >= 1, object_store_mb >= 80 and 0 <= niceness <= 19 are needed"
+            )

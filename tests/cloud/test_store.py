@@ -42,14 +42,14 @@ def test_a_datum_is_stored_once_and_its_double_counted(store):
     assert store.commit([datum(0), datum(1)])[:2] == (2, 0)
     done = store.commit([datum(1), datum(2), datum(2)])
     assert done[:2] == (1, 2) and done.altered == ()
-    assert [key.seq for _, key, _ in store.experience(0)] == [0, 1, 2]
+    assert [key.seq for _, key, _, _ in store.experience(0)] == [0, 1, 2]
 
 
 def test_other_bytes_under_a_known_name_are_told_and_change_nothing(store):
     store.commit([datum(0, digest=1)])
     done = store.commit([datum(0, digest=2)._replace(body=b"other")])
     assert done.altered == (Key("arm-0", 7, 0),) and done.fresh == done.duplicate == 0
-    assert [body for _, _, body in store.experience(0)] == [b"body"]
+    assert [body for _, _, _, body in store.experience(0)] == [b"body"]
 
 
 def test_a_misfit_is_kept_by_name_once_and_does_not_shut_out_the_right_datum(store):
@@ -106,7 +106,9 @@ def test_spans_hold_exactly_their_keys(triples):
     found = spans(keys)
     held = [Key(s.device, s.boot, n) for s in found for n in range(s.first, s.last + 1)]
     assert held == sorted(set(keys))
-    assert all(a[:2] != b[:2] or a.last + 1 < b.first for a, b in zip(found, found[1:], strict=False))
+    assert all(
+        a[:2] != b[:2] or a.last + 1 < b.first for a, b in zip(found, found[1:], strict=False)
+    )
 
 
 @settings(max_examples=30, deadline=None)
@@ -117,7 +119,7 @@ def test_any_order_of_doubles_ends_in_each_once(tmp_path_factory, batches):
     done = [store.commit([datum(seq) for seq in batch]) for batch in batches]
     assert sum(d.fresh for d in done) == len(set(sent))
     assert sum(d.duplicate for d in done) == len(sent) - len(set(sent))
-    assert sorted(k.seq for _, k, _ in store.experience(0)) == sorted(set(sent))
+    assert sorted(k.seq for _, k, _, _ in store.experience(0)) == sorted(set(sent))
     store.close()
 
 
@@ -153,7 +155,7 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path):
         assert writer.wait() == -signal.SIGKILL
         store = Store(path)
         assert store.contiguous("arm-0", 7) >= acked
-        assert all(body == b"x" * 2000 for _, _, body in store.experience(0))
+        assert all(body == b"x" * 2000 for _, _, _, body in store.experience(0))
         assert store.commit([datum(0, digest=1)]).duplicate == 1
         store.close()
     assert acked >= 20

@@ -1,0 +1,165 @@
+"""Ingest: sealed segments in, each stored exactly once, or refused for good with a reason.
+
+What can never fit (bytes that are not what was sealed, another body's spec) is acknowledged as
+well: its sender has nothing better to send, and must not be held up by it. Its name, digest and
+reason are kept; it is counted and reported, never trained on.
+"""
+
+import zlib
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from cloud.store import Committed, Datum, Key, Misfit, Store
+from contract.codec import Codec, digest64, pack, unpack
+from contract.errors import SpecError, WireError
+from contract.messages import Sealed, Segment, Stored
+from contract.specs import PolicySpec
+from contract.streams import MAX_BYTES
+
+BODY_MAX = MAX_BYTES[Sealed]
+"""A body is never inflated past this: what a device sealed had to fit a frame."""
+
+INT_MAX = 2**63
+"""Numbers that name a datum must lie below it, to fit SQLite; one that does not is only counted."""
+
+ACKS_MAX = 256
+"""Segments listed one by one in an acknowledgement."""
+
+
+class Misfitting(Exception):
+    """A sealed segment that can never be stored; `reason` is a short word fit for a counter."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Ingested(NamedTuple):
+    """What became of a batch: acknowledgements, counts by name, sentences for the record."""
+
+    acks: tuple[Stored, ...]
+    counts: dict[str, int]
+    notes: tuple[tuple[str, str], ...]
+
+
+class Ingest:
+    """Opens, checks and stores batches. It belongs to the store's lane, and needs no lock."""
+
+    def __init__(self, store: Store, spec: PolicySpec) -> None:
+        self._store = store
+        self._spec = spec
+        self._spec_digest = spec.digest
+        self._codec = Codec()
+        self._below: dict[tuple[str, int], int] = {}
+
+    def take(self, batch: Sequence[Sealed], now_ns: int) -> Ingested:
+        """Stores a batch in one commit. Raises sqlite3.Error; then nothing is acknowledged."""
+        named = [s for s in batch if all(0 <= n < INT_MAX for n in (s.boot, s.seq, s.digest))]
+        data, misfits = [], []
+        for sealed in named:
+            key = Key(sealed.device, sealed.boot, sealed.seq)
+            try:
+                data.append(self._datum(key, sealed, now_ns))
+            except Misfitting as misfit:
+                misfits.append(Misfit(key, sealed.digest, now_ns, misfit.reason))
+        committed = self._store.commit(data, misfits)
+        acks = self._acks([Key(s.device, s.boot, s.seq) for s in named])
+        return Ingested(acks, *_account(committed, len(batch) - len(named)))
+
+    def keep(self, segments: Sequence[Segment], now_ns: int) -> None:
+        """Stores segments that the twin lived through. Raises sqlite3.Error."""
+        data = []
+        for segment in segments:
+            body = pack(self._codec.encode(segment))
+            data.append(_datum(segment, digest64(body), body, now_ns, "twin"))
+        self._store.commit(data)
+
+    def _datum(self, key: Key, sealed: Sealed, now_ns: int) -> Datum:
+        body = inflate(sealed) if sealed.deflated else sealed.body.tobytes()
+        if digest64(body) != sealed.digest:
+            raise Misfitting("digest")
+        segment = open_body(self._codec, body)
+        if (segment.device, segment.boot, segment.seq) != key:
+            raise Misfitting("wrong_name")
+        check(segment, self._spec, self._spec_digest)
+        return _datum(segment, sealed.digest, body, now_ns, "lived")
+
+    def _acks(self, keys: Sequence[Key]) -> tuple[Stored, ...]:
+        acks = []
+        for device, boot in dict.fromkeys((key.device, key.boot) for key in keys):
+            below = self._store.contiguous(device, boot, self._below.get((device, boot), 0))
+            self._below[device, boot] = below
+            above = sorted({k.seq for k in keys if k[:2] == (device, boot) and k.seq >= below})
+            for at in range(0, len(above) or 1, ACKS_MAX):
+                also = tuple(above[at : at + ACKS_MAX])
+                acks.append(Stored(device=device, boot=boot, below=below, also=also))
+        return tuple(acks)
+
+
+def open_body(codec: Codec, body: bytes) -> Segment:
+    """The segment in a body. Raises Misfitting."""
+    try:
+        message = codec.decode(unpack(body))
+    except WireError as error:
+        raise Misfitting(error.reason) from None
+    if not isinstance(message, Segment):
+        raise Misfitting("not_a_segment")
+    return message
+
+
+def inflate(sealed: Sealed) -> bytes:
+    """The body as the device sealed it, at most BODY_MAX bytes. Raises Misfitting."""
+    inflater = zlib.decompressobj()
+    try:
+        body = inflater.decompress(sealed.body.data, BODY_MAX)
+    except zlib.error:
+        raise Misfitting("deflate") from None
+    if inflater.unconsumed_tail:
+        raise Misfitting("oversize")
+    if not inflater.eof or inflater.unused_data:
+        raise Misfitting("deflate")
+    return body
+
+
+def check(segment: Segment, spec: PolicySpec, digest: str) -> None:
+    """Raises Misfitting unless the segment was lived under this spec, in every element."""
+    if segment.spec != digest:
+        raise Misfitting("spec")
+    rows = len(segment.features)
+    try:
+        spec.observation.validate(segment.features, rows)
+        spec.action.validate(segment.applied, rows)
+    except SpecError as error:
+        finite = "finite" in str(error)
+        raise Misfitting("not_finite" if finite else "shape") from None
+
+
+def _datum(segment: Segment, digest: int, body: bytes, now_ns: int, source: str) -> Datum:
+    versions = tuple(int(v) for v in np.unique(segment.versions))
+    key = Key(segment.device, segment.boot, segment.seq)
+    return Datum(key, digest, now_ns, versions, segment.software, segment.spec, body, source)
+
+
+def _account(
+    committed: Committed, nameless: int
+) -> tuple[dict[str, int], tuple[tuple[str, str], ...]]:
+    counts = Counter(
+        {
+            "ingested": committed.fresh,
+            "duplicate": committed.duplicate,
+            "altered": len(committed.altered),
+            "refused.name": nameless,
+        }
+    )
+    notes = [("altered", f"{_name(key)} came again with other bytes") for key in committed.altered]
+    for misfit in committed.refused:
+        counts[f"refused.{misfit.reason}"] += 1
+        notes.append(("segment_refused", f"{_name(misfit.key)}: {misfit.reason}"))
+    return {name: n for name, n in counts.items() if n}, tuple(notes)
+
+
+def _name(key: Key) -> str:
+    return f"{key.device} boot {key.boot} segment {key.seq}"

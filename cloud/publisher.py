@@ -1,0 +1,97 @@
+"""The publisher: offers the newest release to every edge, serves its bytes, knows who runs what."""
+
+from collections import Counter
+from typing import NamedTuple
+
+import numpy as np
+
+from contract.effects import Effects, Send
+from contract.messages import Fetch, Offer, Part, PolicyStatus
+
+PART_MAX = 64 * 1024
+"""Bytes in one part at most; fits the stream's frame with its header."""
+
+OFFERS_MAX = 3
+"""An edge that refuses a release is offered it again on reconnecting, this often in all."""
+
+FINAL = frozenset({"spec", "format"})
+"""Reasons for refusing a release that no second try can change."""
+
+KEPT = 3
+"""Releases whose bytes are still served: a download under way may end."""
+
+
+class Release(NamedTuple):
+    """A released policy and its bytes."""
+
+    version: int
+    digest: str
+    parents: tuple[int, ...]
+    blob: bytes
+
+    @property
+    def offer(self) -> Offer:
+        return Offer(
+            version=self.version, digest=self.digest, size=len(self.blob), parents=self.parents
+        )
+
+
+class Publisher:
+    """No I/O: every method returns what to send."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.active: dict[str, int] = {}
+        """The version each edge last said it runs."""
+        self._releases: dict[str, Release] = {}
+        self._edges: set[str] = set()
+        self._refusals: Counter[tuple[str, str]] = Counter()
+
+    @property
+    def newest(self) -> Release | None:
+        return next(reversed(self._releases.values()), None)
+
+    def release(self, release: Release) -> Effects:
+        """Makes `release` the newest and offers it to every edge in session."""
+        self._releases[release.digest] = release
+        while len(self._releases) > KEPT:
+            del self._releases[next(iter(self._releases))]
+        return [effect for edge in sorted(self._edges) for effect in self._offer(edge)]
+
+    def joined(self, edge: str) -> Effects:
+        """An edge has opened a session: whatever it had before, it is told what is newest."""
+        self._edges.add(edge)
+        return self._offer(edge)
+
+    def left(self, edge: str) -> None:
+        self._edges.discard(edge)
+
+    def fetch(self, edge: str, wanted: Fetch) -> Effects:
+        """The part asked for, or nothing if there is no such part."""
+        release = self._releases.get(wanted.digest)
+        if release is None:
+            self.counts["refused.fetch_unknown"] += 1
+            return []
+        if not 0 <= wanted.offset < len(release.blob) or wanted.length <= 0:
+            self.counts["refused.fetch_range"] += 1
+            return []
+        end = wanted.offset + min(wanted.length, PART_MAX)
+        data = np.frombuffer(release.blob[wanted.offset : end], np.uint8)
+        self.counts["parts"] += 1
+        return [Send(edge, Part(digest=wanted.digest, offset=wanted.offset, data=data))]
+
+    def status(self, edge: str, status: PolicyStatus) -> None:
+        """Takes note of what became of a release on an edge."""
+        if status.state == "active":
+            self.active[edge] = status.version
+        elif status.state == "refused":
+            final = status.reason.split(":")[0] in FINAL
+            self._refusals[edge, status.digest] += OFFERS_MAX if final else 1
+            self.counts["release_refused"] += 1
+
+    def _offer(self, edge: str) -> Effects:
+        newest = self.newest
+        if newest is None or self._refusals[edge, newest.digest] >= OFFERS_MAX:
+            return []
+        self.counts["offers"] += 1
+        return [Send(edge, newest.offer)]
