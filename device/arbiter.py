@@ -46,7 +46,7 @@ class Arbiter:
         if self.rung is Rung.STOP:
             self._armed += 1
             if self._armed < REARM_CHUNKS:
-                return Refusal.SUPERSEDED
+                return Refusal.STOPPED
         plan = ChunkPlan(chunk, now_ns, setpoint)
         self.seam_rad = plan.seam_rad(self._plan) if self._plan is not None else 0.0
         self._plan = plan

@@ -36,6 +36,7 @@ class Guard:
         self._velocity_max = np.array(spec.velocity_rad_s)
         self._acceleration = np.array(spec.acceleration_rad_s2)
         self._dv = self._acceleration * self._dt_s
+        self._half_dv = self._dv / 2
         self._torque = np.array(spec.torque_nm)
         self._space_low = np.array(spec.workspace_low_m)
         self._space_high = np.array(spec.workspace_high_m)
@@ -90,7 +91,7 @@ class Guard:
         hit = Limit.NONE
         gap = target - last
         pace = (target - self._wish) / self._dt_s
-        spare = np.sqrt(2.0 * self._acceleration * np.abs(gap))
+        spare = np.sqrt(self._half_dv**2 + 2.0 * self._acceleration * np.abs(gap)) - self._half_dv
         wanted = np.minimum(np.maximum(gap / self._dt_s, pace - spare), pace + spare)
         velocity = np.minimum(np.maximum(wanted, -self._velocity_max), self._velocity_max)
         if (velocity != wanted).any():

@@ -36,8 +36,7 @@ class Uplink:
         self._refused: Counter[str] = Counter()
         self._seq = 0
         self._backlog: dict[int, Sealed] = {}
-        self._unsent = 0
-        self._sent_ns = 0
+        self._resend_ns: dict[int, int] = {}
         self.produced = 0
         self.acked = 0
         self.shed = 0
@@ -89,29 +88,26 @@ class Uplink:
         self._outcomes.clear()
         self._refused.clear()
         if len(self._backlog) > self._backlog_max:
-            del self._backlog[next(iter(self._backlog))]
+            oldest = next(iter(self._backlog))
+            del self._backlog[oldest]
+            self._resend_ns.pop(oldest, None)
             self.shed += 1
 
     def due(self, now_ns: int) -> list[Sealed]:
-        """What to send now: the next few that were not sent, or all again after RESEND_NS."""
-        if self._backlog and self._unsent >= self._seq and now_ns - self._sent_ns > RESEND_NS:
-            self._unsent = 0
+        """The next few to send now: never sent, or sent RESEND_NS ago and not acknowledged."""
         ready: list[Sealed] = []
-        if self._unsent >= self._seq:
-            return ready
         for seq, sealed in self._backlog.items():
-            if seq >= self._unsent:
+            if now_ns >= self._resend_ns.get(seq, now_ns):
                 ready.append(sealed)
+                self._resend_ns[seq] = now_ns + RESEND_NS
                 if len(ready) == SENDS_PER_DECISION:
                     break
-        self._unsent = ready[-1].seq + 1 if ready else self._seq
-        self._sent_ns = now_ns
         return ready
 
     def resume(self, welcome: Welcome) -> None:
         """A session was opened: drops what the edge has, sends the rest again."""
         self._drop(lambda seq: seq < welcome.acked)
-        self._unsent = 0
+        self._resend_ns.clear()
 
     def stored(self, message: Stored) -> None:
         """Drops what the edge has committed."""
@@ -122,4 +118,5 @@ class Uplink:
     def _drop(self, has: Callable[[int], bool]) -> None:
         for seq in [s for s in self._backlog if has(s)]:
             del self._backlog[seq]
+            self._resend_ns.pop(seq, None)
             self.acked += 1

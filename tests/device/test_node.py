@@ -1,0 +1,225 @@
+import numpy as np
+import pytest
+from plant import PERIOD_NS, POLICY, SPEC, embodiment
+
+from contract.body import Episode
+from contract.clock import NS_PER_S
+from contract.codec import Codec, digest64, unpack
+from contract.effects import Send
+from contract.ledger import INDEX, Refusal, Rung, Tier
+from contract.messages import ActionChunk, Observation, Refused, Sealed, Segment, Stored, Welcome
+from device.config import DeviceConfig, RadioPower
+from device.meter import Meter
+from device.node import MIXED, DeviceNode
+
+
+class Rig:
+    """A device node on a hand-turned clock, with an edge that answers when asked to."""
+
+    def __init__(self, **config) -> None:
+        self.robot = embodiment()
+        self.node = DeviceNode("arm", 1, self.robot, DeviceConfig(**config), "test")
+        self.now = NS_PER_S
+        self.node.on_start(self.now)
+        self.sent: list = []
+
+    def tick(self, ticks: int = 1, answer=None) -> None:
+        for _ in range(ticks):
+            self.now += PERIOD_NS
+            reading = self.robot.body.read(self.now)
+            setpoint, effects = self.node.on_tick(self.now, reading)
+            self.robot.body.write(setpoint)
+            self.node.on_written(self.now + 1000)
+            for effect in effects:
+                assert isinstance(effect, Send)
+                self.sent.append(effect.message)
+                self.node.on_sent(self.now + 2000, effect.message, 150)
+                if answer and isinstance(effect.message, Observation):
+                    self.node.on_message(self.now + 3000, "edge", answer(effect.message))
+
+    def segments(self) -> list[Segment]:
+        codec = Codec()
+        return [codec.decode(unpack(m.body)) for m in self.sent if isinstance(m, Sealed)]
+
+
+def answer(observation: Observation, version: int = 1, value: float = 0.3) -> ActionChunk:
+    rows = np.full((8, 3), value, np.float32)
+    return ActionChunk(
+        device="arm", boot=1, seq=observation.seq, captured_ns=observation.captured_ns,
+        period_ns=POLICY.period_ns, valid_until_ns=observation.captured_ns + POLICY.validity_ns,
+        policy_version=version, tier="edge", batch=1, held_ns=500, compute_ns=300, actions=rows,
+    )  # fmt: skip
+
+
+def test_decisions_come_at_their_rate_and_the_body_follows():
+    rig = Rig()
+    rig.tick(235, answer)
+    observations = [m for m in rig.sent if isinstance(m, Observation)]
+    assert len(observations) == 20
+    assert [o.seq for o in observations] == list(range(20))
+    assert rig.robot.body.read(rig.now).position_rad == pytest.approx([0.3, 0.3], abs=1e-3)
+
+
+def test_silence_of_the_edge_holds_then_stops_and_ticks_on():
+    rig = Rig(hold_s=0.5)
+    rig.tick(60, answer)
+    last = rig.sent[-1] if isinstance(rig.sent[-1], Observation) else None
+    rig.tick(300)
+    assert last is None or last.seq < 60
+    assert rig.node.arbiter.rung is Rung.STOP
+    writes = np.array(rig.robot.body.writes)
+    assert np.ptp(writes[-200:], axis=0).max() < 1e-9
+    report = rig.node.report(rig.now)
+    assert report.counters["rung_s.hold"] == pytest.approx(0.5, abs=0.1)
+    assert report.counters["rung_s.stop"] > 0.2
+
+
+def test_the_ledger_has_one_row_a_decision():
+    rig = Rig()
+    rig.tick(235, answer)
+    rows = rig.node.report(rig.now, last=True).decisions
+    assert len(rows) == 20
+    assert (rows[:, INDEX["tier"]] == Tier.EDGE).all()
+    applied = rows[:-1, INDEX["applied_ns"]] - rows[:-1, INDEX["captured_ns"]]
+    assert (applied == PERIOD_NS + 1000).all()
+    assert rows[:, INDEX["actuation_uj"]].sum() > 0
+    assert (rows[:, INDEX["received_ns"]] - rows[:, INDEX["sent_ns"]] == 1000).all()
+    assert len(rig.node.report(rig.now, last=True).decisions) == 0
+
+
+def test_rows_wait_for_their_answer():
+    rig = Rig()
+    rig.tick(235, answer)
+    assert len(rig.node.report(rig.now).decisions) == 0
+    rig.tick(480, answer)
+    assert 15 <= len(rig.node.report(rig.now).decisions) <= 21
+
+
+def test_late_answers_are_refused_and_counted():
+    rig = Rig()
+    rig.tick(13)
+    old = next(m for m in rig.sent if isinstance(m, Observation))
+    rig.tick(120)
+    rig.node.on_message(rig.now, "edge", answer(old))
+    report = rig.node.report(rig.now, last=True)
+    assert report.counters["refused.expired"] == 1
+    assert report.decisions[0, INDEX["refused"]] == Refusal.EXPIRED
+    assert report.decisions[0, INDEX["applied_ns"]] == 0
+
+
+def test_experience_says_what_was_really_applied():
+    rig = Rig()
+    rig.tick(250, answer)
+    first, second = rig.segments()[:2]
+    assert (first.seq, second.seq) == (0, 1)
+    assert first.features.shape == (10, 4)
+    assert first.versions[0] == MIXED
+    assert (second.versions == 1).all()
+    assert second.applied[5:, 0] == pytest.approx(0.3, abs=1e-3)
+    sealed = next(m for m in rig.sent if isinstance(m, Sealed))
+    assert digest64(sealed.body.tobytes()) == sealed.digest
+
+
+def test_segments_are_kept_until_stored_and_sent_again():
+    rig = Rig()
+    rig.tick(480, answer)
+    uplink = rig.node.uplink
+    produced = uplink.produced
+    assert uplink.waiting == produced >= 3
+    rig.node.on_message(rig.now, "edge", Stored(device="arm", boot=1, below=1, also=(2,)))
+    rig.node.on_message(rig.now, "edge", Stored(device="arm", boot=9, below=99))
+    assert uplink.waiting == produced - 2
+    rig.sent.clear()
+    rig.node.on_message(rig.now, "edge", Welcome(node="edge", boot=5, acked=1))
+    rig.tick(12, answer)
+    assert [m.seq for m in rig.sent if isinstance(m, Sealed)][0] == 1
+    rig.sent.clear()
+    rig.tick(240 * 4, answer)
+    assert 1 in [m.seq for m in rig.sent if isinstance(m, Sealed)]
+
+
+def test_the_backlog_is_bounded_and_what_it_sheds_is_counted():
+    rig = Rig(backlog_segments=3)
+    rig.tick(240 * 4)
+    assert rig.node.uplink.waiting == 3
+    counters = rig.node.report(rig.now).counters
+    assert counters["segments.shed"] == counters["segments.produced"] - 3 > 0
+
+
+def judge(rig: Rig, number: int, started_ns: int) -> None:
+    rig.robot.body.outcomes = (Episode(number, True, "sorted", started_ns, rig.now),)
+    rig.tick(1)
+
+
+def test_an_episode_belongs_to_the_version_that_lived_it():
+    rig = Rig()
+    judge(rig, 0, rig.now)
+    rig.tick(60, answer)
+    start = rig.now
+    rig.tick(60, answer)
+    judge(rig, 1, start)
+    rig.tick(60, lambda o: answer(o, version=2))
+    judge(rig, 2, start)
+    report = rig.node.report(rig.now)
+    assert [o.policy_version for o in report.outcomes] == [MIXED, 1, MIXED]
+    assert [e.name for e in report.events if e.name == "policy"] == ["policy", "policy"]
+    rig.sent += [e.message for e in rig.node.flush(rig.now)]
+    carried = [o for s in rig.segments() for o in s.outcomes]
+    assert [o.number for o in carried][:2] == [0, 1]
+
+
+def test_what_the_link_says_becomes_events():
+    rig = Rig()
+    rig.node.on_lost(rig.now, "edge")
+    rig.node.on_message(rig.now, "edge", Refused(reason="no", final=True))
+    rig.node.on_message(rig.now, "edge", Observation(
+        device="x", boot=0, seq=0, captured_ns=0, features=np.zeros(1, np.float32)
+    ))  # fmt: skip
+    assert [e.name for e in rig.node.report(rig.now).events] == ["lost", "refused"]
+
+
+def test_flush_seals_what_is_under_way():
+    rig = Rig()
+    rig.tick(30, answer)
+    effects = rig.node.flush(rig.now)
+    assert [type(e.message) for e in effects] == [Sealed]
+    assert rig.node.flush(rig.now) == []
+
+
+def test_joules_add_up_by_the_model():
+    config = DeviceConfig(radio=RadioPower(idle_w=1.0))
+    meter = Meter(SPEC, config, processor_s=2.0)
+    torque, velocity = np.array([2.0, 0.0]), np.array([1.0, -1.0])
+    joules = meter.tick(0.5, torque, velocity, switch=1.0)
+    first = 2.0 * 1.0 + 0.1 * 4.0 + 0.1 * 1.0 + 0.1 * 1.0
+    second = 0.1 * 1.0 + 0.1 * 1.0
+    assert joules == pytest.approx(0.5 * (first + second + 2.0))
+    braking = meter.tick(0.5, np.array([-2.0, 0.0]), np.array([1.0, 0.0]), switch=0.0)
+    assert braking == 0.0
+    meter.busy_until(2.25)
+    meter.sent(100)
+    meter.received(100)
+    j = meter.joules
+    assert j["compute"] == pytest.approx(3.0 * 1.0 + 6.0 * 0.25)
+    assert j["sensing"] == pytest.approx(1.0)
+    assert j["base"] == pytest.approx(5.0)
+    assert j["radio"] == pytest.approx(1.0 + 420e-6 + 190e-6 + 330e-6 + 42e-6)
+
+
+@pytest.mark.parametrize(
+    "bad", [{"hold_s": 0.0}, {"segment_decisions": 0}, {"backlog_segments": -1}]
+)
+def test_config_is_checked(bad):
+    with pytest.raises(ValueError, match="must be positive"):
+        DeviceConfig(**bad)
+
+
+def test_ticks_do_not_wait_on_a_missed_one():
+    rig = Rig()
+    rig.tick(13, answer)
+    rig.now += 10 * POLICY.period_ns
+    rig.tick(1, answer)
+    rig.tick(12, answer)
+    seqs = [m.seq for m in rig.sent if isinstance(m, Observation)]
+    assert seqs == sorted(set(seqs))
+    assert len(seqs) <= 4

@@ -1,0 +1,110 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from plant import SPEC, Plant
+
+from device.guard import Guard, Limit
+from device.rate import Rate
+
+DT_S = SPEC.control_period_ns * 1e-9
+
+
+def guard() -> Guard:
+    return Guard(SPEC, Plant().tool_position, np.zeros(3))
+
+
+def test_rate_keeps_absolute_deadlines():
+    rate = Rate(100, start_ns=0)
+    assert rate.tick(100) == 0
+    assert rate.tick(230) == 30
+    assert rate.deadline_ns == 300
+    assert rate.tick(90) == 0
+    assert rate.tick(1050) == 650
+    assert (rate.ticks, rate.missed, rate.deadline_ns) == (4, 6, 1100)
+
+
+wild = st.floats(allow_nan=True, allow_infinity=True, width=64)
+wishes = hnp.arrays(np.float64, 3, elements=wild)
+
+
+@given(st.lists(wishes, min_size=1, max_size=30), hnp.arrays(np.float64, 2, elements=wild))
+def test_whatever_is_wished_stays_within_every_limit(asked, torque):
+    """Position, velocity, acceleration and switch hold on every step of any sequence."""
+    g, plant = guard(), Plant()
+    last, last_velocity = np.zeros(3), np.zeros(2)
+    for wish in asked:
+        setpoint, _ = g.limit(wish, last[:-1], np.nan_to_num(torque))
+        velocity = (setpoint[:-1] - last[:-1]) / DT_S
+        assert np.isfinite(setpoint).all()
+        assert (np.abs(setpoint[:-1]) <= 2.0).all()
+        assert (np.abs(velocity) <= 3.0 + 1e-6).all()
+        assert (np.abs(velocity - last_velocity) <= 20.0 * DT_S + 1e-6).all()
+        assert 0.0 <= setpoint[-1] <= 1.0
+        last, last_velocity = setpoint, velocity
+    assert np.isfinite(plant.tool_position(last[:-1])).all()
+
+
+@pytest.mark.parametrize("wish", [np.zeros(2), np.zeros((3, 1)), np.array([np.nan, 0, 0])])
+def test_a_malformed_wish_stands_still(wish):
+    g = guard()
+    setpoint, hit = g.limit(wish, np.zeros(2), np.zeros(2))
+    assert hit == Limit.MALFORMED
+    assert (setpoint == 0).all()
+
+
+def run(g: Guard, wish: np.ndarray, ticks: int, torque: np.ndarray | None = None) -> list:
+    steps = []
+    for _ in range(ticks):
+        position = g.setpoint[:-1].copy()
+        steps.append(g.limit(wish, position, np.zeros(2) if torque is None else torque))
+    return steps
+
+
+def test_it_arrives_without_overshoot_and_says_what_bit():
+    g = guard()
+    steps = run(g, np.array([1.0, 0.5, 1.0]), 400)
+    path = np.array([s[:-1] for s, _ in steps])
+    assert path.max(axis=0) == pytest.approx([1.0, 0.5], abs=1e-6)
+    assert np.allclose(path[-1], [1.0, 0.5])
+    assert Limit.ACCELERATION in steps[0][1]
+    assert steps[-1][1] == Limit.NONE
+    assert not g.moving
+
+
+def test_it_follows_a_ramp_without_lag():
+    g = guard()
+    for tick in range(1, 400):
+        target = 0.4 * tick * DT_S
+        setpoint, _ = g.limit(np.array([target, 0.0, 0.0]), np.zeros(2), np.zeros(2))
+    assert setpoint[0] == pytest.approx(target, abs=1e-6)
+
+
+def test_position_and_velocity_bits():
+    g = guard()
+    hits = [hit for _, hit in run(g, np.array([9.0, 0.0, 0.0]), 600)]
+    assert Limit.POSITION in hits[0]
+    assert any(Limit.VELOCITY in h for h in hits)
+
+
+def test_the_workspace_is_not_left():
+    g = guard()
+    steps = run(g, np.array([2.0, 0.0, 0.0]), 600)
+    assert any(Limit.WORKSPACE in hit for _, hit in steps)
+    braking_m = 3.0**2 / (2 * 20.0)
+    assert max(s[0] for s, _ in steps) < 1.8 + braking_m
+    back = run(g, np.array([0.0, 0.0, 0.0]), 600)
+    assert abs(back[-1][0][0]) < 1e-6
+
+
+def test_an_overloaded_joint_does_not_push_on():
+    g = guard()
+    run(g, np.array([1.0, 0.0, 0.0]), 40)
+    lead = g.setpoint[0]
+    for _ in range(200):
+        setpoint, hit = g.limit(np.array([1.0, 0.0, 0.0]), np.zeros(2), np.array([11.0, 0.0]))
+    assert Limit.TORQUE in hit
+    assert setpoint[0] - lead < 3.0**2 / (2 * 20.0)
+    away, _ = g.limit(np.array([-1.0, 0.0, 0.0]), np.zeros(2), np.array([11.0, 0.0]))
+    assert away[0] < setpoint[0]
