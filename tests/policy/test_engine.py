@@ -91,6 +91,10 @@ def _external(model):
     model.graph.initializer[0].data_location = 1
 
 
+def _nameless(model):
+    model.graph.node[4].ClearField("op_type")
+
+
 def _dangling(model):
     model.graph.node[0].input[0] = "nowhere"
 
@@ -116,6 +120,7 @@ def _fixed_batch(model):
         (_operator, "operator"),
         (_external, "external_data"),
         (_dangling, "graph"),
+        (_nameless, "graph"),
         (_renamed, "spec"),
         (_second_output, "spec"),
     ],

@@ -1,0 +1,121 @@
+"""The artefact: a released policy as one run of bytes, with where it comes from.
+
+MessagePack of three parts: the manifest, the network as ONNX, the same network as plain numbers.
+The manifest holds the hash of the other two, and the blob's own hash is what an Offer names, so
+that one digest covers weights, normaliser, limits, spec and lineage. No pickle, no archive.
+"""
+
+import hashlib
+from typing import NamedTuple
+
+import msgspec
+
+from contract.errors import SpecError
+from contract.specs import PolicySpec
+from policy.mlp import Mlp
+
+FORMAT = 1
+MAX_BYTES = 64 * 1024 * 1024
+"""Cap of a blob."""
+
+
+class ArtefactError(Exception):
+    """A policy is refused; `reason` is a short word fit for a counter."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+
+
+class DataRange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Segments `first` to `last` (both included) of one boot of one device."""
+
+    device: str
+    boot: int
+    first: int
+    last: int
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a policy is and where it comes from.
+
+    `parents`: versions it was trained on from; `samples`: training samples by source; `metrics`:
+    figures of gate and export by name.
+    """
+
+    format: int = FORMAT
+    version: int
+    spec: PolicySpec
+    parents: tuple[int, ...]
+    software: str
+    seed: int
+    trained_on: tuple[DataRange, ...]
+    samples: dict[str, int]
+    metrics: dict[str, float]
+    onnx_sha256: str
+    mlp_sha256: str
+
+
+class Artefact(NamedTuple):
+    """A policy with both forms of its network; `mlp` is what Mlp.encode gave."""
+
+    manifest: Manifest
+    onnx: bytes
+    mlp: bytes
+
+
+class _Envelope(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    manifest: bytes
+    onnx: bytes
+    mlp: bytes
+
+
+class _Format(msgspec.Struct, frozen=True):
+    format: int
+
+
+def digest(blob: bytes) -> str:
+    """SHA-256 in hex: the name of a blob."""
+    return hashlib.sha256(blob).hexdigest()
+
+
+def pack(artefact: Artefact) -> bytes:
+    """The blob of an artefact; equal artefacts give equal bytes."""
+    manifest = msgspec.msgpack.encode(artefact.manifest, order="deterministic")
+    return msgspec.msgpack.encode(_Envelope(manifest, artefact.onnx, artefact.mlp))
+
+
+def unpack(blob: bytes) -> Artefact:
+    """The artefact in a blob, checked: size, format, hashes, spec, network against spec.
+
+    Raises ArtefactError with reason oversize, truncated, malformed, format, hash or spec.
+    """
+    if len(blob) > MAX_BYTES:
+        raise ArtefactError("oversize", f"{len(blob)} bytes, at most {MAX_BYTES}")
+    try:
+        envelope = msgspec.msgpack.decode(blob, type=_Envelope)
+        found = msgspec.msgpack.decode(envelope.manifest, type=_Format).format
+        if found != FORMAT:
+            raise ArtefactError("format", f"{found}, this software reads {FORMAT}")
+        manifest = msgspec.msgpack.decode(envelope.manifest, type=Manifest)
+    except SpecError as error:
+        raise ArtefactError("spec", str(error)) from None
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        reason = "truncated" if "truncated" in str(error) else "malformed"
+        raise ArtefactError(reason, str(error)) from None
+    artefact = Artefact(manifest, envelope.onnx, envelope.mlp)
+    _verify(artefact)
+    return artefact
+
+
+def _verify(artefact: Artefact) -> None:
+    manifest = artefact.manifest
+    for part, expected in (("onnx", manifest.onnx_sha256), ("mlp", manifest.mlp_sha256)):
+        if digest(getattr(artefact, part)) != expected:
+            raise ArtefactError("hash", f"{part} is not what the manifest says")
+    if manifest.version < 0 or manifest.spec.horizon < 1 or manifest.spec.period_ns < 1:
+        raise ArtefactError("spec", "version, horizon and period must not be negative or zero")
+    try:
+        Mlp.decode(artefact.mlp, manifest.spec)
+    except SpecError as error:
+        raise ArtefactError("spec", str(error)) from None

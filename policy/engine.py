@@ -1,0 +1,120 @@
+"""The engine: an artefact's network, ready to answer. The one door to onnxruntime.
+
+`act` is a hot path: names are bound when loading, nothing is checked again, and a wrong shape
+costs only the one who hands it over.
+"""
+
+from importlib.util import find_spec
+from typing import Literal
+
+import numpy as np
+
+from contract.errors import SpecError, UserError
+from contract.policy import Policy
+from contract.specs import FloatArray
+from policy import graph
+from policy.artefact import Artefact, ArtefactError
+from policy.mlp import Mlp
+
+Backend = Literal["auto", "onnx", "numpy"]
+
+INPUT, OUTPUT = "observation", "actions"
+"""The names in the graph: float32[B, D] in, float32[B, H, A] out."""
+
+WARM_ROWS = (1, 2, 16, 64)
+"""Batch sizes on which a policy is tried before it may act."""
+
+
+class NumpyPolicy:
+    """Answers with numpy alone, for devices without a runtime."""
+
+    def __init__(self, artefact: Artefact) -> None:
+        self.spec = artefact.manifest.spec
+        self.version = artefact.manifest.version
+        self._mlp = Mlp.decode(artefact.mlp, self.spec)
+        self._inputs = self.spec.observation.size
+
+    def act(self, features: FloatArray) -> FloatArray:
+        """Observations float32[B, D] to setpoints float32[B, H, A]. Raises SpecError."""
+        if features.ndim != 2 or features.shape[1] != self._inputs or features.dtype != np.float32:
+            raise _misfit(self.spec.observation.size, features)
+        return self._mlp.forward(features)
+
+
+class OnnxPolicy:
+    """Answers with onnxruntime on one thread. Raises ArtefactError for a graph it refuses."""
+
+    def __init__(self, artefact: Artefact) -> None:
+        import onnxruntime
+
+        self.spec = artefact.manifest.spec
+        self.version = artefact.manifest.version
+        graph.check(artefact.onnx)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 4
+        try:
+            session = onnxruntime.InferenceSession(
+                artefact.onnx, options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:
+            raise ArtefactError("graph", str(error).splitlines()[0]) from None
+        given = [
+            (p.name, p.type, p.shape[1:]) for p in (*session.get_inputs(), *session.get_outputs())
+        ]
+        needed = [
+            (INPUT, "tensor(float)", [self.spec.observation.size]),
+            (OUTPUT, "tensor(float)", [self.spec.horizon, self.spec.action.size]),
+        ]
+        if given != needed:
+            raise ArtefactError("spec", f"the graph has {given}, the spec {needed}")
+        self._run = session.run
+        self._outputs = [OUTPUT]
+
+    def act(self, features: FloatArray) -> FloatArray:
+        """Observations float32[B, D] to setpoints float32[B, H, A]. Raises SpecError."""
+        try:
+            actions: FloatArray = self._run(self._outputs, {INPUT: features})[0]
+        except Exception as error:
+            raise _misfit(self.spec.observation.size, features) from error
+        return actions
+
+
+def load(artefact: Artefact, backend: Backend = "auto") -> Policy:
+    """A policy from an unpacked artefact; "auto" takes onnxruntime where it is installed.
+
+    Raises ArtefactError for a refused graph, UserError if "onnx" is asked for but not installed.
+    """
+    installed = find_spec("onnxruntime") is not None
+    if backend == "onnx" and not installed:
+        raise UserError(
+            "engine: onnxruntime is not installed: pip install tierloop[edge], or use numpy"
+        )
+    if backend == "numpy" or not installed:
+        return NumpyPolicy(artefact)
+    return OnnxPolicy(artefact)
+
+
+def warm_up(policy: Policy) -> None:
+    """Runs a policy on samples of its spec, so that the first real call finds everything in place.
+
+    Raises ArtefactError with reason answer unless every answer has the promised shape and lies
+    within the action's limits.
+    """
+    spec = policy.spec
+    rng = np.random.default_rng(0)
+    low, high = np.array(spec.action.low, np.float32), np.array(spec.action.high, np.float32)
+    for rows in WARM_ROWS:
+        features = np.stack([spec.observation.sample(rng) for _ in range(rows)])
+        actions = policy.act(features)
+        shape = (rows, spec.horizon, spec.action.size)
+        if actions.shape != shape or actions.dtype != np.float32:
+            raise ArtefactError("answer", f"{actions.dtype}{list(actions.shape)}")
+        if not ((actions >= low) & (actions <= high)).all():
+            raise ArtefactError("answer", "outside the action's limits")
+
+
+def _misfit(inputs: int, features: FloatArray) -> SpecError:
+    return SpecError(
+        f"observation: expected float32[*, {inputs}], got {features.dtype}{list(features.shape)}"
+    )

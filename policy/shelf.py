@@ -1,0 +1,215 @@
+"""The shelf: the verified policies a node keeps on disk, and which of them is active.
+
+The journal is the only truth: a list of what was activated and undone, replaced as a whole by one
+rename, so that a node killed at any instant finds the state before or after, never between. A
+policy is on disk, verified and warm before the journal names it. Once active, a version gives way
+only to a higher one, or to a recorded step back.
+"""
+
+import os
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from contract.errors import UserError
+from contract.policy import Policy
+from contract.specs import PolicySpec
+from policy.artefact import ArtefactError, digest, unpack
+from policy.engine import Backend, load, warm_up
+
+KEEP = 4
+"""Policies kept on disk: the active one and what it could go back to."""
+
+JOURNAL = "journal.json"
+
+Action = Literal["activate", "rollback", "damaged"]
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One line of the journal: `version` became active, instead of `instead_of` (-1: none).
+
+    "damaged": the file of `instead_of` no longer verified; it may be fetched and activated again.
+    """
+
+    action: Action
+    version: int
+    digest: str
+    instead_of: int
+
+
+class _Ready(NamedTuple):
+    digest: str
+    policy: Policy
+
+
+class Shelf:
+    """Policies for one spec in one directory. One process and one thread at a time.
+
+    Opening it verifies and warms up the active policy; if its file is damaged the last good one
+    takes over, on record. Raises UserError for an unreadable journal.
+    """
+
+    def __init__(self, directory: Path, spec: PolicySpec, backend: Backend = "auto") -> None:
+        self._directory = directory
+        self._spec = spec
+        self._backend = backend
+        self._staged: dict[int, _Ready] = {}
+        directory.mkdir(parents=True, exist_ok=True)
+        _sync(directory.parent)
+        self._journal = self._read_journal()
+        self._active = self._reopen()
+        self._tidy()
+
+    @property
+    def journal(self) -> tuple[Entry, ...]:
+        """Every activation and step back, oldest first."""
+        return tuple(self._journal)
+
+    def active(self) -> Policy | None:
+        """The policy to answer with, verified and warm; None before the first."""
+        return self._active
+
+    def stage(self, blob: bytes, expected: str) -> Policy:
+        """Verifies a blob against its digest and this spec, warms it up and puts it on disk.
+
+        It is not active yet. Raises SpecError if it is for another body, ArtefactError for
+        everything else that is wrong with it (reason disk: it could not be written); the active
+        policy is untouched.
+        """
+        policy = self._verify(blob, expected)
+        _write(self._path(expected), blob)
+        self._staged[policy.version] = _Ready(expected, policy)
+        return policy
+
+    def activate(self, version: int) -> Policy:
+        """Makes a staged policy the active one; nothing happens if it already is.
+
+        Raises ArtefactError with reason unknown (not staged), or regress (not above the active
+        version and every version that was rolled back).
+        """
+        ready = self._staged.get(version)
+        if ready is None:
+            raise ArtefactError("unknown", f"version {version} is not staged")
+        stack = self._stack()
+        if stack and ready.digest == stack[-1].digest:
+            self._active = ready.policy
+            return ready.policy
+        undone = [e.instead_of for e in self._journal if e.action == "rollback"]
+        floor = max(undone + [e.version for e in stack], default=-1)
+        if version <= floor:
+            raise ArtefactError("regress", f"version {version} after {floor}")
+        return self._record("activate", version, ready)
+
+    def rollback(self, version: int | None = None) -> Policy:
+        """Goes back to the previously active policy, or to a lower `version`, staged or kept.
+
+        Raises ArtefactError with reason no_previous, unknown or hash.
+        """
+        stack = self._stack()
+        if version is None:
+            if len(stack) < 2:
+                raise ArtefactError("no_previous", "nothing to go back to")
+            version = stack[-2].version
+        if not stack or version >= stack[-1].version:
+            raise ArtefactError("regress", f"version {version} is no step back")
+        kept = {e.version: e.digest for e in stack}
+        if version in self._staged:
+            ready = self._staged[version]
+        elif version in kept:
+            ready = _Ready(kept[version], self._load(kept[version]))
+        else:
+            raise ArtefactError("unknown", f"version {version} is neither staged nor kept")
+        return self._record("rollback", version, ready)
+
+    def _record(self, action: Action, version: int, ready: _Ready) -> Policy:
+        stack = self._stack()
+        instead_of = stack[-1].version if stack else -1
+        entry = Entry(action=action, version=version, digest=ready.digest, instead_of=instead_of)
+        journal = [*self._journal, entry]
+        _write(self._directory / JOURNAL, msgspec.json.format(msgspec.json.encode(journal)))
+        self._journal, self._active = journal, ready.policy
+        self._staged = {v: r for v, r in self._staged.items() if v > version}
+        self._tidy()
+        return ready.policy
+
+    def _stack(self) -> list[Entry]:
+        """The active policy (last) and what it could go back to, lowest version first."""
+        stack: list[Entry] = []
+        for entry in self._journal:
+            stack = [*(e for e in stack if e.version < entry.version), entry][-KEEP:]
+        return stack
+
+    def _reopen(self) -> Policy | None:
+        stack = self._stack()
+        for entry in reversed(stack):
+            try:
+                policy = self._load(entry.digest)
+            except ArtefactError:
+                continue
+            if entry is not stack[-1]:
+                self._record("damaged", entry.version, _Ready(entry.digest, policy))
+            return policy
+        return None
+
+    def _verify(self, blob: bytes, expected: str) -> Policy:
+        if digest(blob) != expected:
+            raise ArtefactError("hash", "the blob is not what was offered")
+        artefact = unpack(blob)
+        who = f"policy {artefact.manifest.version} for {self._directory}"
+        self._spec.require(artefact.manifest.spec, who)
+        policy = load(artefact, self._backend)
+        warm_up(policy)
+        return policy
+
+    def _load(self, name: str) -> Policy:
+        try:
+            blob = self._path(name).read_bytes()
+        except OSError as error:
+            raise ArtefactError("missing", str(error)) from None
+        return self._verify(blob, name)
+
+    def _path(self, name: str) -> Path:
+        return self._directory / f"{name}.policy"
+
+    def _read_journal(self) -> list[Entry]:
+        path = self._directory / JOURNAL
+        if not path.exists():
+            return []
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=list[Entry])
+        except (OSError, msgspec.MsgspecError) as error:
+            raise UserError(f"{path}: unreadable ({error}); remove {path.parent}") from None
+
+    def _tidy(self) -> None:
+        """Removes what neither the journal nor a staged policy needs."""
+        needed = {e.digest for e in self._stack()} | {r.digest for r in self._staged.values()}
+        for path in self._directory.iterdir():
+            if path.suffix == ".new" or (path.suffix == ".policy" and path.stem not in needed):
+                os.unlink(path)
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Replaces a file as a whole; on disk before it returns. Raises ArtefactError (disk)."""
+    fresh = path.with_suffix(".new")
+    try:
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(descriptor, view) :]
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.replace(fresh, path)
+        _sync(path.parent)
+    except OSError as error:
+        raise ArtefactError("disk", str(error)) from error
+
+
+def _sync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
