@@ -51,4 +51,5 @@ def judge(candidate: Sequence[bool], incumbent: Sequence[bool], p_max: float) ->
 def sign_test(wins: int, losses: int) -> float:
     """P(X >= wins) for X ~ Binomial(wins + losses, 1/2), exactly; 1 if there were none."""
     n = wins + losses
-    return sum(comb(n, k) for k in range(wins, n + 1)) / 2**n
+    tail = sum(comb(n, k) for k in range(wins, n + 1))
+    return float(tail / 2**n)

@@ -30,22 +30,22 @@ def spec() -> PolicySpec:
 def make_segment(spec):
     def make(seq=0, device="arm-0", boot=7, rows=3, **changes):
         rng = np.random.default_rng([seq, boot])
-        fields = dict(
-            device=device,
-            boot=boot,
-            seq=seq,
-            body="dot",
-            software="1",
-            spec=spec.digest,
-            captured_ns=np.arange(rows, dtype=np.int64),
-            features=rng.standard_normal((rows, spec.observation.size)).astype(np.float32),
-            applied=np.zeros((rows, spec.action.size), np.float32),
-            age_ns=np.zeros(rows, np.int64),
-            versions=np.full(rows, 2, np.int64),
-            seam_rad=0.0,
-            refused={},
-            outcomes=(),
-        )
+        fields = {
+            "device": device,
+            "boot": boot,
+            "seq": seq,
+            "body": "dot",
+            "software": "1",
+            "spec": spec.digest,
+            "captured_ns": np.arange(rows, dtype=np.int64),
+            "features": rng.standard_normal((rows, spec.observation.size)).astype(np.float32),
+            "applied": np.zeros((rows, spec.action.size), np.float32),
+            "age_ns": np.zeros(rows, np.int64),
+            "versions": np.full(rows, 2, np.int64),
+            "seam_rad": 0.0,
+            "refused": {},
+            "outcomes": (),
+        }
         return Segment(**(fields | changes))
 
     return make
@@ -58,14 +58,14 @@ def seal():
     def make(segment, deflated=False, **changes):
         body = pack(codec.encode(segment))
         carried = zlib.compress(body) if deflated else body
-        fields = dict(
-            device=segment.device,
-            boot=segment.boot,
-            seq=segment.seq,
-            digest=digest64(body),
-            body=np.frombuffer(carried, np.uint8),
-            deflated=deflated,
-        )
+        fields = {
+            "device": segment.device,
+            "boot": segment.boot,
+            "seq": segment.seq,
+            "digest": digest64(body),
+            "body": np.frombuffer(carried, np.uint8),
+            "deflated": deflated,
+        }
         return Sealed(**(fields | changes))
 
     return make

@@ -26,7 +26,8 @@ def test_the_sign_test_is_a_tail(wins, losses):
 
 def test_enough_wins_are_released_with_their_figures():
     verdict = judge([True] * 8, [False] * 4 + [True] * 4, 0.1)
-    assert verdict.released and verdict.p == 1 / 16
+    assert verdict.released
+    assert verdict.p == 1 / 16
     assert (verdict.wins, verdict.losses) == (4, 0)
     assert (verdict.candidate, verdict.incumbent) == (1.0, 0.5)
     assert str(verdict) == "1.00 against 0.50 in the twin, 4 won, 0 lost, p=0.0625"
@@ -34,7 +35,8 @@ def test_enough_wins_are_released_with_their_figures():
 
 def test_the_same_rate_on_other_seeds_is_not_better():
     verdict = judge([True, False] * 8, [False, True] * 8, 0.9)
-    assert not verdict.released and verdict.wins == verdict.losses == 8
+    assert not verdict.released
+    assert verdict.wins == verdict.losses == 8
 
 
 def test_too_few_wins_are_refused_even_without_a_loss():

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from cloud.experience import read
 from cloud.ingest import ACKS_MAX, BODY_MAX, Ingest
-from cloud.store import Key, Span, Store
+from cloud.store import Key, Span, Store, spans
 from contract.codec import Codec, digest64, pack
-from contract.messages import Beat, Sealed, Segment
+from contract.messages import Beat
 
 
 @pytest.fixture
@@ -31,7 +31,8 @@ def ingest(store, spec):
 def test_a_segment_is_stored_as_it_was_sealed(store, ingest, spec, make_segment, seal, deflated):
     segment = make_segment()
     done = ingest.take([seal(segment, deflated)], 5)
-    assert done.counts == {"ingested": 1} and done.notes == ()
+    assert done.counts == {"ingested": 1}
+    assert done.notes == ()
     assert [(a.device, a.boot, a.below, a.also) for a in done.acks] == [("arm-0", 7, 1, ())]
     experience = read(store, spec, 0)
     np.testing.assert_array_equal(experience.features, segment.features)
@@ -175,13 +176,15 @@ def test_a_failed_commit_acknowledges_nothing_and_a_resend_heals(store, ingest, 
         ingest.take(batch, 5)
     store._db.execute("PRAGMA query_only=OFF")
     done = ingest.take(batch, 6)
-    assert done.counts == {"ingested": 3} and done.acks[0].below == 3
+    assert done.counts == {"ingested": 3}
+    assert done.acks[0].below == 3
 
 
 def test_twin_segments_count_as_twin(store, ingest, spec, make_segment):
     ingest.keep([make_segment(device="twin", rows=5), make_segment(1, device="twin", rows=2)], 5)
     experience = read(store, spec, 0)
-    assert experience.samples == {"lived": 0, "twin": 7} and len(experience.features) == 7
+    assert experience.samples == {"lived": 0, "twin": 7}
+    assert len(experience.features) == 7
     assert read(store, spec, experience.last).features.shape == (0, spec.observation.size)
 
 
@@ -218,17 +221,12 @@ def test_exactly_once_under_doubles_reorders_and_crashes(
         for ack in done.acks:
             acked |= {(ack.device, seq) for seq in (*range(ack.below), *ack.also)}
     stored = [(key.device, key.seq) for _, key, _, _ in store.experience(0)]
-    assert sorted(stored) == sorted(sent) and fresh == len(sent)
+    assert sorted(stored) == sorted(sent)
+    assert fresh == len(sent)
     assert acked <= set(stored)
     store.close()
 
 
 def test_a_span_of_experience_names_its_segments(store, ingest, spec, make_segment, seal):
-    from cloud.store import spans
-
     ingest.take([seal(make_segment(seq)) for seq in (0, 1, 3)], 5)
     assert spans(read(store, spec, 0).keys) == (Span("arm-0", 7, 0, 1), Span("arm-0", 7, 3, 3))
-
-
-def test_messages_are_what_the_helpers_say(make_segment, seal):
-    assert isinstance(make_segment(), Segment) and isinstance(seal(make_segment()), Sealed)

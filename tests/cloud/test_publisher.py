@@ -28,7 +28,8 @@ def test_a_release_is_offered_to_all_in_session_and_to_all_who_come():
     assert publisher.joined("edge-0") == []
     (sent,) = publisher.release(first)
     assert sent == Send("edge-0", first.offer)
-    assert isinstance(sent.message, Offer) and sent.message.size == 10
+    assert isinstance(sent.message, Offer)
+    assert sent.message.size == 10
     assert publisher.joined("edge-1") == [Send("edge-1", first.offer)]
     assert publisher.joined("edge-0") == [Send("edge-0", first.offer)]
     publisher.left("edge-0")
@@ -41,7 +42,8 @@ def test_a_blob_is_fetched_whole_in_parts_that_fit_a_frame():
     blob = b""
     while len(blob) < len(big.blob):
         (sent,) = fetch(publisher, big, len(blob), 10**9)
-        assert isinstance(sent.message, Part) and sent.message.offset == len(blob)
+        assert isinstance(sent.message, Part)
+        assert sent.message.offset == len(blob)
         assert len(sent.message.data) <= PART_MAX
         Codec().encode(sent.message)
         blob += sent.message.data.tobytes()

@@ -1,5 +1,6 @@
 """The store keeps every datum once, and all that it has acknowledged, whatever happens."""
 
+import itertools
 import os
 import signal
 import sqlite3
@@ -41,14 +42,16 @@ def test_the_file_is_durable(store):
 def test_a_datum_is_stored_once_and_its_double_counted(store):
     assert store.commit([datum(0), datum(1)])[:2] == (2, 0)
     done = store.commit([datum(1), datum(2), datum(2)])
-    assert done[:2] == (1, 2) and done.altered == ()
+    assert done[:2] == (1, 2)
+    assert done.altered == ()
     assert [key.seq for _, key, _, _ in store.experience(0)] == [0, 1, 2]
 
 
 def test_other_bytes_under_a_known_name_are_told_and_change_nothing(store):
     store.commit([datum(0, digest=1)])
     done = store.commit([datum(0, digest=2)._replace(body=b"other")])
-    assert done.altered == (Key("arm-0", 7, 0),) and done.fresh == done.duplicate == 0
+    assert done.altered == (Key("arm-0", 7, 0),)
+    assert done.fresh == done.duplicate == 0
     assert [body for _, _, _, body in store.experience(0)] == [b"body"]
 
 
@@ -56,7 +59,8 @@ def test_a_misfit_is_kept_by_name_once_and_does_not_shut_out_the_right_datum(sto
     misfit = Misfit(Key("arm-0", 7, 0), 9, 5, "digest")
     assert store.commit([], [misfit]).refused == (misfit,)
     again = store.commit([], [misfit])
-    assert again.refused == () and again.duplicate == 1
+    assert again.refused == ()
+    assert again.duplicate == 1
     assert store.commit([datum(0)]).fresh == 1
 
 
@@ -90,7 +94,8 @@ def test_lineage_reads_both_ways(store):
 
 
 def test_the_newest_release_is_not_a_refused_candidate_and_numbers_go_on(store):
-    assert store.newest_release() is None and store.next_version() == 0
+    assert store.newest_release() is None
+    assert store.next_version() == 0
     record = policy(1, data=[Span("arm-0", 7, 0, 3)])
     for entry in (policy(0), record, policy(2, "refused")):
         store.record(entry)
@@ -106,9 +111,7 @@ def test_spans_hold_exactly_their_keys(triples):
     found = spans(keys)
     held = [Key(s.device, s.boot, n) for s in found for n in range(s.first, s.last + 1)]
     assert held == sorted(set(keys))
-    assert all(
-        a[:2] != b[:2] or a.last + 1 < b.first for a, b in zip(found, found[1:], strict=False)
-    )
+    assert all(a[:2] != b[:2] or a.last + 1 < b.first for a, b in itertools.pairwise(found))
 
 
 @settings(max_examples=30, deadline=None)

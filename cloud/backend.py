@@ -1,0 +1,106 @@
+"""Where heavy work is done: plain hands, and the wiring that uses them in this very process."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from cloud.config import LearnerConfig
+from cloud.rollout import Play, TwinRollout
+from contract.messages import Segment
+from contract.specs import FloatArray
+from policy.mlp import Mlp
+from sim.scenario import Scenario, policy_spec
+
+
+class Fit(NamedTuple):
+    """One fit on features float32[N, D] and labels float32[N, H, A]; no `start` means untrained."""
+
+    start: Mlp | None
+    features: FloatArray
+    labels: FloatArray
+    seed: int
+
+
+class Fitted(NamedTuple):
+    """The network, and the mean loss over the last tenth of the steps."""
+
+    policy: Mlp
+    loss: float
+
+
+class Cancelled(Exception):
+    """The process is ending; the work is not done."""
+
+
+class Backend(Protocol):
+    """Does jobs, in any place and order; same jobs, same results. For one lane, until `cancel`."""
+
+    def start(self) -> None:
+        """Gets ready; may take seconds. Raises if it cannot, and may then be called again."""
+        ...
+
+    def play(self, jobs: Sequence[Play]) -> list[list[Segment]]:
+        """The segments of each job, in the jobs' order."""
+        ...
+
+    def fit(self, job: Fit) -> Fitted:
+        """The outcome of one fit."""
+        ...
+
+    def cancel(self) -> None:
+        """Makes calls under way and to come raise; returns at once, fit for a signal handler."""
+        ...
+
+    def close(self) -> None:
+        """Ends all work and what was started for it."""
+        ...
+
+
+class Hands:
+    """What one worker can do. Worlds and libraries are loaded when first needed."""
+
+    def __init__(self, scenario: Scenario, config: LearnerConfig, software: str) -> None:
+        self._scenario, self._config, self._software = scenario, config, software
+        self._twin: TwinRollout | None = None
+
+    def play(self, job: Play) -> list[Segment]:
+        self._twin = self._twin or TwinRollout(self._scenario, self._software)
+        return self._twin.play(job)
+
+    def fit(self, job: Fit) -> Fitted:
+        from cloud.learner import Learner
+
+        if job.start is None:
+            learner = Learner(policy_spec(self._scenario), self._config, job.seed)
+        else:
+            learner = Learner.from_mlp(job.start, self._config, job.seed)
+        policy = learner.fit(job.features, job.labels)
+        tail = learner.losses[-max(1, len(learner.losses) // 10) :]
+        return Fitted(policy, sum(tail) / len(tail))
+
+
+class SerialBackend:
+    """One pair of hands in the caller's thread."""
+
+    def __init__(self, hands: Hands) -> None:
+        self._hands = hands
+        self._cancelled = False
+
+    def start(self) -> None:
+        pass
+
+    def play(self, jobs: Sequence[Play]) -> list[list[Segment]]:
+        return [self._unless_cancelled().play(job) for job in jobs]
+
+    def fit(self, job: Fit) -> Fitted:
+        return self._unless_cancelled().fit(job)
+
+    def cancel(self) -> None:
+        self._cancelled = True
+
+    def close(self) -> None:
+        self._cancelled = True
+
+    def _unless_cancelled(self) -> Hands:
+        if self._cancelled:
+            raise Cancelled
+        return self._hands

@@ -1,0 +1,193 @@
+"""The one door to Ray: the same hands as actors, on a local cluster or one that is there."""
+
+import contextlib
+import logging
+import os
+import secrets
+import shutil
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from cloud.backend import Cancelled, Fit, Fitted, Hands
+from cloud.config import CloudConfig
+from cloud.rollout import Play
+from contract.messages import Segment
+
+RETRIES = 3
+"""How often Ray repeats a call whose worker died under it; every call may be repeated."""
+
+START_S = 60.0
+STOP_S = 2.0
+"""How long Ray may take to end by itself before what it started is killed."""
+
+LOOK_S = 0.2
+"""How soon a waiting call notices that the backend is closed."""
+
+SOCKET_ROOM = 107 - len("/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store")
+"""The longest folder in which Ray's sockets fit the 107 bytes of a Unix address."""
+
+
+class Worker(Hands):
+    """Hands in a process of their own, which yields to others on its machine."""
+
+    def __init__(self, niceness: int, *about: Any) -> None:
+        least = max(niceness, os.getpriority(os.PRIO_PROCESS, 0))
+        os.setpriority(os.PRIO_PROCESS, 0, least)
+        super().__init__(*about)
+
+    def pid(self) -> int:
+        return os.getpid()
+
+
+class RayBackend:
+    """Jobs on `config.workers` actors. A worker that dies is restarted and its job repeated.
+
+    Ray belongs to a thread of its own: what it starts on Linux dies with the thread that started
+    it. If the local cluster as a whole dies, so does this process; its state is in the store.
+    """
+
+    def __init__(self, hands: tuple[Any, ...], config: CloudConfig, state: Path) -> None:
+        """`hands` are the arguments of Hands; `state` is where Ray may keep its files."""
+        self._about, self._config = hands, config
+        self._state = state
+        self._folder: Path | None = None
+        self._closing = threading.Event()
+        self._owner: threading.Thread | None = None
+        self._before: set[psutil.Process] = set()
+        self._workers: list[Any] = []
+
+    def start(self) -> None:
+        """Starts or joins the cluster and its workers. Raises RuntimeError if that fails."""
+        up, failure = threading.Event(), list[Exception]()
+        self._before = set(psutil.Process().children())
+        self._owner = threading.Thread(target=self._own, args=(up, failure), daemon=True)
+        self._owner.start()
+        while not up.wait(LOOK_S):
+            self._unless_closing()
+        if failure:
+            raise RuntimeError(f"Ray did not start: {failure[0]}") from failure[0]
+
+    def play(self, jobs: Sequence[Play]) -> list[list[Segment]]:
+        return self._spread("play", jobs)
+
+    def fit(self, job: Fit) -> Fitted:
+        fitted: Fitted = self._spread("fit", [job])[0]
+        return fitted
+
+    def pids(self) -> list[int]:
+        """The workers' process numbers."""
+        import ray
+
+        return list(ray.get([worker.pid.remote() for worker in self._workers]))
+
+    def cancel(self) -> None:
+        self._closing.set()
+
+    def close(self) -> None:
+        """Ends the cluster if it was started here, by force if it does not end in time."""
+        self._closing.set()
+        if self._owner is not None:
+            self._owner.join(STOP_S)
+        started = [p for p in psutil.Process().children() if p not in self._before]
+        for process in started if self._local else ():
+            _kill_tree(process)
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    @property
+    def _local(self) -> bool:
+        return self._config.ray == "local"
+
+    def _own(self, up: threading.Event, failure: list[Exception]) -> None:
+        try:
+            self._raise()
+        except Exception as error:
+            failure.append(error)
+        up.set()
+        self._closing.wait()
+        with contextlib.suppress(Exception):
+            import ray
+
+            ray.shutdown()
+
+    def _raise(self) -> None:
+        if self._local:
+            _prepare_environment()
+            self._folder = _folder(self._state / "ray")
+            where = {
+                "num_cpus": self._config.workers,
+                "num_gpus": 0,
+                "include_dashboard": False,
+                "object_store_memory": self._config.object_store_mb * 2**20,
+                "_node_ip_address": "127.0.0.1",
+                "_temp_dir": str(self._folder),
+                "_system_config": {"worker_niceness": 0},
+            }
+        else:
+            where = {"address": self._config.ray}
+        import ray
+
+        logging.getLogger("ray").setLevel(logging.ERROR)
+        ray.init(log_to_driver=False, configure_logging=False, **where)
+        actor = ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=RETRIES)(Worker)
+        self._workers = [
+            actor.remote(self._config.niceness, *self._about) for _ in range(self._config.workers)
+        ]
+        ray.get([worker.pid.remote() for worker in self._workers], timeout=START_S)
+
+    def _spread(self, method: str, jobs: Sequence[Any]) -> list[Any]:
+        """Each job to the next idle worker; results in the jobs' order."""
+        import ray
+
+        waiting, idle = deque(enumerate(jobs)), list(self._workers)
+        running: dict[Any, tuple[int, Any]] = {}
+        results: list[Any] = [None] * len(jobs)
+        while waiting or running:
+            self._unless_closing()
+            while waiting and idle:
+                at, job = waiting.popleft()
+                worker = idle.pop()
+                running[getattr(worker, method).remote(job)] = at, worker
+            for ref in ray.wait(list(running), timeout=LOOK_S)[0]:
+                at, worker = running.pop(ref)
+                results[at] = ray.get(ref)
+                idle.append(worker)
+        return results
+
+    def _unless_closing(self) -> None:
+        if self._closing.is_set():
+            raise Cancelled
+
+
+def _prepare_environment() -> None:
+    """Tells Ray what it reads at import: token on, loopback only, no reports home.
+
+    https://docs.ray.io/en/latest/ray-security/token-auth.html; with clustering off, Ray keeps
+    127.0.0.1 as the node's address and every server of it listens there alone.
+    """
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    os.environ["RAY_AUTH_MODE"] = "token"
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+
+
+def _folder(wanted: Path) -> Path:
+    """An empty private folder for Ray: `wanted`, or one under the system's if that is too long."""
+    if len(str(wanted.absolute())) > SOCKET_ROOM:
+        return Path(tempfile.mkdtemp(prefix="tierloop-"))
+    shutil.rmtree(wanted, ignore_errors=True)
+    wanted.mkdir(parents=True, mode=0o700)
+    return wanted.absolute()
+
+
+def _kill_tree(process: psutil.Process) -> None:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for child in [*process.children(recursive=True), process]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()

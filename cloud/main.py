@@ -1,0 +1,73 @@
+"""The cloud's process: one store, one server for the edges, one trainer."""
+
+import contextlib
+import os
+import signal
+import time
+from pathlib import Path
+
+from cloud.backend import Backend, Hands, SerialBackend
+from cloud.cluster import RayBackend
+from cloud.config import CloudConfig, LearnerConfig
+from cloud.node import CloudNode
+from cloud.store import Store
+from cloud.teacher import Teacher
+from cloud.trainer import Trainer
+from contract.clock import WallClock
+from link.channel import Server
+from link.shell import WallShell
+from link.sockets import ReportSource, ServerSocket
+from sim.scenario import Scenario, policy_spec
+
+DRAIN_S = 0.5
+"""How long each lane may go on after the order to stop."""
+
+
+def run(
+    config: CloudConfig,
+    learner: LearnerConfig,
+    scenario: Scenario,
+    bind: str,
+    state: Path,
+    seed: int,
+    report_to: str | None,
+    software: str,
+) -> int:
+    """Runs the cloud until SIGTERM or SIGINT; 0 if it ended well.
+
+    `state` is the folder of what must outlive the process. Raises UserError if `bind` cannot be
+    listened at.
+    """
+    server = Server(ServerSocket(bind))
+    os.setpriority(os.PRIO_PROCESS, 0, max(config.niceness, os.getpriority(os.PRIO_PROCESS, 0)))
+    boot, spec = time.time_ns(), policy_spec(scenario)
+    store = Store(state / "cloud.sqlite")
+    backend = choose(config, learner, scenario, state, software)
+    trainer = Trainer(spec, learner, Teacher(spec).label, backend, seed, software, boot)
+    newest = store.newest_release()
+    if newest is not None:
+        trainer.resume(newest, store.next_version())
+    node = CloudNode(config, spec, store, trainer, backend, boot, newest)
+    reporter = ReportSource(report_to) if report_to else None
+    shell = WallShell(node, WallClock(), server=server, reporter=reporter)
+
+    def stop(*_: object) -> None:
+        shell.stop()
+        backend.cancel()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    with contextlib.closing(store), contextlib.closing(backend), contextlib.closing(server):
+        shell.run(DRAIN_S)
+    if reporter is not None:
+        reporter.close()
+    return 0
+
+
+def choose(
+    config: CloudConfig, learner: LearnerConfig, scenario: Scenario, state: Path, software: str
+) -> Backend:
+    """The wiring that `cloud.ray` asks for."""
+    if config.ray == "none":
+        return SerialBackend(Hands(scenario, learner, software))
+    return RayBackend((scenario, learner, software), config, state)

@@ -1,0 +1,159 @@
+"""The cloud as a node: takes in experience, serves policies, and leaves learning to its rounds.
+
+Two lanes, "disk" for the store and "learn" for the trainer, do not wait for one another:
+experience is stored and policies are served while a round runs.
+"""
+
+import sqlite3
+from functools import partial
+from typing import Any
+
+from cloud.backend import Backend
+from cloud.config import CloudConfig
+from cloud.diary import Diary
+from cloud.ingest import Ingest, Ingested
+from cloud.publisher import Publisher
+from cloud.rounds import Rounds
+from cloud.store import PolicyRecord, Store
+from cloud.trainer import Trainer
+from contract.clock import NS_PER_S
+from contract.effects import Compute, Effects, Send, Timer
+from contract.messages import (
+    PROTOCOL,
+    Fetch,
+    Hello,
+    Message,
+    PolicyStatus,
+    Refused,
+    Report,
+    Sealed,
+    Welcome,
+)
+from contract.specs import PolicySpec
+
+PENDING_MAX = 1024
+"""Segments that may wait for a commit; what comes beyond is dropped, and sent again."""
+
+
+class CloudNode:
+    """No I/O: store, trainer and backend are handed in, and called in jobs alone."""
+
+    def __init__(
+        self,
+        config: CloudConfig,
+        spec: PolicySpec,
+        store: Store,
+        trainer: Trainer,
+        backend: Backend,
+        boot: int,
+        newest: PolicyRecord | None,
+    ) -> None:
+        """`newest` is the release to go on from; without one, version 0 is made."""
+        self._config, self._boot, self._newest = config, boot, newest
+        self._spec_digest = spec.digest
+        self._ingest = Ingest(store, spec)
+        self._diary, self.publisher = Diary(), Publisher()
+        self.rounds = Rounds(
+            spec, store, self._ingest, trainer, backend, self.publisher, self._diary
+        )
+        self._pending: list[tuple[str, Sealed]] = []
+        self._committing: list[tuple[str, Sealed]] = []
+        self._started_ns = 0
+
+    def on_start(self, now_ns: int) -> Effects:
+        self._started_ns = now_ns
+        return self.rounds.start(now_ns, self._newest)
+
+    def on_message(self, now_ns: int, peer: str, message: Message) -> Effects:
+        match message:
+            case Sealed():
+                return self._sealed(now_ns, peer, message)
+            case Fetch():
+                return self.publisher.fetch(peer, message)
+            case PolicyStatus():
+                self._status(now_ns, peer, message)
+            case Hello():
+                return self._hello(now_ns, peer, message)
+            case _:
+                self._diary.counts["refused.message"] += 1
+        return []
+
+    def on_lost(self, now_ns: int, peer: str) -> Effects:
+        self.publisher.left(peer)
+        self._diary.note(now_ns, "edge_lost", peer)
+        return []
+
+    def on_timer(self, now_ns: int, name: str) -> Effects:
+        return self._commit(now_ns) if name == "commit" else self.rounds.on_timer(name)
+
+    def on_done(self, now_ns: int, name: str, result: Any) -> Effects:
+        if name != "commit":
+            return self.rounds.on_done(now_ns, name, result)
+        batch, self._committing = self._committing, []
+        if isinstance(result, Exception):
+            self._lose(now_ns, batch, result)
+            return self._commit(now_ns)
+        return self._acknowledge(now_ns, batch, result) + self._commit(now_ns)
+
+    def report(self, now_ns: int) -> Report:
+        config, up_s = self._config, (now_ns - self._started_ns) / NS_PER_S
+        busy_s = self.rounds.busy_ns(now_ns) / NS_PER_S
+        energy_j = config.idle_w * up_s + (config.busy_w - config.idle_w) * busy_s
+        counters = {name: float(n) for name, n in self.publisher.counts.items()}
+        counters |= {"energy_j.compute": energy_j, "busy_s": busy_s}
+        running = ", ".join(f"{e}: v{v}" for e, v in sorted(self.publisher.active.items()))
+        labels = {"phase": self.rounds.phase, "running": running}
+        return self._diary.report(now_ns, self._boot, counters, labels)
+
+    def _hello(self, now_ns: int, peer: str, hello: Hello) -> Effects:
+        reason = ""
+        if hello.protocol != PROTOCOL:
+            reason = f"protocol {hello.protocol}, the cloud speaks {PROTOCOL}"
+        elif hello.spec != self._spec_digest:
+            reason = f"spec {hello.spec}, the cloud trains for {self._spec_digest}"
+        if reason:
+            self._diary.counts["refused.hello"] += 1
+            self._diary.note(now_ns, "edge_refused", f"{peer}: {reason}")
+            return [Send(peer, Refused(reason=reason, final=True))]
+        self._diary.note(now_ns, "edge_joined", peer)
+        welcome = Send(peer, Welcome(node="cloud", boot=self._boot, acked=0))
+        return [welcome, *self.publisher.joined(peer)]
+
+    def _status(self, now_ns: int, peer: str, status: PolicyStatus) -> None:
+        self.publisher.status(peer, status)
+        reason = f": {status.reason}" if status.reason else ""
+        what = f"v{status.version} is {status.state} on {peer}{reason}"
+        self._diary.note(now_ns, "policy_status", what)
+
+    def _sealed(self, now_ns: int, peer: str, sealed: Sealed) -> Effects:
+        if len(self._pending) >= PENDING_MAX:
+            self._diary.counts["dropped.busy"] += 1
+            return []
+        self._pending.append((peer, sealed))
+        return [] if self._committing else [Timer("commit", now_ns)]
+
+    def _commit(self, now_ns: int) -> Effects:
+        """One commit for all that waits, unless one is under way."""
+        if self._committing or not self._pending:
+            return []
+        self._committing, self._pending = self._pending, []
+        batch = [sealed for _, sealed in self._committing]
+        return [Compute("commit", partial(self._ingest.take, batch, now_ns), "disk")]
+
+    def _acknowledge(self, now_ns: int, batch: list[tuple[str, Sealed]], done: Ingested) -> Effects:
+        senders: dict[tuple[str, int], set[str]] = {}
+        for peer, sealed in batch:
+            senders.setdefault((sealed.device, sealed.boot), set()).add(peer)
+        self._diary.counts.update(done.counts)
+        for name, detail in done.notes:
+            self._diary.note(now_ns, name, detail)
+        return [
+            Send(peer, ack) for ack in done.acks for peer in sorted(senders[ack.device, ack.boot])
+        ]
+
+    def _lose(self, now_ns: int, batch: list[tuple[str, Sealed]], error: Exception) -> None:
+        """Nothing of a failed batch is acknowledged; its senders will send it again."""
+        self._diary.counts["dropped.disk"] += len(batch)
+        self._diary.note(now_ns, "commit_failed", f"{type(error).__name__}: {error}")
+        if not isinstance(error, sqlite3.Error):
+            self._diary.counts["failed.commit"] += 1

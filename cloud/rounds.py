@@ -1,0 +1,179 @@
+"""Rounds of learning, step by step: look, play, keep, fit, judge, conclude, record, release.
+
+Steps on lane "learn" call the trainer, steps on lane "disk" the store; each step's result decides
+the next. A step that fails is told, and its round begun again after a while.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from cloud.backend import Backend
+from cloud.diary import Diary
+from cloud.experience import Experience, read
+from cloud.gate import Verdict
+from cloud.ingest import Ingest
+from cloud.publisher import Publisher, Release
+from cloud.store import PolicyRecord, Store
+from cloud.trainer import Trainer
+from contract.clock import NS_PER_S
+from contract.effects import Compute, Effects, Timer
+from contract.messages import Segment
+from contract.specs import PolicySpec
+
+LOOK_NS = NS_PER_S
+"""How often the store is asked for news while none is being learnt from."""
+
+RETRY_NS = 5 * NS_PER_S
+"""How long to wait after a step failed."""
+
+
+class Rounds:
+    """Drives trainer and backend; `phase` says what is going on, in one word."""
+
+    def __init__(
+        self,
+        spec: PolicySpec,
+        store: Store,
+        ingest: Ingest,
+        trainer: Trainer,
+        backend: Backend,
+        publisher: Publisher,
+        diary: Diary,
+    ) -> None:
+        self._spec, self._store, self._ingest = spec, store, ingest
+        self._trainer, self._backend = trainer, backend
+        self._publisher, self._diary = publisher, diary
+        self.phase = "starting"
+        self._ready = False
+        self._news: list[Experience] = []
+        self._row = 0
+        self._record: PolicyRecord | None = None
+        self._busy_ns = 0
+        self._round_ns: int | None = None
+        self._steps: dict[str, Callable[[int, Any], Effects]] = {
+            "raise": self._raised,
+            "look": self._looked,
+            "play": self._played,
+            "keep": self._kept,
+            "fit": self._fitted,
+            "judge": self._judged,
+            "conclude": self._concluded,
+            "record": self._recorded,
+        }
+
+    def start(self, now_ns: int, newest: PolicyRecord | None) -> Effects:
+        """Goes on from `newest`, or from an untrained version 0; raises the backend meanwhile."""
+        effects = [self._learn("raise", self._backend.start)]
+        if newest is None:
+            return [self._learn("conclude", self._trainer.untrained), *effects]
+        self._diary.note(now_ns, "resumed", f"v{newest.version} is the newest release")
+        return self._release(newest) + effects
+
+    def busy_ns(self, now_ns: int) -> int:
+        """Time spent in rounds so far."""
+        return self._busy_ns + (0 if self._round_ns is None else now_ns - self._round_ns)
+
+    def on_timer(self, name: str) -> Effects:
+        if name == "look":
+            return [self._disk("look", partial(read, self._store, self._spec, self._row))]
+        if name == "raise":
+            return [self._learn("raise", self._backend.start)]
+        return self._write() if name == "record" else []
+
+    def on_done(self, now_ns: int, name: str, result: Any) -> Effects:
+        """The next step. Raises KeyError if no such step was asked for."""
+        if isinstance(result, Exception):
+            return self._failed(now_ns, name, result)
+        return self._steps[name](now_ns, result)
+
+    def _raised(self, now_ns: int, _: None) -> Effects:
+        self._ready = True
+        return self._collect(now_ns)
+
+    def _collect(self, at_ns: int) -> Effects:
+        """Waits for news, once the backend is up and something is released."""
+        if not self._ready or self._publisher.newest is None:
+            return []
+        self.phase = "resting" if self._trainer.resting else "collecting"
+        return [] if self._trainer.resting else [Timer("look", at_ns)]
+
+    def _looked(self, now_ns: int, experience: Experience) -> Effects:
+        self._take(experience)
+        if not self._trainer.enough(self._news):
+            return self._collect(now_ns + LOOK_NS)
+        self.phase, self._round_ns = "playing", now_ns
+        return [self._learn("play", self._trainer.play)]
+
+    def _played(self, now_ns: int, segments: list[Segment]) -> Effects:
+        def keep() -> Experience:
+            self._ingest.keep(segments, now_ns)
+            return read(self._store, self._spec, self._row)
+
+        return [self._disk("keep", keep)]
+
+    def _kept(self, _now_ns: int, experience: Experience) -> Effects:
+        self._take(experience)
+        self.phase, news, self._news = "fitting", self._news, []
+        return [self._learn("fit", partial(self._trainer.fit, news))]
+
+    def _take(self, experience: Experience) -> None:
+        self._news.append(experience)
+        self._row = experience.last
+        for source, rows in experience.samples.items():
+            self._diary.counts[f"samples.{source}"] += rows
+
+    def _fitted(self, _now_ns: int, _: None) -> Effects:
+        self.phase = "judging"
+        return [self._learn("judge", self._trainer.judge)]
+
+    def _judged(self, now_ns: int, verdict: Verdict) -> Effects:
+        word = "released" if verdict.released else "refused"
+        self._diary.gauges["twin.candidate"] = verdict.candidate
+        self._diary.gauges["twin.incumbent"] = verdict.incumbent
+        self._diary.note(now_ns, f"candidate_{word}", f"{word} v{self._trainer.version}: {verdict}")
+        self.phase = "exporting"
+        return [self._learn("conclude", self._trainer.conclude)]
+
+    def _concluded(self, now_ns: int, record: PolicyRecord) -> Effects:
+        if self._round_ns is not None:
+            self._diary.counts["rounds"] += 1
+            self._diary.gauges["round_s"] = (now_ns - self._round_ns) / NS_PER_S
+        self._pause(now_ns)
+        self._record = record
+        return self._write()
+
+    def _write(self) -> Effects:
+        record = self._record
+        return [] if record is None else [self._disk("record", partial(self._store.record, record))]
+
+    def _recorded(self, now_ns: int, _: None) -> Effects:
+        record, self._record = self._record, None
+        released = record is not None and record.state == "released"
+        return (self._release(record) if released and record else []) + self._collect(now_ns)
+
+    def _release(self, record: PolicyRecord) -> Effects:
+        self._diary.counts["released"] += 1
+        self._diary.gauges["version"] = record.version
+        return self._publisher.release(
+            Release(record.version, record.digest, record.parents, record.blob)
+        )
+
+    def _failed(self, now_ns: int, name: str, error: Exception) -> Effects:
+        self._diary.counts[f"failed.{name}"] += 1
+        self._diary.note(now_ns, "step_failed", f"{name}: {type(error).__name__}: {error}")
+        self._pause(now_ns)
+        if name in ("raise", "record"):
+            return [Timer(name, now_ns + RETRY_NS)]
+        return self._collect(now_ns + RETRY_NS)
+
+    def _pause(self, now_ns: int) -> None:
+        self._busy_ns, self._round_ns = self.busy_ns(now_ns), None
+
+    @staticmethod
+    def _learn(name: str, job: Callable[[], Any]) -> Compute:
+        return Compute(name, job, "learn")
+
+    @staticmethod
+    def _disk(name: str, job: Callable[[], Any]) -> Compute:
+        return Compute(name, job, "disk")

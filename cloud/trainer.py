@@ -1,0 +1,166 @@
+"""The trainer: rounds of DAgger. The student acts, the teacher labels, the gate decides.
+
+A round is `play` (twin episodes), `fit` (on all experience so far, lived and twin), `judge`
+(against the incumbent, on fixed seeds) and `conclude` (release or refuse). Each is one job of the
+learn lane; between them the node moves experience through the store.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from cloud.backend import Backend, Fit
+from cloud.config import LearnerConfig
+from cloud.experience import Experience
+from cloud.export import export
+from cloud.gate import Verdict, judge
+from cloud.rollout import Play, successes
+from cloud.store import Key, PolicyRecord, spans
+from contract.messages import Segment
+from contract.specs import FloatArray, PolicySpec
+from policy.artefact import DataRange, digest, pack, unpack
+from policy.mlp import Mlp
+
+EPISODES_A_JOB = 2
+"""Small enough that workers end together, large enough that a job is worth its message."""
+
+_PLAY, _GATE, _FIT = range(3)
+
+
+class Trainer:
+    """The state of learning. Version k is the candidate of round k; version 0 is untrained.
+
+    `version` is the next candidate's number, `parent` that of the weights it goes on from (a
+    refused candidate's too), `incumbent` the newest release. Same seed, same experience: same
+    candidates.
+    """
+
+    def __init__(
+        self,
+        spec: PolicySpec,
+        config: LearnerConfig,
+        label: Callable[[FloatArray], FloatArray],
+        backend: Backend,
+        seed: int,
+        software: str,
+        boot: int = 0,
+    ) -> None:
+        """`label` is the teacher: float32[N, D] to float32[N, H, A]."""
+        self._spec, self._config, self._backend = spec, config, backend
+        self._seed, self._software, self._boot = seed, software, boot
+        self._label = label
+        self._policy = self._best = self._candidate = Mlp.random(spec, config.hidden, seed)
+        self._solved: list[bool] | None = None
+        self._candidate_solved: list[bool] | None = None
+        self._verdict: Verdict | None = None
+        self._features: list[FloatArray] = []
+        self._labels: list[FloatArray] = []
+        self._keys: list[Key] = []
+        self._played = 0
+        self._loss = 0.0
+        self.samples: Counter[str] = Counter()
+        self.version = self.parent = self.incumbent = 0
+
+    def resume(self, newest: PolicyRecord, next_version: int) -> None:
+        """Goes on from the newest release. Raises ArtefactError if it does not fit the spec."""
+        artefact = unpack(newest.blob)
+        self._policy = self._best = self._candidate = Mlp.decode(artefact.mlp, self._spec)
+        self.parent = self.incumbent = newest.version
+        self.version = next_version
+
+    @property
+    def resting(self) -> bool:
+        """Whether all rounds are done."""
+        return self.version > self._config.rounds_max
+
+    def enough(self, news: Sequence[Experience]) -> bool:
+        """Whether a round may begin: something newly lived, and for the first one `min_lived`."""
+        lived = sum(experience.samples["lived"] for experience in news)
+        return lived >= (1 if self.samples else self._config.min_lived)
+
+    def untrained(self) -> PolicyRecord:
+        """Version 0: the random start, released without a gate."""
+        return self._conclude({})
+
+    def play(self) -> list[Segment]:
+        """Twin episodes of this round: the student acts, at first the teacher in some."""
+        seeds = self._seeds(_PLAY, self.version, n=self._config.twin_episodes)
+        share = 0.5 ** (self.version - 1)
+        segments = self._run(self._policy, self.parent, seeds, share, self._played)
+        self._played += len(segments)
+        return segments
+
+    def fit(self, news: Sequence[Experience]) -> None:
+        """Labels what is new, then fits all there is."""
+        for experience in news:
+            if len(experience.features):
+                self._features.append(experience.features)
+                self._labels.append(self._label(experience.features))
+            self._keys.extend(experience.keys)
+            self.samples.update(experience.samples)
+        start = self._policy if self.parent > 0 else None
+        (seed,) = self._seeds(_FIT, self.version, n=1)
+        job = Fit(start, np.concatenate(self._features), np.concatenate(self._labels), seed)
+        self._candidate, self._loss = self._backend.fit(job)
+
+    def judge(self) -> Verdict:
+        """Candidate against incumbent; the incumbent's figures are kept, as they cannot change."""
+        seeds = self._seeds(_GATE, n=self._config.gate_episodes)
+        if self._solved is None:
+            self._solved = successes(self._run(self._best, self.incumbent, seeds))
+        self._candidate_solved = successes(self._run(self._candidate, self.version, seeds))
+        self._verdict = judge(self._candidate_solved, self._solved, self._config.gate_p)
+        return self._verdict
+
+    def conclude(self) -> PolicyRecord:
+        """Ends the round: what to record, and to release if its state says so."""
+        if (verdict := self._verdict) is None:
+            raise RuntimeError("conclude follows judge")
+        figures = {
+            "success": verdict.candidate,
+            "incumbent": verdict.incumbent,
+            "p": verdict.p,
+            "loss": self._loss,
+        }
+        return self._conclude(figures, verdict.released)
+
+    def _conclude(self, figures: dict[str, float], released: bool = True) -> PolicyRecord:
+        version, data = self.version, spans(self._keys)
+        parents = () if version == 0 else (self.parent,)
+        blob = b""
+        if released:
+            artefact = export(
+                self._candidate,
+                version=version,
+                parents=parents,
+                software=self._software,
+                seed=self._seed,
+                trained_on=tuple(
+                    DataRange(device=s.device, boot=s.boot, first=s.first, last=s.last)
+                    for s in data
+                ),
+                samples=dict(self.samples),
+                metrics=figures,
+            )
+            blob = pack(artefact)
+            self._best, self.incumbent = self._candidate, version
+            self._solved = self._candidate_solved
+        self._policy, self.parent, self.version = self._candidate, version, version + 1
+        state = "released" if released else "refused"
+        return PolicyRecord(version, digest(blob), parents, state, figures, blob, data)
+
+    def _run(
+        self, policy: Mlp, version: int, seeds: Sequence[int], share: float = 0.0, first: int = 0
+    ) -> list[Segment]:
+        size = EPISODES_A_JOB
+        jobs = [
+            Play(policy, version, tuple(seeds[i : i + size]), share, self._boot, first + i)
+            for i in range(0, len(seeds), size)
+        ]
+        return [segment for done in self._backend.play(jobs) for segment in done]
+
+    def _seeds(self, *purpose: int, n: int) -> tuple[int, ...]:
+        """Seeds for one purpose, the same in every run of this seed."""
+        words = np.random.SeedSequence((self._seed, *purpose)).generate_state(n)
+        return tuple(int(word) >> 1 for word in words)

@@ -1,0 +1,367 @@
+"""The cloud's node: sessions, commits, rounds; every step by hand, every failure survived."""
+
+
+import pytest
+from toy import ToyBackend, toy_trainer
+
+from cloud.config import CloudConfig
+from cloud.node import PENDING_MAX, CloudNode
+from cloud.store import Key, Store
+from contract.clock import NS_PER_S
+from contract.effects import Compute, Send, Timer
+from contract.messages import (
+    Echo,
+    Fetch,
+    Hello,
+    Offer,
+    Part,
+    PolicyStatus,
+    Refused,
+    Stored,
+    Welcome,
+)
+from policy.artefact import unpack
+
+
+class Shell:
+    """Runs a node by hand: jobs wait in lanes until told, timers until their time."""
+
+    def __init__(self, node):
+        self.node, self.now_ns = node, 10 * NS_PER_S
+        self.sent, self.jobs, self.timers = [], [], {}
+        self._apply(node.on_start(self.now_ns))
+
+    def receive(self, message, peer="edge"):
+        self._apply(self.node.on_message(self.now_ns, peer, message))
+
+    def fire(self, name):
+        self.now_ns = max(self.now_ns, self.timers.pop(name))
+        self._apply(self.node.on_timer(self.now_ns, name))
+
+    def do(self, name):
+        """Runs the next waiting job, which must be of that name."""
+        compute = next(c for c in self.jobs if c.name == name)
+        self.jobs.remove(compute)
+        try:
+            result = compute.job()
+        except Exception as error:
+            result = error
+        self.now_ns += NS_PER_S
+        self._apply(self.node.on_done(self.now_ns, name, result))
+
+    def take(self, kind):
+        found = [(s.to, s.message) for s in self.sent if isinstance(s.message, kind)]
+        self.sent = [s for s in self.sent if not isinstance(s.message, kind)]
+        return found
+
+    def names(self):
+        return [job.name for job in self.jobs]
+
+    def _apply(self, effects):
+        for effect in effects:
+            match effect:
+                case Send():
+                    self.sent.append(effect)
+                case Timer():
+                    self.timers[effect.name] = effect.at_ns
+                case Compute():
+                    self.jobs.append(effect)
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = Store(tmp_path / "store.sqlite")
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def shell(store, spec):
+    return begin(store, spec)
+
+
+def begin(store, spec, newest=None, backend=None, **changes):
+    backend = backend or ToyBackend(spec)
+    trainer = toy_trainer(spec, backend, **changes)
+    if newest is not None:
+        trainer.resume(newest, store.next_version())
+    return Shell(CloudNode(CloudConfig(), spec, store, trainer, backend, 3, newest))
+
+
+def hello(policy_spec, **changes):
+    about = {"node": "edge", "role": "edge", "boot": 1, "software": "1", "spec": policy_spec.digest}
+    return Hello(**(about | changes))
+
+
+def ready(shell):
+    for name in ("conclude", "record", "raise"):
+        shell.do(name)
+
+
+def live(shell, make_segment, seal, seqs):
+    for seq in seqs:
+        shell.receive(seal(make_segment(seq, rows=10)))
+    shell.fire("commit")
+    shell.do("commit")
+
+
+def play_round(shell):
+    shell.fire("look")
+    for name in ("look", "play", "keep", "fit", "judge", "conclude", "record"):
+        shell.do(name)
+
+
+def events(shell):
+    return {(e.name, e.detail) for e in shell.node.report(shell.now_ns).events}
+
+
+def test_an_edge_is_welcomed_and_told_the_newest_release(shell, spec):
+    shell.receive(hello(spec))
+    assert [type(s.message) for s in shell.sent] == [Welcome]
+    ready(shell)
+    ((_, offer),) = shell.take(Offer)
+    assert offer.version == 0
+    shell.receive(hello(spec))
+    assert [type(s.message) for s in shell.sent] == [Welcome, Welcome, Offer]
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"), [({"spec": "0" * 16}, "trains for"), ({"protocol": 99}, "speaks")]
+)
+def test_an_edge_that_does_not_fit_is_refused_for_good_and_offered_nothing(
+    shell, spec, changes, word
+):
+    ready(shell)
+    shell.receive(hello(spec, **changes))
+    ((_, refused),) = shell.take(Refused)
+    assert refused.final
+    assert word in refused.reason
+    assert shell.sent == []
+
+
+def test_what_came_together_is_one_commit_and_acknowledged_after_it(
+    shell, store, make_segment, seal
+):
+    for seq in range(5):
+        shell.receive(seal(make_segment(seq)))
+    shell.fire("commit")
+    for seq in range(5, 8):
+        shell.receive(seal(make_segment(seq)), "edge-2")
+    assert shell.take(Stored) == []
+    assert shell.names().count("commit") == 1
+    shell.do("commit")
+    assert [(to, ack.below) for to, ack in shell.take(Stored)] == [("edge", 5)]
+    shell.do("commit")
+    assert [(to, ack.below) for to, ack in shell.take(Stored)] == [("edge-2", 8)]
+    assert shell.node.report(0).counters["ingested"] == 8
+
+
+def test_a_commit_that_fails_acknowledges_nothing_and_the_next_one_works(
+    shell, store, make_segment, seal
+):
+    store._db.execute("PRAGMA query_only=ON")
+    live(shell, make_segment, seal, range(3))
+    assert shell.take(Stored) == []
+    report = shell.node.report(shell.now_ns)
+    assert report.counters["dropped.disk"] == 3
+    assert any(e.name == "commit_failed" for e in report.events)
+    store._db.execute("PRAGMA query_only=OFF")
+    live(shell, make_segment, seal, range(3))
+    assert [ack.below for _, ack in shell.take(Stored)] == [3]
+
+
+def test_a_flood_is_bounded_and_counted(shell, make_segment, seal):
+    sealed = seal(make_segment())
+    for _ in range(PENDING_MAX + 5):
+        shell.receive(sealed)
+    assert shell.node.report(0).counters["dropped.busy"] == 5
+
+
+def test_refused_data_are_acknowledged_and_told(shell, make_segment, seal):
+    shell.receive(seal(make_segment(spec="f" * 16)))
+    shell.fire("commit")
+    shell.do("commit")
+    assert [ack.below for _, ack in shell.take(Stored)] == [1]
+    assert ("segment_refused", "arm-0 boot 7 segment 0: spec") in events(shell)
+
+
+def test_rounds_wait_for_enough_lived_data_then_release_what_is_better(
+    shell, store, spec, make_segment, seal
+):
+    shell.receive(hello(spec))
+    ready(shell)
+    live(shell, make_segment, seal, range(2))
+    shell.fire("look")
+    shell.do("look")
+    assert shell.names() == []
+    assert shell.node.rounds.phase == "collecting"
+    live(shell, make_segment, seal, range(2, 4))
+    phases = []
+    shell.fire("look")
+    for name in ("look", "play", "keep", "fit", "judge", "conclude", "record"):
+        shell.do(name)
+        phases.append(shell.node.rounds.phase)
+    assert phases[:5] == ["playing", "playing", "fitting", "judging", "exporting"]
+    assert [offer.version for _, offer in shell.take(Offer)] == [0, 1]
+    report = shell.node.report(shell.now_ns)
+    assert report.gauges["twin.candidate"] > report.gauges["twin.incumbent"]
+    assert report.counters["rounds"] == 1
+    assert report.counters["samples.lived"] == 40
+    assert report.counters["samples.twin"] > 0
+    record = store.newest_release()
+    assert (record.version, record.parents) == (1, (0,))
+    assert store.policies_of(Key("arm-0", 7, 3)) == (1,)
+    manifest = unpack(record.blob).manifest
+    assert manifest.samples["lived"] == 40
+    assert {d.device for d in manifest.trained_on} == {"arm-0", "twin"}
+    assert any(
+        "released v1" in detail for name, detail in [(e.name, e.detail) for e in report.events]
+    )
+
+
+def test_a_next_round_needs_something_newly_lived(shell, spec, make_segment, seal):
+    ready(shell)
+    live(shell, make_segment, seal, range(4))
+    play_round(shell)
+    shell.fire("look")
+    shell.do("look")
+    assert shell.names() == []
+    live(shell, make_segment, seal, range(4, 5))
+    shell.fire("look")
+    shell.do("look")
+    assert shell.names() == ["play"]
+
+
+def test_learning_rests_after_the_last_round(store, spec, make_segment, seal):
+    shell = begin(store, spec, rounds_max=1)
+    ready(shell)
+    live(shell, make_segment, seal, range(4))
+    play_round(shell)
+    assert shell.node.rounds.phase == "resting"
+    assert "look" not in shell.timers
+
+
+def test_a_refused_candidate_is_on_record_and_not_offered(store, spec, make_segment, seal):
+    shell = begin(store, spec, gate_p=1e-9)
+    shell.receive(hello(spec))
+    ready(shell)
+    shell.take(Offer)
+    live(shell, make_segment, seal, range(4))
+    play_round(shell)
+    assert shell.take(Offer) == []
+    assert store.newest_release().version == 0
+    assert store.next_version() == 2
+    assert any(name == "candidate_refused" for name, _ in events(shell))
+
+
+@pytest.mark.parametrize("step", ["play", "keep", "fit", "judge"])
+def test_a_step_that_fails_is_told_and_the_round_begun_again(store, spec, make_segment, seal, step):
+    backend = ToyBackend(spec)
+    shell = begin(store, spec, backend=backend)
+    ready(shell)
+    live(shell, make_segment, seal, range(4))
+    shell.fire("look")
+    for name in ("look", "play", "keep", "fit", "judge"):
+        if name == step:
+            backend.broken = True
+            store._db.execute("PRAGMA query_only=ON")
+        shell.do(name)
+        if name == step:
+            break
+    assert any(name == "step_failed" and step in detail for name, detail in events(shell))
+    assert shell.node.rounds.phase == "collecting"
+    backend.broken = False
+    store._db.execute("PRAGMA query_only=OFF")
+    live(shell, make_segment, seal, [4])
+    play_round(shell)
+    assert store.newest_release().version == 1
+
+
+def test_a_release_that_cannot_be_recorded_is_not_offered_until_it_is(shell, store, spec):
+    shell.receive(hello(spec))
+    shell.do("raise")
+    shell.do("conclude")
+    store._db.execute("PRAGMA query_only=ON")
+    shell.do("record")
+    assert shell.take(Offer) == []
+    store._db.execute("PRAGMA query_only=OFF")
+    shell.fire("record")
+    shell.do("record")
+    assert [offer.version for _, offer in shell.take(Offer)] == [0]
+    assert "look" in shell.timers
+
+
+def test_a_backend_that_does_not_start_is_tried_again(store, spec):
+    backend = ToyBackend(spec)
+    backend.broken = True
+    shell = begin(store, spec, backend=backend)
+    for name in ("conclude", "record", "raise"):
+        shell.do(name)
+    assert "look" not in shell.timers
+    backend.broken = False
+    shell.fire("raise")
+    shell.do("raise")
+    assert "look" in shell.timers
+
+
+def test_experience_is_served_while_a_round_runs(shell, spec, make_segment, seal):
+    ready(shell)
+    live(shell, make_segment, seal, range(4))
+    shell.fire("look")
+    shell.do("look")
+    assert [(job.name, job.lane) for job in shell.jobs] == [("play", "learn")]
+    live(shell, make_segment, seal, range(4, 6))
+    assert shell.take(Stored)[-1][1].below == 6
+
+
+def test_a_restart_goes_on_from_the_newest_release(store, spec, make_segment, seal):
+    shell = begin(store, spec)
+    ready(shell)
+    live(shell, make_segment, seal, range(4))
+    play_round(shell)
+    newest = store.newest_release()
+    again = begin(store, spec, newest)
+    again.receive(hello(spec))
+    ((_, offer),) = again.take(Offer)
+    assert (offer.version, offer.digest) == (1, newest.digest)
+    again.receive(Fetch(digest=offer.digest, offset=0, length=1 << 16))
+    ((_, part),) = again.take(Part)
+    assert part.data.tobytes() == newest.blob[: len(part.data)]
+    again.do("raise")
+    again.fire("look")
+    for name in ("look", "play", "keep", "fit", "judge", "conclude", "record"):
+        again.do(name)
+    report = again.node.report(again.now_ns)
+    assert report.counters["samples.lived"] == 40
+    assert store.next_version() == 3
+
+
+def test_the_report_says_who_runs_what_and_what_it_cost(shell, spec, make_segment, seal):
+    ready(shell)
+    status = PolicyStatus(node="edge", version=0, digest="d", state="active")
+    shell.receive(status)
+    report = shell.node.report(shell.now_ns)
+    assert report.labels == {"phase": "collecting", "running": "edge: v0"}
+    up_s = (shell.now_ns - 10 * NS_PER_S) / NS_PER_S
+    assert report.counters["energy_j.compute"] == pytest.approx(60.0 * up_s)
+    assert ("policy_status", "v0 is active on edge") in {(e.name, e.detail) for e in report.events}
+    live(shell, make_segment, seal, range(4))
+    play_round(shell)
+    report = shell.node.report(shell.now_ns)
+    up_s = (shell.now_ns - 10 * NS_PER_S) / NS_PER_S
+    busy_s = report.counters["busy_s"]
+    assert busy_s == report.gauges["round_s"] > 0
+    assert report.counters["energy_j.compute"] == pytest.approx(60 * up_s + 90 * busy_s)
+    assert report.events[-1:] == () or report.events
+
+
+def test_a_lost_edge_is_not_offered_anything(shell, spec):
+    shell.receive(hello(spec))
+    shell._apply(shell.node.on_lost(shell.now_ns, "edge"))
+    ready(shell)
+    assert shell.take(Offer) == []
+
+
+def test_other_messages_are_counted(shell):
+    shell.receive(Echo(seq=1, sent_ns=1, received_ns=1, echoed_ns=1))
+    assert shell.node.report(0).counters["refused.message"] == 1

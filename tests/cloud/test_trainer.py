@@ -1,0 +1,169 @@
+"""The trainer learns, round by round, and gives the same bits for the same seed."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from toy import ToyBackend, label, toy_trainer
+
+from cloud.experience import Experience
+from cloud.rollout import TWIN
+from cloud.store import Key, Span
+from contract.errors import SpecError
+from policy.artefact import unpack
+
+
+def lived(n, first=0, seed=0):
+    rng = np.random.default_rng(seed)
+    features = rng.uniform(-1, 1, (n, 3)).astype(np.float32)
+    return Experience(features, (Key("arm-0", 7, first),), {"lived": n, "twin": 0}, first)
+
+
+def twin(segments):
+    features = np.concatenate([segment.features for segment in segments])
+    keys = tuple(Key(s.device, s.boot, s.seq) for s in segments)
+    return Experience(features, keys, {"lived": 0, "twin": len(features)}, 0)
+
+
+def play_round(trainer, news):
+    trainer.fit([news, twin(trainer.play())])
+    trainer.judge()
+    return trainer.conclude()
+
+
+def test_success_climbs_from_nothing_and_every_release_is_better(spec):
+    trainer = toy_trainer(spec, ToyBackend(spec))
+    first = trainer.untrained()
+    assert (first.version, first.state, first.parents, first.data) == (0, "released", (), ())
+    records = [play_round(trainer, lived(50, k, seed=k)) for k in range(3)]
+    assert [r.version for r in records] == [1, 2, 3]
+    assert records[0].state == "released"
+    assert records[0].metrics["incumbent"] <= 0.2
+    assert max(r.metrics["success"] for r in records) >= 0.9
+
+
+def test_same_seed_same_bits_another_seed_others(spec):
+    def blobs(seed):
+        trainer = toy_trainer(spec, ToyBackend(spec), seed)
+        return trainer.untrained().blob, play_round(trainer, lived(50)).blob
+
+    assert blobs(1) == blobs(1)
+    assert blobs(1)[0] != blobs(2)[0]
+    assert blobs(1)[1] != blobs(2)[1]
+
+
+def test_the_artefact_says_what_it_was_trained_on(spec):
+    trainer = toy_trainer(spec, ToyBackend(spec))
+    trainer.untrained()
+    record = play_round(trainer, lived(50))
+    manifest = unpack(record.blob).manifest
+    assert manifest.version == 1
+    assert manifest.parents == record.parents == (0,)
+    assert manifest.samples == {"lived": 50, "twin": 96}
+    assert record.data == (Span("arm-0", 7, 0, 0), Span(TWIN, 5, 0, 7))
+    assert [(d.device, d.first, d.last) for d in manifest.trained_on] == [
+        ("arm-0", 0, 0),
+        (TWIN, 0, 7),
+    ]
+    assert manifest.metrics["success"] == record.metrics["success"]
+
+
+def test_the_teacher_acts_less_in_every_round(spec):
+    backend = ToyBackend(spec)
+    trainer = toy_trainer(spec, backend)
+    trainer.untrained()
+    shares = []
+    for k in range(3):
+        backend.jobs.clear()
+        trainer.play()
+        shares.append({job.teacher_share for job in backend.jobs})
+        trainer.fit([lived(50, k)])
+        trainer.judge()
+        trainer.conclude()
+    assert shares == [{1.0}, {0.5}, {0.25}]
+
+
+def test_labels_are_the_teachers_and_all_data_are_kept(spec):
+    backend = ToyBackend(spec)
+    trainer = toy_trainer(spec, backend)
+    trainer.untrained()
+    news = [lived(50, k, seed=k) for k in range(2)]
+    trainer.fit(news[:1])
+    trainer.judge()
+    trainer.conclude()
+    trainer.fit(news[1:])
+    both = np.concatenate([n.features for n in news])
+    np.testing.assert_array_equal(backend.fits[-1].features, both)
+    np.testing.assert_array_equal(backend.fits[-1].labels, label(both))
+    assert backend.fits[0].start is None
+    assert backend.fits[1].start is not None
+
+
+def test_gate_seeds_are_fixed_and_no_training_seed_is_among_them(spec):
+    backend = ToyBackend(spec)
+    trainer = toy_trainer(spec, backend)
+    trainer.untrained()
+    plays, gates = [], []
+    for k in range(2):
+        backend.jobs.clear()
+        trainer.play()
+        plays.append([s for job in backend.jobs for s in job.seeds])
+        trainer.fit([lived(50, k)])
+        backend.jobs.clear()
+        trainer.judge()
+        gates.append(Counter(s for job in backend.jobs for s in job.seeds))
+        assert all(job.teacher_share == 0 for job in backend.jobs)
+        trainer.conclude()
+    assert set(gates[0]) == set(gates[1])
+    assert set(gates[0].values()) == {2}
+    assert set(gates[1].values()) == {1}
+    assert not set(plays[0]) & set(plays[1])
+    assert not (set(plays[0]) | set(plays[1])) & set(gates[0])
+
+
+def test_a_refused_candidate_is_gone_on_from_but_not_the_incumbent(spec):
+    backend = ToyBackend(spec)
+    trainer = toy_trainer(spec, backend, gate_p=1e-9)
+    trainer.untrained()
+    first = play_round(trainer, lived(50))
+    assert (first.state, first.blob) == ("refused", b"")
+    second = play_round(trainer, lived(50, 1, seed=1))
+    assert second.parents == (1,)
+    assert second.metrics["incumbent"] == first.metrics["incumbent"]
+    assert backend.fits[1].start is not None
+    assert trainer.incumbent == 0
+
+
+def test_a_resumed_trainer_goes_on_from_the_release(spec):
+    trainer = toy_trainer(spec, ToyBackend(spec))
+    trainer.untrained()
+    record = play_round(trainer, lived(50))
+    backend = ToyBackend(spec)
+    again = toy_trainer(spec, backend)
+    again.resume(record, 4)
+    following = play_round(again, lived(50, 1, seed=1))
+    assert (following.version, following.parents) == (4, (1,))
+    assert following.metrics["incumbent"] == record.metrics["success"]
+    released = unpack(record.blob).mlp
+    assert backend.fits[0].start.encode() == released
+
+
+def test_enough_is_min_lived_at_first_and_anything_later(spec):
+    trainer = toy_trainer(spec, ToyBackend(spec))
+    trainer.untrained()
+    assert not trainer.enough([lived(39)])
+    assert trainer.enough([lived(20), lived(20)])
+    play_round(trainer, lived(50))
+    assert not trainer.enough([])
+    assert trainer.enough([lived(1)])
+
+
+def test_a_fit_on_nothing_is_a_mistake(spec):
+    trainer = toy_trainer(spec, ToyBackend(spec))
+    with pytest.raises((SpecError, ValueError)):
+        trainer.fit([])
+
+
+def test_conclude_follows_judge(spec):
+    with pytest.raises(RuntimeError, match="judge"):
+        toy_trainer(spec, ToyBackend(spec)).conclude()
