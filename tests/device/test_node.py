@@ -132,7 +132,7 @@ def test_segments_are_kept_until_stored_and_sent_again():
     rig.sent.clear()
     rig.node.on_message(rig.now, "edge", Welcome(node="edge", boot=5, acked=1))
     rig.tick(12, answer)
-    assert [m.seq for m in rig.sent if isinstance(m, Sealed)][0] == 1
+    assert next(m.seq for m in rig.sent if isinstance(m, Sealed)) == 1
     rig.sent.clear()
     rig.tick(240 * 4, answer)
     assert 1 in [m.seq for m in rig.sent if isinstance(m, Sealed)]

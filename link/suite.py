@@ -1,0 +1,46 @@
+"""The conformance suite of a link: inherit, give `make_pair` and `settle`, be tested."""
+
+from link.channel import ClientTransport, ServerTransport
+
+
+class LinkSuite:
+    """Tests that every pair of transports must pass, ZeroMQ's and a modelled link's alike."""
+
+    def make_pair(self) -> tuple[ClientTransport, ServerTransport]:
+        """A connected pair."""
+        raise NotImplementedError
+
+    def settle(self) -> None:
+        """Lets what was sent arrive."""
+        raise NotImplementedError
+
+    def test_frames_arrive_whole_and_in_order(self) -> None:
+        client, server = self.make_pair()
+        messages = [[b"head", bytes([i]), b""] for i in range(50)]
+        for frames in messages:
+            assert client.send(frames)
+        self.settle()
+        got = [server.receive() for _ in messages]
+        assert [g[1] for g in got if g] == messages
+        assert server.receive() is None
+        client.close()
+        server.close()
+
+    def test_answers_find_their_way_back(self) -> None:
+        client, server = self.make_pair()
+        assert client.send([b"ask"])
+        self.settle()
+        arrived = server.receive()
+        assert arrived is not None
+        assert server.send(arrived[0], [b"answer", b"x"])
+        self.settle()
+        assert client.receive() == [b"answer", b"x"]
+        assert client.receive() is None
+        client.close()
+        server.close()
+
+    def test_a_route_that_is_gone_says_so(self) -> None:
+        client, server = self.make_pair()
+        assert not server.send(b"nobody", [b"x"])
+        client.close()
+        server.close()

@@ -1,0 +1,320 @@
+import time
+from collections import deque
+
+import numpy as np
+import pytest
+
+from contract.errors import UserError
+from contract.messages import (
+    Beat,
+    Echo,
+    Hello,
+    Observation,
+    Offer,
+    Part,
+    Refused,
+    Report,
+    Stored,
+    Welcome,
+)
+from contract.streams import DEPTH, socket_cap_bytes
+from link.channel import Client, Server
+from link.session import HELLO_EVERY_NS, SILENCE_NS, State
+from link.sockets import (
+    ClientSocket,
+    Poller,
+    ReportSink,
+    ReportSource,
+    ServerSocket,
+    check_free,
+    check_loopback,
+)
+from link.suite import LinkSuite
+
+HELLO = Hello(node="arm", role="device", boot=3, software="0", spec="s")
+WELCOME = Welcome(node="edge", boot=9, acked=0)
+
+
+def observation(seq: int) -> Observation:
+    return Observation(
+        device="arm", boot=3, seq=seq, captured_ns=seq, features=np.zeros(4, np.float32)
+    )
+
+
+class Pipe:
+    """One direction of a link that can be stopped."""
+
+    def __init__(self) -> None:
+        self.queue: deque = deque()
+        self.open = True
+
+    def put(self, item) -> bool:
+        if self.open:
+            self.queue.append(item)
+        return self.open
+
+    def take(self):
+        return self.queue.popleft() if self.queue else None
+
+
+class ClientEnd:
+    def __init__(self, up: Pipe, down: Pipe) -> None:
+        self.up, self.down = up, down
+
+    def send(self, frames) -> bool:
+        return self.up.put((b"route", [bytes(f) for f in frames]))
+
+    def receive(self):
+        return self.down.take()
+
+    def close(self) -> None:
+        pass
+
+
+class ServerEnd(ClientEnd):
+    def send(self, route, frames) -> bool:
+        return route == b"route" and self.down.put([bytes(f) for f in frames])
+
+    def receive(self):
+        return self.up.take()
+
+
+class TestPipe(LinkSuite):
+    def make_pair(self):
+        up, down = Pipe(), Pipe()
+        return ClientEnd(up, down), ServerEnd(up, down)
+
+    def settle(self) -> None:
+        pass
+
+
+class TestSockets(LinkSuite):
+    @pytest.fixture(autouse=True)
+    def _address(self, address: str) -> None:
+        self.address = address
+
+    def make_pair(self):
+        server = ServerSocket(self.address)
+        client = ClientSocket(self.address)
+        end = time.monotonic() + 5
+        while not client.send([b"hi"]) and time.monotonic() < end:
+            time.sleep(0.005)
+        while server.receive() is None and time.monotonic() < end:
+            time.sleep(0.005)
+        return client, server
+
+    def settle(self) -> None:
+        time.sleep(0.1)
+
+
+class Rig:
+    def __init__(self) -> None:
+        self.up, self.down = Pipe(), Pipe()
+        self.client = Client(ClientEnd(self.up, self.down), HELLO, "edge")
+        self.server = Server(ServerEnd(self.up, self.down))
+        self.now = 0
+
+    def open(self) -> "Rig":
+        self.client.poll(self.now)
+        assert self.server.poll(self.now) == [("arm", HELLO)]
+        assert self.server.send("arm", WELCOME)
+        assert self.client.poll(self.now) == [("edge", WELCOME)]
+        assert self.client.open
+        return self
+
+
+def test_nothing_is_sent_before_the_session_is_open():
+    rig = Rig()
+    assert not rig.client.send(observation(0))
+    assert rig.client.tally.dropped["observation", "closed"] == 1
+    assert not rig.server.send("arm", Stored(device="arm", boot=3, below=0))
+    rig.client.poll(0)
+    rig.server.poll(0)
+    assert not rig.server.send("arm", Stored(device="arm", boot=3, below=0))
+    assert rig.server.tally.dropped["stored", "closed"] == 2
+
+
+def test_newest_wins_and_the_replaced_are_counted():
+    rig = Rig().open()
+    for seq in range(5):
+        rig.client.send(observation(seq))
+    rig.client.send(Stored(device="arm", boot=3, below=1))
+    arrived = rig.server.poll(1)
+    assert [type(m) for _, m in arrived] == [Observation, Stored]
+    assert arrived[0][1].seq == 4
+    assert rig.server.tally.dropped["observation", "superseded"] == 4
+    assert rig.server.tally.received[Observation] == 5
+
+
+def test_a_full_link_drops_the_newest_wins_and_queues_the_rest():
+    rig = Rig().open()
+    rig.down.open = False
+    offers = [Offer(version=v, digest="d", size=1, parents=()) for v in range(DEPTH[Offer] + 2)]
+    sent = [rig.server.send("arm", offer) for offer in offers]
+    assert sent == [True] * DEPTH[Offer] + [False] * 2
+    assert rig.server.tally.dropped["offer", "full"] == 2
+    rig.up.open = False
+    assert not rig.client.send(observation(1))
+    assert rig.client.tally.dropped["observation", "full"] == 1
+    assert rig.client.send(Stored(device="arm", boot=3, below=1))
+    rig.up.open = rig.down.open = True
+    rig.client.poll(1)
+    rig.server.poll(1)
+    assert [m.version for _, m in rig.client.poll(2)] == list(range(DEPTH[Offer]))
+
+
+def test_offered_is_sent_plus_dropped_plus_waiting():
+    rig = Rig().open()
+    offered = 0
+    for round_ in range(20):
+        rig.up.open = round_ % 3 != 0
+        for seq in range(5):
+            rig.client.send(observation(seq))
+            rig.client.send(Stored(device="arm", boot=3, below=seq))
+            offered += 1
+        rig.client.poll(round_)
+    rig.up.open = True
+    rig.client.poll(99)
+    tally = rig.client.tally
+    for kind, name in ((Observation, "observation"), (Stored, "stored")):
+        dropped = sum(n for (stream, _), n in tally.dropped.items() if stream == name)
+        assert tally.sent[kind] + dropped == offered
+
+
+def test_silence_clears_what_waits_and_reopens():
+    rig = Rig().open()
+    rig.up.open = False
+    rig.client.send(Stored(device="arm", boot=3, below=1))
+    later = SILENCE_NS + 1
+    assert rig.client.lost(later) == ["edge"]
+    assert rig.client.lost(later) == []
+    assert rig.client.tally.dropped["stored", "lost"] == 1
+    assert rig.server.lost(later) == ["arm"]
+    rig.up.open = True
+    rig.now = later
+    rig.open()
+
+
+def test_a_beat_is_answered_by_the_link_alone():
+    rig = Rig().open()
+    rig.client.poll(1)
+    assert rig.server.poll(2) == []
+    assert rig.client.poll(3) == []
+    assert rig.client.session.clock.best is not None
+    assert rig.client.tally.sent[Beat] == rig.server.tally.sent[Echo] == 1
+
+
+def test_garbage_is_counted_and_changes_nothing():
+    rig = Rig().open()
+    rig.up.put((b"route", [b"\xff\xff"]))
+    rig.up.put((b"route", []))
+    rig.down.put([b"junk", b"more"])
+    rig.client.send(observation(1))
+    assert [m.seq for _, m in rig.server.poll(1)] == [1]
+    rig.client.poll(1)
+    assert rig.server.tally.dropped["frames", "malformed"] == 1
+    assert rig.server.tally.dropped["frames", "empty"] == 1
+    assert rig.client.tally.counters()["link.frames.dropped.malformed"] == 1
+
+
+def test_a_flood_does_not_hold_the_caller():
+    rig = Rig().open()
+    for seq in range(2000):
+        rig.client.send(observation(seq))
+    assert len(rig.server.poll(1)) == 1
+    assert rig.up.queue
+
+
+def test_a_final_refusal_ends_the_session():
+    rig = Rig()
+    rig.client.poll(0)
+    rig.server.poll(0)
+    assert rig.server.send("arm", Refused(reason="spec s is not t", final=True))
+    rig.client.poll(1)
+    assert rig.client.session.state is State.REFUSED
+    rig.client.poll(10 * HELLO_EVERY_NS)
+    assert rig.server.poll(2) == []
+
+
+@pytest.mark.parametrize(
+    ("bad", "word"),
+    [
+        ("tcp://0.0.0.0:7000", "only loopback"),
+        ("tcp://192.0.2.1:7000", "only loopback"),
+        ("ipc:///tmp/x", "expected tcp"),
+        ("tcp://127.0.0.1", "expected tcp"),
+        ("tcp://127.0.0.1:99999", "out of range"),
+        ("nonsense", "expected tcp"),
+    ],
+)
+def test_only_loopback_is_served(bad, word):
+    for make in (check_loopback, check_free, ServerSocket, ClientSocket, ReportSource):
+        with pytest.raises(UserError, match=word):
+            make(bad)
+
+
+def test_a_port_in_use_is_one_clear_line(address):
+    check_free(address)
+    server = ServerSocket(address)
+    for make in (check_free, ServerSocket):
+        with pytest.raises(UserError, match="the port is in use"):
+            make(address)
+    server.close()
+
+
+def test_an_oversized_frame_never_reaches_the_program(address):
+    server, client = ServerSocket(address), ClientSocket(address)
+    end = time.monotonic() + 5
+    while not client.send([b"hi"]) and time.monotonic() < end:
+        time.sleep(0.005)
+    client.send([bytes(socket_cap_bytes() + 1)])
+    time.sleep(0.2)
+    assert server.receive() is not None
+    assert server.receive() is None
+    client.close()
+    server.close()
+
+
+def test_reports_reach_the_roof_and_garbage_does_not():
+    sink = ReportSink()
+    source, stray = ReportSource(sink.address), ClientSocket(sink.address)
+    report = Report(
+        process="edge", role="edge", boot=1, at_ns=0, counters={}, gauges={}, labels={},
+        decisions=np.zeros((0, 16), np.int64), lateness_ns=np.zeros(0, np.int64),
+        outcomes=(), events=(),
+    )  # fmt: skip
+    assert source.send(report)
+    assert [r.process for r in sink.poll(2000)] == ["edge"]
+    assert sink.poll(0) == []
+    stray.close()
+    source.close()
+    sink.close()
+
+
+def test_a_report_queue_is_bounded(address):
+    source = ReportSource(address)
+    report = Report(
+        process="edge", role="edge", boot=1, at_ns=0, counters={}, gauges={}, labels={},
+        decisions=np.zeros((0, 16), np.int64), lateness_ns=np.zeros(0, np.int64),
+        outcomes=(), events=(),
+    )  # fmt: skip
+    sent = sum(source.send(report) for _ in range(300))
+    assert sent < 300
+    source.close()
+
+
+def test_a_waker_ends_a_wait():
+    poller = Poller([])
+    waker = poller.waker()
+    waker.wake()
+    start = time.monotonic()
+    poller.wait(5000)
+    assert time.monotonic() - start < 4
+    waker.close()
+    poller.close()
+
+
+def test_parts_fit_the_cap():
+    rig = Rig().open()
+    part = Part(digest="d", offset=0, data=np.zeros(64 * 1024, np.uint8))
+    assert rig.server.send("arm", part)

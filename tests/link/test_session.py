@@ -1,0 +1,178 @@
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from contract.messages import Beat, Echo, Hello, Observation, Refused, Stored, Welcome
+from link.health import ClockOffset
+from link.session import (
+    BEAT_EVERY_NS,
+    HELLO_EVERY_NS,
+    NO_SESSION,
+    SILENCE_NS,
+    ClientSession,
+    ServerSession,
+    State,
+)
+
+HELLO = Hello(node="arm", role="device", boot=3, software="0", spec="s")
+WELCOME = Welcome(node="edge", boot=9, acked=0)
+STORED = Stored(device="arm", boot=3, below=1)
+
+
+def opened() -> ClientSession:
+    session = ClientSession(HELLO)
+    assert session.due(0) is HELLO
+    assert session.receive(1, WELCOME)
+    return session
+
+
+def test_hello_is_repeated_until_welcome():
+    session = ClientSession(HELLO)
+    assert session.due(0) is HELLO
+    assert session.due(HELLO_EVERY_NS - 1) is None
+    assert session.due(HELLO_EVERY_NS) is HELLO
+    assert not session.receive(5, STORED)
+    assert session.receive(6, WELCOME)
+    assert session.state is State.OPEN
+    assert session.receive(7, STORED)
+
+
+def test_beats_at_the_declared_rate():
+    session = opened()
+    first, second = session.due(10), session.due(10 + BEAT_EVERY_NS)
+    assert isinstance(first, Beat)
+    assert isinstance(second, Beat)
+    assert (first.seq, second.seq) == (1, 2)
+    assert session.due(11 + BEAT_EVERY_NS) is None
+
+
+def test_silence_reopens_once():
+    session = opened()
+    assert not session.lost(SILENCE_NS)
+    assert session.lost(SILENCE_NS + 2)
+    assert not session.lost(SILENCE_NS + 3)
+    assert session.due(SILENCE_NS + 3) is HELLO
+
+
+def test_refusals():
+    session = opened()
+    assert not session.receive(2, NO_SESSION)
+    assert session.state is State.OPENING
+    assert session.receive(3, Refused(reason="spec", final=True))
+    assert (session.state, session.refusal) == (State.REFUSED, "spec")
+    assert session.due(10**12) is None
+
+
+def test_echoes_tell_the_clock_offset_with_its_bound():
+    session = opened()
+    assert session.clock.best is None
+    session.receive(1_000, Echo(seq=1, sent_ns=0, received_ns=10_400, echoed_ns=10_500))
+    best = session.clock.best
+    assert best is not None
+    assert best.round_trip_ns == 900
+    assert abs(best.offset_ns - 9_950) <= best.bound_ns == 450
+
+
+def test_the_quickest_echo_counts():
+    clock = ClockOffset(window=3)
+    for slow in (1000, 10, 500, 500, 500):
+        clock.add(0, 50 + slow // 2, 50 + slow // 2, slow)
+    assert clock.best is not None
+    assert clock.best.round_trip_ns == 500
+
+
+def test_a_server_knows_a_route_by_its_hello():
+    server = ServerSession()
+    assert server.receive(0, b"r", Beat(seq=1, sent_ns=0)) == (None, NO_SESSION)
+    peer, answer = server.receive(1, b"r", HELLO)
+    assert peer is not None
+    assert answer is None
+    assert server.receive(2, b"r", STORED) == (None, None)
+    peer.open = True
+    assert server.receive(3, b"r", STORED) == (peer, None)
+    none, echo = server.receive(4, b"r", Beat(seq=5, sent_ns=2))
+    assert none is None
+    assert echo == Echo(seq=5, sent_ns=2, received_ns=4, echoed_ns=4)
+
+
+def test_a_restarted_client_takes_its_name_over():
+    server = ServerSession()
+    old, _ = server.receive(0, b"old", HELLO)
+    new, _ = server.receive(1, b"new", HELLO)
+    assert server.find("arm") is new
+    assert server.receive(2, b"old", STORED) == (None, NO_SESSION)
+    assert old is not new
+
+
+def test_one_route_has_one_name():
+    server = ServerSession()
+    server.receive(0, b"r", HELLO)
+    other = Hello(node="leg", role="device", boot=3, software="0", spec="s")
+    server.receive(1, b"r", other)
+    assert server.find("arm") is None
+    assert server.find("leg") is not None
+
+
+def test_the_silent_are_forgotten_once():
+    server = ServerSession()
+    server.receive(0, b"r", HELLO)
+    assert server.lost(SILENCE_NS) == []
+    assert [p.name for p in server.lost(SILENCE_NS + 1)] == ["arm"]
+    assert server.lost(SILENCE_NS + 2) == []
+
+
+class Pair(RuleBasedStateMachine):
+    """A client and a server over a link that loses anything: they always find together again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0
+        self.client, self.server = ClientSession(HELLO), ServerSession()
+
+    def exchange(self, lose_up: bool, lose_down: bool) -> None:
+        self.client.lost(self.now)
+        self.server.lost(self.now)
+        owed = self.client.due(self.now)
+        if owed is None or lose_up:
+            return
+        peer, answer = self.server.receive(self.now, b"r", owed)
+        if peer is not None and isinstance(owed, Hello):
+            peer.open = True
+            answer = WELCOME
+        if answer is not None and not lose_down:
+            self.client.receive(self.now, answer)
+
+    @rule(ms=st.integers(1, 400), up=st.booleans(), down=st.booleans())
+    def time_passes(self, ms: int, up: bool, down: bool) -> None:
+        self.now += ms * 1_000_000
+        self.exchange(up, down)
+
+    @rule()
+    def the_server_restarts(self) -> None:
+        self.server = ServerSession()
+
+    @invariant()
+    def a_healed_link_opens_within_two_silences(self) -> None:
+        self.client.lost(self.now)
+        for _ in range(2 * SILENCE_NS // HELLO_EVERY_NS):
+            self.now += HELLO_EVERY_NS
+            self.exchange(False, False)
+        assert self.client.state is State.OPEN
+        peer = self.server.find("arm")
+        assert peer is not None
+        assert peer.open
+
+
+TestPair = Pair.TestCase
+
+
+def test_an_observation_before_any_session_asks_for_a_hello():
+    import numpy as np
+
+    server = ServerSession()
+    stray = Observation(
+        device="arm", boot=1, seq=0, captured_ns=0, features=np.zeros(1, np.float32)
+    )
+    with pytest.raises(AttributeError):
+        stray.seq = 1
+    assert server.receive(0, b"x", stray)[1] is NO_SESSION
