@@ -1,0 +1,204 @@
+"""The charts of a report: SVG in the page's own colours, so that light and dark both work."""
+
+import io
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from contract.clock import NS_PER_S, NS_PER_US
+from contract.messages import Outcome
+from tierloop.record import Happening, Record
+from tierloop.summary import ages_ms
+
+WINDOW = 20
+"""Episodes over which running success is taken."""
+Z_95 = 1.96
+
+# Colours to draw with, and the page's variable that each becomes.
+_INK, _FAINT, _GRID = "#010101", "#020202", "#030303"
+_SERIES = ("#0a0001", "#0a0002", "#0a0003", "#0a0004", "#0a0005", "#0a0006", "#0a0007")
+_BAD = "#0b0001"
+_VARIABLES = {
+    _INK: "var(--ink)",
+    _FAINT: "var(--faint)",
+    _GRID: "var(--grid)",
+    _BAD: "var(--bad)",
+    **{colour: f"var(--s{i})" for i, colour in enumerate(_SERIES, 1)},
+}
+_STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "tierloop",
+    "font.size": 9,
+    "text.color": _INK,
+    "axes.edgecolor": _FAINT,
+    "axes.labelcolor": _FAINT,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.titlelocation": "left",
+    "grid.color": _GRID,
+    "grid.linewidth": 0.7,
+    "xtick.color": _FAINT,
+    "ytick.color": _FAINT,
+    "legend.frameon": False,
+}
+
+
+def draw(paint: Callable[[Axes], None], width: float = 5.6, height: float = 2.9) -> str:
+    """The SVG of one chart, width and height in inches; `paint` draws on its axes."""
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        paint(figure.add_subplot())
+        file = io.StringIO()
+        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
+    text = file.getvalue()
+    for colour, variable in _VARIABLES.items():
+        text = text.replace(colour, variable)
+    return text[text.index("<svg") :]
+
+
+def success_by_version(versions: Sequence[dict[str, Any]]) -> Callable[[Axes], None]:
+    """A bar a version with its 95 % Wilson interval and the episodes it rests on."""
+
+    def paint(axes: Axes) -> None:
+        lived = [v for v in versions if v["episodes"]]
+        at = np.arange(len(lived))
+        rates = np.array([v["success_rate"] for v in lived])
+        bounds = np.array([wilson(v["successes"], v["episodes"]) for v in lived]).reshape(-1, 2)
+        axes.bar(at, rates, 0.62, color=_SERIES[0])
+        spread = np.abs(bounds.T - rates)
+        axes.errorbar(at, rates, spread, fmt="none", ecolor=_INK, elinewidth=1, capsize=3)
+        for x, v in zip(at, lived, strict=True):
+            axes.annotate(
+                f"n={v['episodes']}", (float(x), 0), (0, 4), textcoords="offset points",
+                ha="center", color="white", fontsize=8,
+            )  # fmt: skip
+        axes.set_xticks(at, [f"v{v['version']}" for v in lived])
+        axes.set_ylim(0, 1.05)
+        axes.set_ylabel("share of episodes")
+        axes.grid(axis="x", visible=False)
+
+    return paint
+
+
+def wilson(successes: int, n: int) -> tuple[float, float]:
+    """The 95 % score interval of a proportion (Wilson 1927)."""
+    rate, z2 = successes / n, Z_95**2
+    centre = (rate + z2 / (2 * n)) / (1 + z2 / n)
+    half = Z_95 * np.sqrt(rate * (1 - rate) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def running_success(
+    outcomes: Sequence[Outcome], versions: Sequence[dict[str, Any]], start_ns: int
+) -> Callable[[Axes], None]:
+    """The success of the last WINDOW episodes over time; a mark where each version came alive."""
+
+    def paint(axes: Axes) -> None:
+        at_s = np.array([(o.ended_ns - start_ns) / NS_PER_S for o in outcomes])
+        won = np.cumsum([0, *(o.success for o in outcomes)])
+        ends = np.arange(1, len(outcomes) + 1)
+        begins = np.maximum(ends - WINDOW, 0)
+        axes.plot(at_s, (won[ends] - won[begins]) / (ends - begins), color=_SERIES[0], lw=1.8)
+        for v in versions:
+            if v["live_at_s"] is not None:
+                axes.axvline(v["live_at_s"], color=_FAINT, lw=0.8, ls=(0, (2, 2)))
+                axes.annotate(
+                    f"v{v['version']}", (v["live_at_s"], 1.05), (2, 0), va="top",
+                    textcoords="offset points", color=_FAINT, fontsize=8,
+                )  # fmt: skip
+        axes.set_ylim(0, 1.05)
+        axes.set_xlim(left=0)
+        axes.set_xlabel("seconds into the run")
+        axes.set_ylabel(f"success, last {WINDOW} episodes")
+
+    return paint
+
+
+def age_histogram(record: Record, validity_ms: float) -> Callable[[Axes], None]:
+    """Ages of action on a logarithmic axis, with where validity ends."""
+
+    def paint(axes: Axes) -> None:
+        ages = np.maximum(ages_ms(record.decisions()), 0.1)
+        edges = np.geomspace(min(ages.min(initial=1), 1), max(ages.max(initial=1), validity_ms), 70)
+        axes.hist(ages, edges, color=_SERIES[0])
+        axes.axvline(validity_ms, color=_BAD, lw=1.2)
+        axes.annotate(
+            f"valid until {validity_ms:g} ms", (validity_ms, 0.97), (-4, 0), ha="right", va="top",
+            xycoords=("data", "axes fraction"), textcoords="offset points", color=_BAD, fontsize=8,
+        )  # fmt: skip
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.set_xlabel("age of action when it first acted, ms")
+        axes.set_ylabel("decisions")
+
+    return paint
+
+
+def lateness(record: Record, period_us: float) -> Callable[[Axes], None]:
+    """The share of ticks later than x, both axes logarithmic: the tail is what matters."""
+
+    def paint(axes: Axes) -> None:
+        late = np.sort(np.maximum(record.lateness_ns() / NS_PER_US, 1.0))
+        share = 1.0 - np.arange(len(late)) / max(len(late), 1)
+        keep = np.unique(np.geomspace(1, max(len(late), 1), 800).astype(int))
+        axes.plot(late[-keep], share[-keep], color=_SERIES[0], lw=1.8)
+        axes.axvline(period_us, color=_BAD, lw=1.2)
+        axes.annotate(
+            "one tick", (period_us, 0.97), (-4, 0), ha="right", va="top",
+            xycoords=("data", "axes fraction"), textcoords="offset points", color=_BAD, fontsize=8,
+        )  # fmt: skip
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_major_formatter(lambda y, _: f"{100 * y:g} %")
+        axes.set_xlabel("lateness of a tick, µs")
+        axes.set_ylabel("share of ticks at least as late")
+
+    return paint
+
+
+def energy(parts: dict[str, float]) -> Callable[[Axes], None]:
+    """Joules by part, one bar each, longest first."""
+
+    def paint(axes: Axes) -> None:
+        lines = sorted(parts.items(), key=lambda line: line[1])
+        total = sum(parts.values()) or 1.0
+        names, joules = [name for name, _ in lines], [value for _, value in lines]
+        bars = axes.barh(names, joules, 0.62, color=_SERIES[0])
+        axes.bar_label(
+            bars, [f"{j:,.0f} J  ({j / total:.0%})" for j in joules], padding=4, fontsize=8,
+            color=_INK,
+        )  # fmt: skip
+        axes.set_xlim(0, 1.3 * max(joules, default=1.0) or 1.0)
+        axes.set_xlabel("joules")
+        axes.grid(axis="y", visible=False)
+
+    return paint
+
+
+def timeline(
+    happenings: Sequence[Happening], faults: frozenset[str], start_ns: int, duration_s: float
+) -> Callable[[Axes], None]:
+    """A dot an event, a row a process; faults stand out."""
+
+    def paint(axes: Axes) -> None:
+        names = sorted({h.process for h in happenings}, reverse=True)
+        for bad in (False, True):
+            chosen = [h for h in happenings if (h.name in faults) is bad]
+            axes.scatter(
+                [(h.at_ns - start_ns) / NS_PER_S for h in chosen],
+                [names.index(h.process) for h in chosen],
+                s=34 if bad else 16, color=_BAD if bad else _SERIES[0], marker="X" if bad else "o",
+            )  # fmt: skip
+        axes.set_yticks(range(len(names)), names)
+        axes.set_ylim(-0.6, len(names) - 0.4)
+        axes.set_xlim(0, max(duration_s, 1.0))
+        axes.set_xlabel("seconds into the run")
+
+    return paint

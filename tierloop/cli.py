@@ -1,0 +1,126 @@
+"""The command line. Heavy parts are imported by the command that needs them."""
+
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from contract.errors import UserError
+
+FINE, FAILED, WRONG_INPUT = 0, 1, 2
+
+app = typer.Typer(
+    name="tierloop",
+    help="A runnable reference of the cloud-edge-device stack for embodied intelligence.",
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+File = Annotated[Path, typer.Argument(metavar="FILE", help="The deployment, a TOML file.")]
+For = Annotated[float | None, typer.Option("--for", metavar="S", help="Seconds to run at most.")]
+Seed = Annotated[int | None, typer.Option(metavar="N", help="Overrides the deployment's seed.")]
+Sets = Annotated[
+    list[str] | None, typer.Option("--set", metavar="K=V", help="Overrides any key, as in a.b=c.")
+]
+Out = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="The record; runs/NAME-TIME by default.")
+]
+TIERS = ("device", "edge", "cloud")
+
+
+def main() -> int:
+    """Runs the command line; its exit code. A user's mistake is one line on standard error."""
+    try:
+        app(prog_name="tierloop")
+    except UserError as error:
+        print(f"tierloop: {error}", file=sys.stderr)
+        return WRONG_INPUT
+    return FINE
+
+
+@app.command()
+def run(
+    file: File, for_: For = None, seed: Seed = None, set_: Sets = None, out: Out = None
+) -> None:
+    """Runs the whole stack on this machine and leaves its record in DIR."""
+    _run(TIERS, file, for_, seed, set_, out)
+
+
+@app.command()
+def device(
+    file: File, for_: For = None, seed: Seed = None, set_: Sets = None, out: Out = None
+) -> None:
+    """Runs the robots of a deployment; edge and cloud run elsewhere."""
+    _run(("device",), file, for_, seed, set_, out)
+
+
+@app.command()
+def edge(
+    file: File, for_: For = None, seed: Seed = None, set_: Sets = None, out: Out = None
+) -> None:
+    """Runs the edge of a deployment; devices and cloud run elsewhere."""
+    _run(("edge",), file, for_, seed, set_, out)
+
+
+@app.command()
+def cloud(
+    file: File, for_: For = None, seed: Seed = None, set_: Sets = None, out: Out = None
+) -> None:
+    """Runs the cloud of a deployment; devices and edge run elsewhere."""
+    _run(("cloud",), file, for_, seed, set_, out)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The record of a run.")],
+) -> None:
+    """Joins the parts of a record into its summary, ledger and report."""
+    from tierloop.closing import print_summary
+    from tierloop.join import join
+
+    print_summary(join(folder), folder)
+
+
+@app.command()
+def schema() -> None:
+    """Prints the JSON Schema of a deployment file."""
+    from tierloop.deployment import schema
+
+    sys.stdout.write(schema().decode())
+
+
+@app.command()
+def doctor(
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", help="A deployment whose ports to try.")
+    ] = None,
+) -> None:
+    """Says what this machine has and lacks; exit 1 if something needed is missing."""
+    from tierloop.doctor import examine
+
+    raise typer.Exit(FINE if examine(file) else FAILED)
+
+
+def _run(
+    roles: tuple[str, ...],
+    file: Path,
+    for_s: float | None,
+    seed: int | None,
+    sets: list[str] | None,
+    out: Path | None,
+) -> None:
+    from tierloop.closing import conduct
+    from tierloop.deployment import load
+
+    options = list(sets or ())
+    options += [f"run.duration_s={for_s}"] if for_s is not None else []
+    options += [f"seed={seed}"] if seed is not None else []
+    deployment = load(file, options)
+    started = datetime.now().strftime("%Y%m%d-%H%M%S")
+    raise typer.Exit(
+        conduct(deployment, roles, out or Path("runs") / f"{deployment.name}-{started}")
+    )

@@ -1,0 +1,87 @@
+"""Conducts a run from the checks to the closing words and the exit code."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from tierloop.deployment import Deployment
+from tierloop.join import join
+from tierloop.processes import ROLES
+from tierloop.run import Run, check
+from tierloop.view import view
+
+FINE, FAILED, WRONG_INPUT, INCONCLUSIVE = 0, 1, 2, 4
+"""Exit codes of a run."""
+_ENDS = {
+    "goal": "the newest policy version reached its goal",
+    "time": "the time is up",
+    "signal": "told to stop",
+}
+
+
+def conduct(deployment: Deployment, roles: tuple[str, ...], out: Path) -> int:
+    """Runs `roles` of a deployment into `out`; the exit code. Raises UserError before it starts."""
+    check(deployment, roles, out)
+    console = Console()
+    shown = view(console)
+    try:
+        run = Run(deployment, roles, out, shown)
+        why = run.until_end()
+    finally:
+        shown.close()
+    if why == "mistake":
+        Console(stderr=True).print(run.mistake, markup=False, highlight=False, soft_wrap=True)
+        return WRONG_INPUT
+    console.print(f"Ended: {_ENDS[why]}.", highlight=False)
+    if set(roles) != set(ROLES):
+        console.print(f"Parts of the record: {out}  (join them: tierloop report {out})")
+        return FINE
+    summary = join(out)
+    print_summary(summary, out)
+    return judge(summary, interrupted=why == "signal")
+
+
+def judge(summary: Mapping[str, Any], interrupted: bool) -> int:
+    """A run fails if an invariant was violated, or if no action ever reached a body."""
+    if any(summary["invariants"].values()):
+        return FAILED
+    if summary["action_age_ms"]["n"] == 0:
+        return INCONCLUSIVE if interrupted else FAILED
+    return FINE
+
+
+def print_summary(summary: Mapping[str, Any], out: Path) -> None:
+    """A small table of the headline figures, and where the record lies."""
+    print()
+    for name, text in headlines(summary):
+        print(f"  {name:<18}{text}")
+    print(f"\nRecord: {out}  (to read it, open {out / 'report.html'})")
+
+
+def headlines(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The figures a run is judged by, as name and text."""
+    age, ticks, energy = summary["action_age_ms"], summary["ticks"], summary["energy_j"]
+    experience, violations = summary["experience"], summary["invariants"]
+    share = ticks["missed"] / ticks["n"] if ticks["n"] else 0.0
+    lines = [
+        (
+            f"success of v{v['version']}",
+            f"{v['success_rate']:.2f}  ({v['successes']} of {v['episodes']} episodes)",
+        )
+        for v in summary["policy_versions"]
+        if v["episodes"]
+    ]
+    if age["n"]:
+        lines.append(("age of action", f"p50 {age['p50']:.1f} ms  p99 {age['p99']:.1f} ms"))
+    lines.append(("missed ticks", f"{ticks['missed']} of {ticks['n']}  ({share:.2%})"))
+    if energy["per_success"] is not None:
+        lines.append(("energy a success", f"{energy['per_success']:.0f} J  ({energy['source']})"))
+    words = ("produced", "acked", "stored", "duplicate", "missing", "altered", "shed")
+    lines.append(("experience", "  ".join(f"{word} {experience[word]}" for word in words)))
+    broken = [f"{name} {n}" for name, n in violations.items() if n]
+    lines.append(("invariants", "  ".join(broken) or f"all {len(violations)} held"))
+    if summary["faults"]:
+        lines.append(("faults", str(len(summary["faults"]))))
+    return lines

@@ -1,0 +1,105 @@
+"""The doctor: what this machine has and lacks for each role."""
+
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from contract.errors import UserError
+from link.sockets import check_free
+from tierloop import __version__
+from tierloop.deployment import LinksConfig, load
+from tierloop.summary import library
+
+NEEDS: dict[str, tuple[str, ...]] = {
+    "device": ("numpy", "msgspec", "pyzmq", "psutil"),
+    "sim": ("pybullet", "gymnasium"),
+    "edge": ("onnxruntime",),
+    "cloud": ("ray", "torch", "onnx"),
+    "report": ("matplotlib", "jinja2", "pyarrow"),
+}
+"""Distributions by the extra that brings them; those of `device` every role needs."""
+ADVISED_CPUS = 2
+
+
+class Finding(NamedTuple):
+    """One line: `good` False means that a run would fail, None that it would run less well."""
+
+    name: str
+    good: bool | None
+    text: str
+
+
+def examine(file: Path | None) -> bool:
+    """Prints what was found; True if nothing needed is missing. Raises UserError on a bad file."""
+    links = load(file).links if file else LinksConfig()
+    findings = [*_machine(), *_libraries(), *_ports(links)]
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    marks = {True: Text("ok", "green"), False: Text("lacks", "red"), None: Text("note", "yellow")}
+    for finding in findings:
+        table.add_row(marks[finding.good], finding.name, finding.text)
+    Console().print(table)
+    return all(finding.good is not False for finding in findings)
+
+
+def _machine() -> Iterator[Finding]:
+    yield Finding("tierloop", True, f"{__version__}, Python {platform.python_version()}")
+    yield Finding("platform", True, platform.platform())
+    cpus, memory_gb = os.cpu_count() or 1, psutil.virtual_memory().total / 2**30
+    enough = True if cpus >= ADVISED_CPUS else None
+    yield Finding("processors", enough, f"{cpus}; {ADVISED_CPUS} or more advised")
+    yield Finding("memory", True, f"{memory_gb:.1f} GiB")
+    yield _realtime()
+
+
+def _realtime() -> Finding:
+    if not hasattr(os, "sched_setscheduler"):
+        return Finding("real time", None, "no SCHED_FIFO here: expect missed ticks under load")
+    before = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    except OSError as error:
+        return Finding("real time", None, f"SCHED_FIFO refused ({error.strerror}): expect misses")
+    os.sched_setscheduler(0, *before)
+    return Finding("real time", True, "SCHED_FIFO permitted")
+
+
+def _libraries() -> Iterator[Finding]:
+    for extra, names in NEEDS.items():
+        versions = {name: library(name) for name in names}
+        missing = [name for name, version in versions.items() if version is None]
+        if missing:
+            remedy = f"pip install 'tierloop[{extra}]'"
+            yield Finding(extra, False, f"{', '.join(missing)} missing; {remedy}")
+        else:
+            yield Finding(extra, True, ", ".join(f"{n} {v}" for n, v in versions.items()))
+    if library("pybullet"):
+        yield _pybullet_numpy()
+
+
+def _pybullet_numpy() -> Finding:
+    question = "import pybullet; print(pybullet.isNumpyEnabled())"
+    answer = subprocess.run([sys.executable, "-c", question], capture_output=True, text=True)
+    if answer.returncode:
+        return Finding("pybullet", False, "cannot be imported")
+    if answer.stdout.split()[-1:] == ["1"]:
+        return Finding("pybullet", True, "built with numpy")
+    return Finding("pybullet", None, "built without numpy: reading joints and images is slow")
+
+
+def _ports(links: LinksConfig) -> Iterator[Finding]:
+    for address in (links.device_edge, links.edge_cloud):
+        try:
+            check_free(address)
+        except UserError as error:
+            yield Finding("port", False, str(error))
+        else:
+            yield Finding("port", True, f"{address} is free")

@@ -1,0 +1,71 @@
+"""Joins the parts of a record into what people and other tools read."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from contract.errors import UserError
+from contract.ledger import LEDGER
+from tierloop import audit, parts
+from tierloop.deployment import Deployment
+from tierloop.record import Record
+from tierloop.report import render
+from tierloop.summary import summarise
+
+DEPLOYMENT = "deployment.json"
+PARTS = "parts"
+
+
+def join(out: Path) -> dict[str, Any]:
+    """Writes summary.json, ledger.parquet and report.html; returns the summary.
+
+    Raises UserError if `out` holds no parts of a record.
+    """
+    try:
+        deployment = msgspec.json.decode((out / DEPLOYMENT).read_bytes(), type=Deployment)
+    except (OSError, msgspec.MsgspecError):
+        raise UserError(f"{out}: no record of a run (no readable {DEPLOYMENT})") from None
+    record = Record()
+    for report in parts.read(out / PARTS):
+        record.take(report)
+    if not record.lives:
+        raise UserError(f"{out}: no record of a run (no reports in {PARTS}/)")
+    acked = {
+        (life.process, life.boot): int(life.last.counters.get("segments.acked", 0))
+        for life in record.of("device")
+    }
+    summary = summarise(record, deployment, audit.audit(out, acked), audit.releases(out))
+    write(out / "summary.json", msgspec.json.format(msgspec.json.encode(summary), indent=2))
+    _write_ledger(out / "ledger.parquet", record)
+    write(out / "report.html", render(summary, record, deployment).encode())
+    return summary
+
+
+def write(path: Path, data: bytes) -> None:
+    """Puts a file in place whole, or not at all."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_bytes(data)
+    os.replace(draft, path)
+
+
+def _write_ledger(path: Path, record: Record) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pieces = [(life, rows) for life, rows in record.ledgers() if len(rows)]
+    counts = [len(rows) for _, rows in pieces]
+    columns = [np.repeat([life.process for life, _ in pieces], counts).astype(str)]
+    columns += [np.repeat(np.array([life.boot for life, _ in pieces], np.int64), counts)]
+    columns += list(record.decisions().T)
+    fields = [
+        pa.field("device", pa.string(), metadata={"doc": "name of the robot"}),
+        pa.field("boot", pa.int64(), metadata={"doc": "start of the device's process"}),
+        *(pa.field(c.name, pa.int64(), metadata={"doc": c.doc}) for c in LEDGER),
+    ]
+    table = pa.table([pa.array(column) for column in columns], schema=pa.schema(fields))
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    pq.write_table(table, draft, compression="zstd")
+    os.replace(draft, path)

@@ -1,0 +1,47 @@
+"""The parts of a record: what every process reported, appended as it came, one file a process.
+
+A file is a run of reports, each behind its length (uint32, little-endian), as the codec packs
+them. A report is in the file as soon as it was heard; a torn last one is not read.
+"""
+
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+from contract.codec import Codec, pack, unpack
+from contract.errors import WireError
+from contract.messages import Report
+
+SUFFIX = ".reports"
+_LENGTH = struct.Struct("<I")
+
+
+class Parts:
+    """Writes parts. Unbuffered: what was appended outlives the process."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._codec = Codec()
+
+    def append(self, report: Report) -> None:
+        body = pack(self._codec.encode(report))
+        with (self._folder / f"{report.process}{SUFFIX}").open("ab", buffering=0) as file:
+            file.write(_LENGTH.pack(len(body)) + body)
+
+
+def read(folder: Path) -> Iterator[Report]:
+    """Every whole report in the parts of `folder`, process by process, in order."""
+    codec = Codec()
+    for path in sorted(folder.glob(f"*{SUFFIX}")):
+        data, at = path.read_bytes(), 0
+        while at + _LENGTH.size <= len(data):
+            (length,) = _LENGTH.unpack_from(data, at)
+            at += _LENGTH.size
+            try:
+                report = codec.decode(unpack(data[at : at + length]))
+            except WireError:
+                break
+            at += length
+            if isinstance(report, Report):
+                yield report

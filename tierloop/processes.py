@@ -1,0 +1,177 @@
+"""The process table, and the entry of every process in it.
+
+`python -m tierloop.processes` is what the supervisor starts. One line of JSON, an Order, comes in
+on standard input; the pipe then stays open as the lifeline: when it breaks, the supervisor
+is gone and the process stops. Each role imports its tier only when it runs, so that a
+device loads nothing that the device tier could not install.
+"""
+
+import hashlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import psutil
+from sim.scenario import policy_spec
+
+from contract.errors import UserError
+from tierloop import __version__
+from tierloop.deployment import Deployment
+
+LIFELINE_GRACE_S = 3.0
+"""After the supervisor's death a process has this long to stop before it is killed."""
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """What a process is told: who it is, what to run, where to keep state, where to report."""
+
+    name: str
+    role: str
+    deployment: Deployment
+    out: str
+    report_to: str
+
+    @property
+    def software(self) -> str:
+        return f"tierloop {__version__}"
+
+    @property
+    def state(self) -> Path:
+        return Path(self.out) / "state" / self.role
+
+    @property
+    def seed(self) -> int:
+        """A seed of this process's own, from the deployment's and its name; below 2^31."""
+        text = f"{self.deployment.seed}/{self.name}".encode()
+        return int.from_bytes(hashlib.sha256(text).digest()[:4], "big") >> 1
+
+
+def _device(order: Order) -> int:
+    from sim.scenario import embody
+
+    from device.main import run
+
+    deployment = order.deployment
+    cores = sorted(psutil.Process().cpu_affinity())
+    return run(
+        deployment.device,
+        order.name,
+        time.time_ns(),
+        embody(deployment.scenario, order.seed),
+        deployment.links.device_edge,
+        order.report_to,
+        order.software,
+        cores[deployment.scenario.robots.index(order.name) % len(cores)],
+    )
+
+
+def _edge(order: Order) -> int:
+    from edge.main import run
+
+    deployment = order.deployment
+    return run(
+        deployment.edge,
+        policy_spec(deployment.scenario),
+        deployment.links.device_edge,
+        deployment.links.edge_cloud,
+        order.state,
+        order.report_to,
+        order.software,
+    )
+
+
+def _cloud(order: Order) -> int:
+    from cloud.main import run
+
+    deployment = order.deployment
+    return run(
+        deployment.cloud,
+        deployment.learner,
+        deployment.scenario,
+        deployment.links.edge_cloud,
+        order.state,
+        order.seed,
+        order.report_to,
+        order.software,
+    )
+
+
+class Role(NamedTuple):
+    """One tier: its processes, where it listens, how long it may take to stop, how it runs."""
+
+    names: Callable[[Deployment], tuple[str, ...]]
+    bind: Callable[[Deployment], str | None]
+    grace_s: float
+    run: Callable[[Order], int]
+
+
+# In the order of stopping: bodies come to rest first. All start side by side: no one waits.
+ROLES: dict[str, Role] = {
+    "device": Role(lambda d: d.scenario.robots, lambda _: None, 1.5, _device),
+    "edge": Role(lambda _: ("edge",), lambda d: d.links.device_edge, 0.8, _edge),
+    "cloud": Role(lambda _: ("cloud",), lambda d: d.links.edge_cloud, 1.2, _cloud),
+}
+
+
+class Process(NamedTuple):
+    """One line of the table. It is ready once its first report has come."""
+
+    name: str
+    role: str
+    grace_s: float
+    command: tuple[str, ...]
+    order: bytes
+
+
+def table(
+    deployment: Deployment, roles: tuple[str, ...], out: Path, report_to: str
+) -> tuple[Process, ...]:
+    """The processes of `roles`, in the order of stopping."""
+    command = (sys.executable, "-m", "tierloop.processes")
+    processes = []
+    for role, line in ROLES.items():
+        for name in line.names(deployment) if role in roles else ():
+            order = Order(
+                name=name, role=role, deployment=deployment, out=str(out), report_to=report_to
+            )
+            processes.append(
+                Process(name, role, line.grace_s, (*command, name), msgspec.json.encode(order))
+            )
+    return tuple(processes)
+
+
+def hold_lifeline() -> None:
+    """Stops this process when standard input breaks; from then on a thread waits there."""
+    threading.Thread(target=_watch_lifeline, name="lifeline", daemon=True).start()
+
+
+def _watch_lifeline() -> None:
+    while os.read(0, 4096):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(LIFELINE_GRACE_S)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def main() -> int:
+    """Runs the one process that standard input orders; its exit code."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with os.fdopen(os.dup(0), "rb", buffering=0) as pipe:
+        line = pipe.readline()
+    hold_lifeline()
+    order = msgspec.json.decode(line, type=Order)
+    try:
+        return ROLES[order.role].run(order)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,160 @@
+"""The record of a run in memory: everything the processes reported, ready to be asked."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contract.clock import NS_PER_S
+from contract.ledger import INDEX, LEDGER
+from contract.messages import Outcome, Report
+
+Rows = NDArray[np.int64]
+
+ENERGY = "energy_j."
+"""Begins the names of counters that hold joules."""
+ROOF = "roof"
+"""The role of the supervisors' own reports: their events are the run's faults."""
+
+
+class Life:
+    """One start of one process: its last counters, and all it reported."""
+
+    def __init__(self, report: Report) -> None:
+        self.process, self.role, self.boot = report.process, report.role, report.boot
+        self.first_ns = report.at_ns
+        self.last = report
+        self.decisions: list[Rows] = []
+        self.lateness_ns: list[Rows] = []
+        self.outcomes: list[Outcome] = []
+        self.take(report)
+
+    def take(self, report: Report) -> None:
+        self.before, self.last = self.last, report
+        if len(report.decisions):
+            self.decisions.append(report.decisions)
+        if len(report.lateness_ns):
+            self.lateness_ns.append(report.lateness_ns)
+        self.outcomes.extend(report.outcomes)
+
+    @property
+    def watts(self) -> float:
+        """What it drew between its last two reports."""
+        elapsed_ns = self.last.at_ns - self.before.at_ns
+        joules = energy_j(self.last.counters) - energy_j(self.before.counters)
+        return joules / (elapsed_ns / NS_PER_S) if elapsed_ns > 0 else 0.0
+
+
+def energy_j(counters: dict[str, float]) -> float:
+    """All joules that a set of counters names."""
+    return sum(value for name, value in counters.items() if name.startswith(ENERGY))
+
+
+class Happening(NamedTuple):
+    """An event and where it happened."""
+
+    at_ns: int
+    process: str
+    role: str
+    name: str
+    detail: str
+
+
+class Lived(NamedTuple):
+    """What the bodies lived through under one policy version."""
+
+    version: int
+    live_ns: int
+    episodes: int
+    successes: int
+
+    @property
+    def rate(self) -> float:
+        return self.successes / self.episodes if self.episodes else 0.0
+
+
+class Record:
+    """Collects reports. Times are on the monotonic clock of the one host that serves loopback."""
+
+    def __init__(self) -> None:
+        self.lives: dict[tuple[str, int], Life] = {}
+        self.happenings: list[Happening] = []
+        self._episodes: dict[int, list[int]] = defaultdict(lambda: [0, 0])
+        self._live_ns: dict[int, int] = {}
+
+    def take(self, report: Report) -> None:
+        """Adds one report."""
+        key = (report.process, report.boot)
+        if key in self.lives:
+            self.lives[key].take(report)
+        else:
+            self.lives[key] = Life(report)
+        for event in report.events:
+            self.happenings.append(
+                Happening(event.at_ns, report.process, report.role, event.name, event.detail)
+            )
+        for outcome in report.outcomes:
+            tally = self._episodes[outcome.policy_version]
+            tally[0] += 1
+            tally[1] += outcome.success
+        self._note_versions(report.decisions)
+
+    def _note_versions(self, rows: Rows) -> None:
+        acted = rows[rows[:, INDEX["applied_ns"]] > 0] if len(rows) else rows
+        for version in np.unique(acted[:, INDEX["policy_version"]]) if len(acted) else ():
+            first = acted[acted[:, INDEX["policy_version"]] == version, INDEX["applied_ns"]].min()
+            known = self._live_ns.get(int(version), int(first))
+            self._live_ns[int(version)] = min(known, int(first))
+
+    def of(self, role: str) -> list[Life]:
+        """The lives of a role, in the order in which they were first heard."""
+        return [life for life in self.lives.values() if life.role == role]
+
+    def counters(self, role: str | None = None) -> dict[str, float]:
+        """Counters summed over the lives of a role, or of all but the roof."""
+        total: dict[str, float] = defaultdict(float)
+        for life in self.lives.values():
+            if life.role == role or (role is None and life.role != ROOF):
+                for name, value in life.last.counters.items():
+                    total[name] += value
+        return dict(total)
+
+    def newest(self) -> dict[str, Report]:
+        """The last report of every process that is there, by name."""
+        return {life.process: life.last for life in self.lives.values()}
+
+    def decisions(self) -> Rows:
+        """The ledger, int64[R, C], all devices one after the other."""
+        return _stack([d for life in self.of("device") for d in life.decisions])
+
+    def lateness_ns(self) -> Rows:
+        """How late each tick of each device came, int64[K]."""
+        pieces = [late for life in self.of("device") for late in life.lateness_ns]
+        return np.concatenate(pieces) if pieces else np.zeros(0, np.int64)
+
+    def outcomes(self) -> list[Outcome]:
+        """Every judged episode of every device, by the time it ended."""
+        outcomes = [o for life in self.of("device") for o in life.outcomes]
+        return sorted(outcomes, key=lambda outcome: outcome.ended_ns)
+
+    def versions(self) -> list[Lived]:
+        """What was lived under each policy version that ever acted, by version."""
+        known = sorted({*self._live_ns, *self._episodes} - {-1})
+        return [Lived(v, self._live_ns.get(v, 0), *self._episodes[v]) for v in known]
+
+    def span_ns(self) -> tuple[int, int]:
+        """When the supervisors' first and last reports were made; (0, 0) if there are none."""
+        lives = self.of(ROOF) or list(self.lives.values())
+        firsts, lasts = [x.first_ns for x in lives], [x.last.at_ns for x in lives]
+        return min(firsts, default=0), max(lasts, default=0)
+
+    def ledgers(self) -> Iterator[tuple[Life, Rows]]:
+        """Each device life with its own rows."""
+        for life in self.of("device"):
+            yield life, _stack(life.decisions)
+
+
+def _stack(pieces: list[Rows]) -> Rows:
+    return np.concatenate(pieces) if pieces else np.zeros((0, len(LEDGER)), np.int64)

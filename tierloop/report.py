@@ -1,0 +1,67 @@
+"""report.html: one self-contained page about one run."""
+
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+from contract.clock import NS_PER_MS, NS_PER_S, NS_PER_US
+from sim.scenario import body_spec, policy_spec
+from tierloop.deployment import Deployment
+from tierloop.invariants import FAULTS
+from tierloop.record import Record
+
+EVENTS_MAX = 400
+"""Events listed in the page at most; the charts show all."""
+
+
+def render(summary: Mapping[str, Any], record: Record, deployment: Deployment) -> str:
+    """The page's HTML: figures from `summary`, charts from the raw samples of `record`."""
+    import jinja2
+
+    template = files("tierloop").joinpath("report.html.jinja").read_text(encoding="utf-8")
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    start_ns, _ = record.span_ns()
+    happenings = sorted(record.happenings)
+    events = [
+        {
+            "at_s": (h.at_ns - start_ns) / NS_PER_S,
+            "process": h.process,
+            "name": h.name,
+            "detail": h.detail,
+            "fault": h.name in FAULTS,
+        }
+        for h in happenings[:EVENTS_MAX]
+    ]
+    return environment.from_string(template).render(
+        s=summary,
+        charts=_charts(summary, record, deployment),
+        events=events,
+        events_more=len(happenings) - len(events),
+        task=deployment.scenario.task,
+    )
+
+
+def _charts(
+    summary: Mapping[str, Any], record: Record, deployment: Deployment
+) -> list[tuple[str, str]]:
+    from tierloop import charts as c
+
+    start_ns, _ = record.span_ns()
+    versions = summary["policy_versions"]
+    period_us = body_spec(deployment.scenario).control_period_ns / NS_PER_US
+    validity_ms = policy_spec(deployment.scenario).validity_ns / NS_PER_MS
+    spent = summary["energy_j"]
+    joules = {f"device: {part}": j for part, j in spent["device"].items()}
+    joules |= {tier: spent[tier] for tier in ("edge", "cloud")}
+    seconds = summary["duration_s"]
+    return [
+        ("Success by policy version", c.draw(c.success_by_version(versions))),
+        (
+            "Running success of all bodies",
+            c.draw(c.running_success(record.outcomes(), versions, start_ns)),
+        ),
+        ("Age of action", c.draw(c.age_histogram(record, validity_ms))),
+        ("Tick lateness", c.draw(c.lateness(record, period_us))),
+        (f"Energy by part ({spent['source']})", c.draw(c.energy(joules))),
+        ("Events", c.draw(c.timeline(record.happenings, FAULTS, start_ns, seconds))),
+    ]

@@ -1,0 +1,180 @@
+"""One run: check, start, watch, stop, join the record."""
+
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+import msgspec
+import numpy as np
+
+from contract.clock import NS_PER_S
+from contract.errors import UserError
+from contract.ledger import LEDGER
+from contract.messages import Event, Report
+from link.sockets import ReportSink, check_free
+from tierloop import parts
+from tierloop.deployment import Deployment
+from tierloop.join import DEPLOYMENT, PARTS, write
+from tierloop.processes import ROLES, table
+from tierloop.record import ROOF, Record
+from tierloop.supervisor import Supervisor
+from tierloop.view import Status, View
+
+STEP_S = 0.05
+SHOW_EVERY_NS = NS_PER_S // 4
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Signals:
+    """Counts requests to stop; from the second on, the next kills this process outright."""
+
+    def __init__(self) -> None:
+        self.heard = 0
+        for number in _SIGNALS:
+            signal.signal(number, self._hear)
+
+    def _hear(self, _number: int, _frame: FrameType | None) -> None:
+        self.heard += 1
+        if self.heard > 1:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def check(deployment: Deployment, roles: Sequence[str], out: Path) -> None:
+    """Raises UserError if a port is in use or `out` holds another run. Writes nothing."""
+    _check_folder(deployment, roles, out)
+    for role in roles:
+        if address := ROLES[role].bind(deployment):
+            check_free(address)
+
+
+def _check_folder(deployment: Deployment, roles: Sequence[str], out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out}: not a folder; give another --out")
+    if not out.exists() or not any(out.iterdir()):
+        return
+    try:
+        other = msgspec.json.decode((out / DEPLOYMENT).read_bytes(), type=Deployment)
+    except (OSError, msgspec.MsgspecError):
+        raise UserError(f"{out}: not empty, and no record of a run; give another --out") from None
+    if other != deployment:
+        raise UserError(f"{out}: the record of another deployment; give another --out")
+    for name in (name for role in roles for name in ROLES[role].names(deployment)):
+        if (out / PARTS / f"{name}{parts.SUFFIX}").exists():
+            raise UserError(f"{out}: holds a run of {name} already; give another --out")
+
+
+class Run:
+    """Supervises the processes of `roles` until the time, the goal, a signal or a mistake."""
+
+    def __init__(
+        self, deployment: Deployment, roles: tuple[str, ...], out: Path, view: View
+    ) -> None:
+        self._signals = Signals()
+        self._deployment, self._view = deployment, view
+        self._name = ROOF if set(roles) == set(ROLES) else f"{ROOF}-{'-'.join(roles)}"
+        self._record = Record()
+        self._events: list[Event] = []
+        self._phase = "starting"
+        for folder in ("logs", PARTS, "state"):
+            (out / folder).mkdir(parents=True, exist_ok=True)
+        write(out / DEPLOYMENT, msgspec.json.encode(deployment))
+        self._parts = parts.Parts(out / PARTS)
+        self._sink = ReportSink()
+        processes = table(deployment, roles, out, self._sink.address)
+        self._supervisor = Supervisor(processes, out / "logs", self._tell)
+        self._start_ns = self._boot = time.monotonic_ns()
+        self._report_ns = self._show_ns = self._start_ns
+
+    def until_end(self) -> str:
+        """Runs to the end and stops everything. Why it ended: goal, time, signal, or mistake."""
+        while not (why := self._ended()):
+            self._supervisor.step()
+            self._turn(STEP_S)
+        self._phase = "stopping"
+        self._supervisor.stop(self._stopping)
+        self._turn(STEP_S)
+        self._report()
+        self._sink.close()
+        return why
+
+    @property
+    def mistake(self) -> str:
+        """What the process said that stopped for good."""
+        child = self._supervisor.mistake
+        return f"{child.process.name}: {child.last_line()}" if child else ""
+
+    def _ended(self) -> str:
+        if self._supervisor.mistake is not None:
+            return "mistake"
+        if self._signals.heard:
+            return "signal"
+        run, versions = self._deployment.run, self._record.versions()
+        if run.until_success and versions:
+            newest = versions[-1]
+            if newest.episodes >= run.until_episodes and newest.rate >= run.until_success:
+                return "goal"
+        return "time" if self._elapsed_s() >= run.duration_s else ""
+
+    def _turn(self, wait_s: float) -> None:
+        for report in self._sink.poll(1000 * wait_s):
+            self._hear(report)
+        now_ns = time.monotonic_ns()
+        if now_ns >= self._report_ns:
+            self._report_ns = now_ns + NS_PER_S
+            self._report()
+        if now_ns >= self._show_ns:
+            self._show_ns = now_ns + SHOW_EVERY_NS
+            self._show()
+
+    def _show(self) -> None:
+        states = {child.process.name: child.state for child in self._supervisor.children}
+        if self._phase == "starting" and all(state == "up" for state in states.values()):
+            self._phase = "running"
+        self._view.show(
+            Status(
+                self._deployment.name,
+                self._phase,
+                self._elapsed_s(),
+                self._deployment.run.duration_s,
+                self._start_ns,
+                states,
+                self._record,
+            )
+        )
+
+    def _stopping(self, wait_s: float) -> bool:
+        self._turn(wait_s)
+        return self._signals.heard > 1
+
+    def _hear(self, report: Report) -> None:
+        self._parts.append(report)
+        self._record.take(report)
+        self._supervisor.heard(report.process)
+
+    def _tell(self, process: str, name: str, detail: str) -> None:
+        text = f"{process}: {detail}" if detail else process
+        self._events.append(Event(at_ns=time.monotonic_ns(), name=name, detail=text))
+
+    def _report(self) -> None:
+        """The supervisor's own report: what it did to its processes."""
+        report = Report(
+            process=self._name,
+            role=ROOF,
+            boot=self._boot,
+            at_ns=time.monotonic_ns(),
+            counters={"malformed": self._sink.malformed},
+            gauges={},
+            labels={},
+            decisions=np.zeros((0, len(LEDGER)), np.int64),
+            lateness_ns=np.zeros(0, np.int64),
+            outcomes=(),
+            events=tuple(self._events),
+        )
+        self._events.clear()
+        self._parts.append(report)
+        self._record.take(report)
+
+    def _elapsed_s(self) -> float:
+        return (time.monotonic_ns() - self._start_ns) / NS_PER_S

@@ -1,0 +1,167 @@
+"""Strict TOML: every complaint names the file, the line (or the option) and the key."""
+
+import difflib
+import math
+import re
+import tomllib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from contract.errors import UserError
+
+T = TypeVar("T", bound=msgspec.Struct)
+Keys = tuple[str, ...]
+
+_HEADER = re.compile(r"\s*\[\s*([^\[\]]+?)\s*\]")
+_KEY = re.compile(r"\s*([\w.\-\"' ]+?)\s*=")
+_PLACE = re.compile(r"(?s)(.*?)(?: - at `\$(.*)`)?")
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`")
+_MISSING = re.compile(r"Object missing required field `(.*)`")
+_TYPE_NAMES = {"object": "table", "array": "list"}
+
+
+class Source:
+    """The text of one TOML file and the options that override it.
+
+    Raises UserError if the file is missing, is no TOML, or an option is not KEY=VALUE.
+    """
+
+    def __init__(self, path: Path, options: Sequence[str] = ()) -> None:
+        self.path = path
+        try:
+            text = path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"{path}: {error.strerror or error}") from None
+        except UnicodeDecodeError:
+            raise UserError(f"{path}: not UTF-8 text") from None
+        try:
+            self.data: dict[str, Any] = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise UserError(_syntax(path, text, str(error))) from None
+        self._lines = _lines(text)
+        self._options: dict[Keys, str] = {}
+        for option in options:
+            self._override(option)
+
+    def convert(self, kind: type[T]) -> T:
+        """The struct the data describe. Raises UserError in one line."""
+        for keys, value in _leaves(self.data):
+            if isinstance(value, float) and not math.isfinite(value):
+                raise UserError(self._complain(keys, f"expected a finite number, got {value}"))
+        try:
+            return msgspec.convert(self.data, kind)
+        except msgspec.ValidationError as error:
+            raise UserError(self._explain(kind, str(error))) from None
+
+    def where(self, keys: Keys) -> str:
+        """`FILE:LINE`, or the option that set `keys` or what stands nearest above it."""
+        for n in range(len(keys), 0, -1):
+            if keys[:n] in self._options:
+                return f"--set {self._options[keys[:n]]}"
+            if keys[:n] in self._lines:
+                return f"{self.path}:{self._lines[keys[:n]]}"
+        return str(self.path)
+
+    def _override(self, option: str) -> None:
+        key, separator, text = option.partition("=")
+        keys = tuple(key.strip().split("."))
+        if not separator or not all(keys):
+            raise UserError(f"--set {option}: expected KEY=VALUE, as in run.duration_s=60")
+        table = self.data
+        for n, part in enumerate(keys[:-1], 1):
+            table = table.setdefault(part, {})
+            if not isinstance(table, dict):
+                raise UserError(f"--set {key}: '{'.'.join(keys[:n])}' is a value, not a table")
+        table[keys[-1]] = _value(text)
+        self._options[keys] = key.strip()
+
+    def _explain(self, kind: type[msgspec.Struct], text: str) -> str:
+        match = _PLACE.fullmatch(text)
+        assert match is not None
+        detail, place = match[1], match[2] or ""
+        keys = tuple(part for part in re.sub(r"\[.*?\]", "", place).split(".") if part)
+        if unknown := _UNKNOWN.fullmatch(detail):
+            near = difflib.get_close_matches(unknown[1], _fields(kind, keys), 1, 0.5)
+            hint = f"; did you mean '{near[0]}'?" if near else ""
+            table = f" in [{'.'.join(keys)}]" if keys else ""
+            return f"{self.where((*keys, unknown[1]))}: unknown key '{unknown[1]}'{table}{hint}"
+        if missing := _MISSING.fullmatch(detail):
+            return self._complain((*keys, missing[1]), "missing")
+        if detail.startswith("Expected"):
+            for name, toml_name in _TYPE_NAMES.items():
+                detail = detail.replace(f"`{name}`", f"`{toml_name}`")
+            return self._complain(keys, detail[0].lower() + detail[1:].replace("`", ""))
+        return self._complain(self._culprit(kind, keys), detail)
+
+    def _complain(self, keys: Keys, detail: str) -> str:
+        table = f" in [{'.'.join(keys[:-1])}]" if keys[:-1] else ""
+        key = f"key '{keys[-1]}'{table}: " if keys else ""
+        return f"{self.where(keys)}: {key}{detail}"
+
+    def _culprit(self, kind: type[msgspec.Struct], keys: Keys) -> Keys:
+        """The key at or below `keys` without which a check of values passes; options first."""
+        below = [path for path, _ in _leaves(self.data) if path[: len(keys)] == keys]
+        required = keys
+        for path in sorted(below, key=lambda path: path not in self._options):
+            try:
+                msgspec.convert(_without(self.data, path), kind)
+            except msgspec.ValidationError as error:
+                if _MISSING.match(str(error)):
+                    required = path
+                continue
+            return path
+        return required
+
+
+def _syntax(path: Path, text: str, error: str) -> str:
+    at = re.search(r" \(at line (\d+), column \d+\)| \(at end of document\)", error)
+    line = (at and at[1]) or text.count("\n") + 1
+    return f"{path}:{line}: not TOML: {error[: at.start()] if at else error}"
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _lines(text: str) -> dict[Keys, int]:
+    table: Keys = ()
+    lines: dict[Keys, int] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := _HEADER.match(line):
+            table = _split(header[1])
+            lines.setdefault(table, number)
+        elif key := _KEY.match(line):
+            lines.setdefault((*table, *_split(key[1])), number)
+    return lines
+
+
+def _split(dotted: str) -> Keys:
+    return tuple(part.strip().strip("\"'") for part in dotted.split("."))
+
+
+def _leaves(table: dict[str, Any], above: Keys = ()) -> Iterator[tuple[Keys, Any]]:
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, (*above, key))
+        else:
+            yield (*above, key), value
+
+
+def _without(table: dict[str, Any], keys: Keys) -> dict[str, Any]:
+    key, *rest = keys
+    if not rest:
+        return {k: v for k, v in table.items() if k != key}
+    return table | {key: _without(table[key], tuple(rest))}
+
+
+def _fields(kind: type[msgspec.Struct], keys: Keys) -> list[str]:
+    for key in keys:
+        field = next(f for f in msgspec.structs.fields(kind) if f.name == key)
+        kind = field.type
+    return [field.name for field in msgspec.structs.fields(kind)]

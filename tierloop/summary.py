@@ -1,0 +1,192 @@
+"""summary.json: the run in numbers. Its keys are an interface; docs and tests list them."""
+
+import os
+import platform
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+import psutil
+
+from contract.clock import NS_PER_MS, NS_PER_S, NS_PER_US
+from contract.ledger import INDEX, Refusal, Rung, Tier
+from sim.scenario import policy_spec
+from tierloop.audit import Audit, Release
+from tierloop.deployment import Deployment
+from tierloop.invariants import FAULTS, invariants
+from tierloop.record import ENERGY, ROOF, Record, Rows, energy_j
+
+SCHEMA_VERSION = 1
+LIBRARIES = ("numpy", "msgspec", "pyzmq", "pybullet", "onnxruntime", "ray", "torch", "onnx")
+PERCENTILES = (50.0, 90.0, 99.0, 99.9)
+ENERGY_PARTS = ("actuation", "compute", "radio", "sensing", "base")
+
+
+def summarise(
+    record: Record, deployment: Deployment, audit: Audit, releases: Iterable[Release]
+) -> dict[str, Any]:
+    """Every key of the record's summary, from raw samples."""
+    start_ns, end_ns = record.span_ns()
+    rows = record.decisions()
+    outcomes = record.outcomes()
+    successes = sum(outcome.success for outcome in outcomes)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "deployment": deployment.name,
+        "clock": "wall",
+        "seed": deployment.seed,
+        "duration_s": round((end_ns - start_ns) / NS_PER_S, 3),
+        "host": host(),
+        "robots": list(deployment.scenario.robots),
+        "success": _rate(len(outcomes), successes),
+        "policy_versions": _versions(record, releases, start_ns),
+        "action_age_ms": percentiles(ages_ms(rows)),
+        "round_trip_ms": percentiles(round_trips_ms(rows)),
+        "tick_lateness_us": percentiles(record.lateness_ns() / NS_PER_US),
+        "ticks": _ticks(record),
+        "decisions": _decisions(record, rows),
+        "energy_j": _energy(record, successes),
+        "experience": _experience(record, audit),
+        "faults": _faults(record, start_ns),
+        "invariants": invariants(record, policy_spec(deployment.scenario), audit),
+        "trace_sha256": None,
+    }
+
+
+def percentiles(values: Rows | np.ndarray) -> dict[str, float | int | None]:
+    """n, p50, p90, p99, p99_9 and max of raw samples; null where there are none."""
+    names = ["p" + f"{p:g}".replace(".", "_") for p in PERCENTILES]
+    if not len(values):
+        return {"n": 0, **dict.fromkeys(names), "max": None}
+    found = np.percentile(values, PERCENTILES)
+    figures = {name: round(float(v), 3) for name, v in zip(names, found, strict=True)}
+    return {"n": len(values), **figures, "max": round(float(values.max()), 3)}
+
+
+def ages_ms(rows: Rows) -> np.ndarray:
+    """Age of action, float64[n]: first act minus capture, of the decisions that acted."""
+    acted = rows[rows[:, INDEX["applied_ns"]] > 0]
+    return (acted[:, INDEX["applied_ns"]] - acted[:, INDEX["captured_ns"]]) / NS_PER_MS
+
+
+def round_trips_ms(rows: Rows) -> np.ndarray:
+    """Answer received minus observation sent, float64[n], of the decisions answered."""
+    answered = rows[(rows[:, INDEX["received_ns"]] > 0) & (rows[:, INDEX["sent_ns"]] > 0)]
+    return (answered[:, INDEX["received_ns"]] - answered[:, INDEX["sent_ns"]]) / NS_PER_MS
+
+
+def host() -> dict[str, Any]:
+    """The machine a run was made on, as far as it bears on the figures."""
+    return {
+        "system": platform.system(),
+        "release": platform.release(),
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "cpus": os.cpu_count(),
+        "memory_mb": psutil.virtual_memory().total // 2**20,
+        "python": platform.python_version(),
+        "libraries": {name: library(name) for name in LIBRARIES},
+    }
+
+
+def library(name: str) -> str | None:
+    """The installed version of a distribution, or None."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as info:
+            names = (line.partition(":")[2].strip() for line in info if "model name" in line)
+            return next(names, "") or platform.machine()
+    except OSError:
+        return platform.processor() or platform.machine()
+
+
+def _rate(episodes: int, successes: int) -> dict[str, float | int | None]:
+    rate = round(successes / episodes, 4) if episodes else None
+    return {"episodes": episodes, "successes": successes, "success_rate": rate}
+
+
+def _versions(record: Record, releases: Iterable[Release], start_ns: int) -> list[dict[str, Any]]:
+    lived = {line.version: line for line in record.versions()}
+    released = {release.version: release for release in releases}
+    lines = []
+    for number in sorted({*lived, *released}):
+        line, release = lived.get(number), released.get(number)
+        live_s = round((line.live_ns - start_ns) / NS_PER_S, 3) if line and line.live_ns else None
+        lines.append(
+            {
+                "version": number,
+                "live_at_s": live_s,
+                **_rate(line.episodes if line else 0, line.successes if line else 0),
+                "parents": list(release.parents) if release else None,
+                "digest": release.digest if release else None,
+            }
+        )
+    return lines
+
+
+def _ticks(record: Record) -> dict[str, int]:
+    counters = record.counters("device")
+    return {"n": int(counters.get("ticks", 0)), "missed": int(counters.get("missed", 0))}
+
+
+def _decisions(record: Record, rows: Rows) -> dict[str, Any]:
+    counters = record.counters("device")
+    tiers = rows[:, INDEX["tier"]]
+    return {
+        "n": len(rows),
+        "by_tier": {t.name.lower(): int((tiers == t).sum()) for t in Tier},
+        "refused": {
+            r.name.lower(): int(counters.get(f"refused.{r.name.lower()}", 0)) for r in Refusal if r
+        },
+        "fallback": {
+            r.name.lower(): round(counters.get(f"rung_s.{r.name.lower()}", 0.0), 3) for r in Rung
+        },
+    }
+
+
+def _energy(record: Record, successes: int) -> dict[str, Any]:
+    counters = record.counters("device")
+    device = {part: round(counters.get(ENERGY + part, 0.0), 3) for part in ENERGY_PARTS}
+    edge, cloud = (energy_j(record.counters(role)) for role in ("edge", "cloud"))
+    total = sum(device.values()) + edge + cloud
+    return {
+        "device": device,
+        "edge": round(edge, 3),
+        "cloud": round(cloud, 3),
+        "per_success": round(total / successes, 3) if successes else None,
+        "source": "model",
+    }
+
+
+def _experience(record: Record, audit: Audit) -> dict[str, int]:
+    device, edge = record.counters("device"), record.counters("edge")
+    return {
+        "produced": int(device.get("segments.produced", 0)),
+        "acked": int(device.get("segments.acked", 0)),
+        "stored": audit.stored,
+        "waiting": audit.waiting,
+        "duplicate": audit.duplicate,
+        "missing": audit.missing,
+        "altered": audit.altered,
+        "shed": int(device.get("segments.shed", 0) + edge.get("segments.shed", 0)),
+    }
+
+
+def _faults(record: Record, start_ns: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "at_s": round((h.at_ns - start_ns) / NS_PER_S, 3),
+            "process": h.process,
+            "fault": h.name,
+            "detail": h.detail,
+        }
+        for h in record.happenings
+        if h.role == ROOF and h.name in FAULTS
+    ]

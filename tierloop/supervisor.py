@@ -1,0 +1,170 @@
+"""The supervisor: starts a table of processes, restarts what dies, stops all of it in order."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterable
+from itertools import groupby
+from pathlib import Path
+
+import psutil
+
+from tierloop.processes import Process
+
+BACK_OFF_S = (0.2, 5.0)
+"""The first and the longest pause before a restart; it doubles in between."""
+STEADY_S = 10.0
+"""A process that has lived this long starts again with the shortest pause."""
+USER_ERROR = 2
+"""A child's exit code for a mistake that no restart would mend."""
+
+_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+
+Listener = Callable[[str, str, str], None]
+
+
+class Child:
+    """One process of the table across all its lives."""
+
+    def __init__(self, process: Process, log: Path) -> None:
+        self.process = process
+        self.log = log
+        self.popen: subprocess.Popen[bytes] | None = None
+        self.lives = 0
+        self.started_s = 0.0
+        self.pause_s = BACK_OFF_S[0]
+        self.due_s = 0.0
+        self.heard = False
+
+    @property
+    def state(self) -> str:
+        """ "starting" until its first report has come, "up" from then on, "down" in between."""
+        if self.popen is None:
+            return "down"
+        return "up" if self.heard else "starting"
+
+    def start(self, now_s: float) -> None:
+        with self.log.open("ab") as log:
+            self.popen = subprocess.Popen(
+                self.process.command,
+                bufsize=0,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env=os.environ | _ENVIRONMENT,
+            )
+        assert self.popen.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # died at once: the next look finds out
+            self.popen.stdin.write(self.process.order + b"\n")
+        self.lives += 1
+        self.heard = False
+        self.started_s = now_s
+
+    def died(self, now_s: float) -> int | None:
+        """The exit code of a life that has just ended, or None."""
+        if self.popen is None or (code := self.popen.poll()) is None:
+            return None
+        end_session(self.popen.pid)
+        self.release()
+        steady = now_s - self.started_s > STEADY_S
+        self.pause_s = BACK_OFF_S[0] if steady or self.lives == 1 else self.pause_s
+        self.due_s = now_s + self.pause_s
+        self.pause_s = min(2 * self.pause_s, BACK_OFF_S[1])
+        return code
+
+    def release(self) -> None:
+        """Lets go of a process that has ended."""
+        assert self.popen is not None
+        assert self.popen.stdin is not None
+        self.popen.stdin.close()
+        self.popen = None
+
+    def last_line(self) -> str:
+        """The last line of the log that is not empty."""
+        lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
+        return next((line for line in reversed(lines) if line.strip()), "no word of why")
+
+
+class Supervisor:
+    """Keeps the processes of one table alive. All calls from one thread, the main one.
+
+    `tell(process, name, detail)` hears what happens: started, restarted, died, killed, stopped.
+    Each process leads a session of its own, so that what it started ends with it, even if
+    it dies without a word.
+    """
+
+    def __init__(self, processes: Iterable[Process], logs: Path, tell: Listener) -> None:
+        self.children = [Child(p, logs / f"{p.name}.log") for p in processes]
+        self.mistake: Child | None = None
+        self._tell = tell
+
+    def step(self) -> None:
+        """Starts what is due and takes note of deaths; sets `mistake` if a child exited with 2."""
+        now_s = time.monotonic()
+        for child in self.children:
+            if child.popen is not None:
+                code = child.died(now_s)
+                if code is not None:
+                    self._bury(child, code)
+            if child.popen is None and now_s >= child.due_s and self.mistake is None:
+                child.start(now_s)
+                life = "started" if child.lives == 1 else "restarted"
+                self._tell(child.process.name, life, f"life {child.lives}")
+
+    def heard(self, name: str) -> None:
+        """A report has come from a process: it is ready."""
+        for child in self.children:
+            child.heard = child.heard or child.process.name == name
+
+    def stop(self, wait: Callable[[float], bool]) -> None:
+        """Ends everything, role by role in the table's order, then whatever they left behind.
+
+        `wait(seconds)` passes the time between looks; True from it means: kill at once.
+        """
+        for _, group in groupby(self.children, lambda child: child.process.role):
+            alive = {c: c.popen for c in group if c.popen is not None}
+            for popen in alive.values():
+                popen.terminate()
+            deadline_s = time.monotonic() + max((c.process.grace_s for c in alive), default=0)
+            while any(popen.poll() is None for popen in alive.values()):
+                if wait(0.02) or time.monotonic() > deadline_s:
+                    break
+            for child, popen in alive.items():
+                self._end(child, popen)
+
+    def _end(self, child: Child, popen: subprocess.Popen[bytes]) -> None:
+        late = popen.poll() is None
+        end_session(popen.pid)
+        code = popen.wait()
+        what = f"did not stop within {child.process.grace_s} s" if late else describe(code)
+        self._tell(child.process.name, "killed" if late else "stopped", what)
+        child.release()
+
+    def _bury(self, child: Child, code: int) -> None:
+        if code == USER_ERROR:
+            self.mistake = child
+        self._tell(child.process.name, "died", describe(code))
+
+
+def describe(code: int) -> str:
+    """An exit code in words."""
+    return f"exit {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
+
+
+def end_session(session: int) -> None:
+    """Kills every process of a session, whoever its parent has become."""
+    while members := [pid for pid in psutil.pids() if _in_session(pid, session)]:
+        for pid in members:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.005)
+
+
+def _in_session(pid: int, session: int) -> bool:
+    try:
+        return os.getsid(pid) == session and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except (ProcessLookupError, psutil.NoSuchProcess):
+        return False

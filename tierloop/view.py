@@ -1,0 +1,211 @@
+"""What a person sees of a run: a live picture on a terminal, plain lines anywhere else."""
+
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from contract.clock import NS_PER_S
+from tierloop.record import ROOF, Happening, Life, Record
+from tierloop.summary import ages_ms
+
+RECENT = 10
+"""Reports of a device, one a second, over which recent figures are taken."""
+LINE_EVERY_S = 5.0
+EVENTS_SHOWN = 8
+
+
+class Status(NamedTuple):
+    """A run at one instant; `states` is what each process of the table is doing."""
+
+    title: str
+    phase: str
+    elapsed_s: float
+    duration_s: float
+    start_ns: int
+    states: dict[str, str]
+    record: Record
+
+
+class View(Protocol):
+    """Shows a run; `show` is called many times a second."""
+
+    def show(self, status: Status) -> None: ...
+    def close(self) -> None: ...
+
+
+def view(console: Console) -> View:
+    """The view that suits where the output goes."""
+    return LiveView(console) if console.is_terminal else PlainView(console)
+
+
+class Figures(NamedTuple):
+    """Recent figures of all devices together; ages are nan where nothing acted."""
+
+    age_p50_ms: float
+    age_p99_ms: float
+    ticks: int
+    missed: int
+    watts: float
+
+    @property
+    def missed_share(self) -> float:
+        return self.missed / self.ticks if self.ticks else 0.0
+
+
+def figures(record: Record) -> Figures:
+    """The figures of the last RECENT seconds; ticks since the start."""
+    newest = {life.process: life for life in record.lives.values()}
+    rows = [d for life in newest.values() for d in life.decisions[-RECENT:]]
+    ages = ages_ms(np.concatenate(rows)) if rows else np.zeros(0)
+    p50, p99 = np.percentile(ages, (50, 99)) if len(ages) else (np.nan, np.nan)
+    counters = record.counters("device")
+    return Figures(
+        float(p50),
+        float(p99),
+        int(counters.get("ticks", 0)),
+        int(counters.get("missed", 0)),
+        sum(life.watts for life in newest.values()),
+    )
+
+
+class PlainView:
+    """One line every few seconds, and one an event: fit for a pipe or a log."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._due_s = LINE_EVERY_S
+        self._shown = 0
+
+    def show(self, status: Status) -> None:
+        happenings = status.record.happenings
+        fresh, self._shown = happenings[self._shown :], len(happenings)
+        for happening in fresh[:EVENTS_SHOWN]:
+            self._print(event_line(happening, status.start_ns))
+        if len(fresh) > EVENTS_SHOWN:
+            self._print(f"         … and {len(fresh) - EVENTS_SHOWN} more events")
+        if status.elapsed_s >= self._due_s:
+            self._due_s = status.elapsed_s + LINE_EVERY_S
+            self._print(line(status))
+
+    def close(self) -> None:
+        pass
+
+    def _print(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def event_line(happening: Happening, start_ns: int) -> str:
+    at_s = (happening.at_ns - start_ns) / NS_PER_S
+    return f"{at_s:7.1f} s {happening.process:>7} {happening.name}  {happening.detail}".rstrip()
+
+
+def line(status: Status) -> str:
+    """The run in one line."""
+    now = figures(status.record)
+    lived = [f"v{v.version} {v.successes}/{v.episodes}" for v in status.record.versions()[-3:]]
+    return (
+        f"{status.elapsed_s:7.1f} s {status.phase}  success {', '.join(lived) or 'none yet'}"
+        f"  age p50 {_ms(now.age_p50_ms)} p99 {_ms(now.age_p99_ms)}"
+        f"  missed {now.missed}/{now.ticks}  {now.watts:.0f} W"
+    )
+
+
+class LiveView:
+    """A picture redrawn in place."""
+
+    def __init__(self, console: Console) -> None:
+        self._live = Live(console=console, refresh_per_second=4, transient=True)
+        self._live.start()
+
+    def show(self, status: Status) -> None:
+        self._live.update(picture(status))
+
+    def close(self) -> None:
+        self._live.stop()
+
+
+def picture(status: Status) -> RenderableType:
+    """The whole picture of a run."""
+    head = Text.assemble(
+        (f"tierloop {status.title}", "bold"),
+        f"  {status.phase}  ",
+        (f"{_clock(status.elapsed_s)} of {_clock(status.duration_s)}", "dim"),
+    )
+    bar = ProgressBar(total=status.duration_s, completed=min(status.elapsed_s, status.duration_s))
+    parts: Iterable[RenderableType] = (
+        head,
+        bar,
+        "",
+        _headline(status.record),
+        "",
+        _versions(status.record),
+        "",
+        _processes(status),
+        "",
+        _events(status),
+    )
+    return Group(*parts)
+
+
+def _headline(record: Record) -> Text:
+    now = figures(record)
+    return Text.assemble(
+        "age of action ",
+        (f"p50 {_ms(now.age_p50_ms)}  p99 {_ms(now.age_p99_ms)}", "bold"),
+        "   missed ticks ",
+        (f"{now.missed}", "bold"),
+        (f" of {now.ticks} ({now.missed_share:.2%})", "dim"),
+        "   power ",
+        (f"{now.watts:.0f} W", "bold"),
+        (" model", "dim"),
+    )
+
+
+def _versions(record: Record) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for column in ("policy", "episodes", "success", ""):
+        table.add_column(column, justify="right" if column == "episodes" else "left")
+    for lived in record.versions():
+        filled = round(20 * lived.rate)
+        bar = Text("━" * filled, "green") + Text("━" * (20 - filled), "dim")
+        rate = f"{lived.rate:.2f}" if lived.episodes else "—"
+        table.add_row(f"v{lived.version}", str(lived.episodes), bar, rate)
+    return table
+
+
+def _processes(status: Status) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for column in ("process", "state", "W", "queues and gauges"):
+        table.add_column(column, justify="right" if column == "W" else "left")
+    lives = {life.process: life for life in status.record.lives.values() if life.role != ROOF}
+    for name in sorted({*status.states, *lives}, key=lambda n: (n in ("edge", "cloud"), n)):
+        life = lives.get(name)
+        watts = f"{life.watts:.1f}" if life else ""
+        table.add_row(name, status.states.get(name, "elsewhere"), watts, _gauges(life))
+    return table
+
+
+def _gauges(life: Life | None) -> str:
+    if life is None:
+        return ""
+    words = [f"{name} {value:g}" for name, value in life.last.gauges.items()]
+    return "  ".join((*life.last.labels.values(), *words))
+
+
+def _events(status: Status) -> Text:
+    lines = [event_line(h, status.start_ns) for h in status.record.happenings[-EVENTS_SHOWN:]]
+    return Text("\n".join(lines), "dim", no_wrap=True, overflow="ellipsis")
+
+
+def _ms(value: float) -> str:
+    return "—" if np.isnan(value) else f"{value:.1f} ms"
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
