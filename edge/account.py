@@ -1,0 +1,65 @@
+"""What the edge has done: counters that only grow, and events since the last report."""
+
+from collections import Counter, deque
+
+from contract.messages import Event
+
+EVENTS_MAX = 256
+"""Events kept between two reports; beyond it the oldest make room."""
+
+DETAIL_MAX = 200
+"""Characters of an event's detail."""
+
+
+class Account:
+    """Shared by the parts of the edge, so that one report tells of all of them."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self._events: deque[Event] = deque(maxlen=EVENTS_MAX)
+
+    def event(self, now_ns: int, name: str, detail: str) -> None:
+        self._events.append(Event(at_ns=now_ns, name=name, detail=detail[:DETAIL_MAX]))
+
+    def take_events(self) -> tuple[Event, ...]:
+        """The events since the last call."""
+        events = tuple(self._events)
+        self._events.clear()
+        return events
+
+
+class Meter:
+    """Energy of a computer by its two powers: idle all the time, busy while any job is under way.
+
+    A job counts from its issue to its end, so that waiting for the disk counts as busy: the
+    figure is a model's upper bound, not a measurement.
+    """
+
+    def __init__(self, idle_w: float, busy_w: float) -> None:
+        self._idle_w, self._busy_w = idle_w, busy_w
+        self._start_ns = 0
+        self._since_ns = 0
+        self._busy_ns = 0
+        self._jobs = 0
+
+    def start(self, now_ns: int) -> None:
+        self._start_ns = now_ns
+
+    def begin(self, now_ns: int) -> None:
+        """A job was issued."""
+        if not self._jobs:
+            self._since_ns = now_ns
+        self._jobs += 1
+
+    def end(self, now_ns: int) -> None:
+        """A job is done."""
+        self._jobs -= 1
+        if not self._jobs:
+            self._busy_ns += now_ns - self._since_ns
+
+    def energy_j(self, now_ns: int) -> float:
+        """Joules from the start until `now_ns`."""
+        busy_ns = self._busy_ns + (now_ns - self._since_ns if self._jobs else 0)
+        return (
+            self._idle_w * (now_ns - self._start_ns) + (self._busy_w - self._idle_w) * busy_ns
+        ) / 1e9

@@ -1,0 +1,102 @@
+"""The batcher: one waiting observation a device, taken together, oldest wait first."""
+
+from itertools import islice
+from typing import NamedTuple
+
+import numpy as np
+
+from contract.messages import Observation
+from contract.specs import FloatArray
+from edge.account import Account
+
+STAMP_MAX = 2**62
+"""Capture times lie below it, so that adding a validity still fits 64 bits."""
+
+
+class Request(NamedTuple):
+    """An observation and when it came in, on the edge's clock."""
+
+    arrived_ns: int
+    observation: Observation
+
+
+class Batch(NamedTuple):
+    """`features`: float32[len(requests), D], valid until the next `take`."""
+
+    requests: list[Request]
+    features: FloatArray
+
+
+class Batcher:
+    """Newest wins per device; what cannot be served is dropped, each with its count.
+
+    A newer observation takes the place in line of the one it supersedes, so that the deadline
+    that ends first is served first and, with more devices than a batch holds, none is starved.
+    """
+
+    def __init__(self, inputs: int, batch_max: int, deadline_ns: int, account: Account) -> None:
+        self._shape = (inputs,)
+        self._batch_max = batch_max
+        self._deadline_ns = deadline_ns
+        self._counts = account.counts
+        self._rows = np.zeros((batch_max, inputs), np.float32)
+        self._waiting: dict[str, Request] = {}
+        self._newest: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def full(self) -> bool:
+        return len(self._waiting) >= self._batch_max
+
+    def open(self, device: str) -> None:
+        """A session began: its observations are numbered afresh, nothing of the last one waits."""
+        self.close(device)
+        self._newest[device] = -1
+
+    def close(self, device: str) -> None:
+        """A session ended."""
+        self._newest.pop(device, None)
+        if self._waiting.pop(device, None):
+            self._counts["dropped.lost"] += 1
+
+    def add(self, now_ns: int, observation: Observation) -> bool:
+        """Takes an observation of an open session; False if it was refused and counted."""
+        counts, device, seq = self._counts, observation.device, observation.seq
+        counts["observations"] += 1
+        if seq <= self._newest[device]:
+            counts["dropped.reordered"] += 1
+            return False
+        features = observation.features
+        if (
+            features.shape != self._shape
+            or not 0 <= observation.captured_ns < STAMP_MAX
+            or not np.isfinite(features).all()
+        ):
+            counts["dropped.misfit"] += 1
+            return False
+        self._newest[device] = seq
+        if device in self._waiting:
+            counts["dropped.superseded"] += 1
+        self._waiting[device] = Request(now_ns, observation)
+        return True
+
+    def take(self, now_ns: int) -> Batch | None:
+        """The next batch, `batch_max` at most, without what has waited past its deadline."""
+        oldest_ns = now_ns - self._deadline_ns
+        requests: list[Request] = []
+        while self._waiting and not requests:
+            for device in list(islice(self._waiting, self._batch_max)):
+                request = self._waiting.pop(device)
+                if request.arrived_ns < oldest_ns:
+                    self._counts["dropped.expired"] += 1
+                else:
+                    self._rows[len(requests)] = request.observation.features
+                    requests.append(request)
+        return Batch(requests, self._rows[: len(requests)]) if requests else None
+
+    def clear(self, reason: str) -> None:
+        """Drops whatever waits."""
+        self._counts[f"dropped.{reason}"] += len(self._waiting)
+        self._waiting.clear()

@@ -1,0 +1,53 @@
+"""Intake: what is done with a group of sealed segments before it is safe on disk."""
+
+import zlib
+from collections import Counter
+from collections.abc import Sequence
+
+from contract.codec import digest64
+from contract.errors import WireError
+from contract.messages import Sealed
+from edge.outbox import Committed, Name, Outbox, Parcel
+from edge.triage import Triage
+
+DEFLATE_LEVEL = 1
+
+
+class Intake:
+    """Checks, weighs, deflates and commits groups. It shares the outbox's lane."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
+        self._triage = Triage()
+
+    def take(self, group: Sequence[Sealed]) -> Committed:
+        """Commits a group. Raises sqlite3.Error; then nothing of it is acknowledged.
+
+        Bytes that are not what the device sealed are counted and not acknowledged, for it has
+        the right ones; what holds no segment is acknowledged, for it has nothing better.
+        """
+        counts: Counter[str] = Counter()
+        parcels: list[Parcel] = []
+        others: list[Name] = []
+        for sealed in group:
+            name = Name(sealed.device, sealed.boot, sealed.seq)
+            if self._outbox.knows(name):
+                counts["duplicates"] += 1
+                others.append(name)
+            elif digest64(sealed.body.data) != sealed.digest:
+                counts["refused.digest"] += 1
+            else:
+                try:
+                    parcels.append(self._parcel(name, sealed, counts))
+                except WireError as error:
+                    counts[f"refused.{error.reason}"] += 1
+                    others.append(name)
+        committed = self._outbox.commit(parcels, others)
+        return committed._replace(counts=committed.counts + counts)
+
+    def _parcel(self, name: Name, sealed: Sealed, counts: Counter[str]) -> Parcel:
+        priority = self._triage.weigh(sealed)
+        body = zlib.compress(sealed.body.data, DEFLATE_LEVEL)
+        counts["segment_bytes.raw"] += len(sealed.body)
+        counts["segment_bytes.deflated"] += len(body)
+        return Parcel(name, sealed.digest, priority, body)

@@ -1,0 +1,60 @@
+"""The edge's process: sockets, disk and shell around one node."""
+
+import signal
+import time
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+from contract.clock import WallClock
+from contract.errors import UserError
+from contract.messages import Hello
+from contract.specs import PolicySpec
+from edge.config import EdgeConfig
+from edge.node import CLOUD, NAME, EdgeNode
+from edge.outbox import Outbox
+from link.channel import Client, Server
+from link.shell import WallShell
+from link.sockets import ClientSocket, ReportSource, ServerSocket, check_loopback
+from policy.shelf import Shelf
+
+DRAIN_S = 0.5
+"""How long disk and policy jobs may still run when the process is told to end."""
+
+
+def run(
+    config: EdgeConfig,
+    spec: PolicySpec,
+    bind: str,
+    cloud: str,
+    state: Path,
+    report_to: str | None,
+    software: str,
+) -> int:
+    """Serves devices at `bind` until SIGTERM or SIGINT, and returns 0.
+
+    `state` holds the policies and the outbox. Raises UserError, before anything is written, if
+    an address is unfit or `bind` is in use; and if `state` cannot be written or read.
+    """
+    check_loopback(cloud)
+    with ExitStack() as ends:
+        server = ends.enter_context(closing(Server(ServerSocket(bind))))
+        node = build(config, spec, state, boot := time.time_ns())
+        hello = Hello(node=NAME, role=NAME, boot=boot, software=software, spec=spec.digest)
+        client = ends.enter_context(closing(Client(ClientSocket(cloud), hello, CLOUD)))
+        reporter = ends.enter_context(closing(ReportSource(report_to))) if report_to else None
+        shell = WallShell(node, WallClock(), server, client, reporter)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: shell.stop())
+        shell.run(DRAIN_S)
+    return 0
+
+
+def build(config: EdgeConfig, spec: PolicySpec, state: Path, boot: int) -> EdgeNode:
+    """A node with its shelf and outbox under `state`. Raises UserError if that cannot be."""
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+        shelf = Shelf(state / "policies", spec)
+    except OSError as error:
+        raise UserError(f"{state}: {error.strerror}; choose another directory") from None
+    outbox = Outbox(state / "outbox.sqlite", round(config.outbox_mb * 1e6))
+    return EdgeNode(config, spec, shelf, outbox, boot)

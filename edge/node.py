@@ -1,0 +1,194 @@
+"""The edge's behaviour: who may speak, and which part of the edge answers."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from contract.effects import Compute, Effects, Send
+from contract.ledger import LEDGER
+from contract.messages import (
+    PROTOCOL,
+    Hello,
+    Message,
+    Observation,
+    Offer,
+    Part,
+    Refused,
+    Report,
+    Sealed,
+    Stored,
+    Welcome,
+)
+from contract.specs import PolicySpec
+from edge import relay, releases, serving
+from edge.account import Account, Meter
+from edge.config import EdgeConfig
+from edge.outbox import INT_MAX, Outbox
+from edge.relay import Relay
+from edge.releases import Releases
+from edge.serving import Serving
+from policy.shelf import Shelf
+
+NAME, CLOUD = "edge", "cloud"
+
+
+class EdgeNode:
+    """One edge: devices by name below it, the cloud above it.
+
+    `shelf` is touched in line once, at the start, and then in the lane "policy" alone; `outbox`
+    in the lane "disk" alone. `boot` tells this start of the edge from every other.
+    """
+
+    def __init__(
+        self, config: EdgeConfig, spec: PolicySpec, shelf: Shelf, outbox: Outbox, boot: int
+    ) -> None:
+        self._spec_digest = spec.digest
+        self._boot = boot
+        self._account = Account()
+        self._counts = self._account.counts
+        self._meter = Meter(config.idle_w, config.busy_w)
+        self._releases = Releases(NAME, shelf, self._account)
+        self._serving = Serving(config, spec, self._account, self._releases.fault)
+        self._relay = Relay(outbox, config.uplink_bytes_per_s, self._account)
+        self._boots: dict[str, int] = {}
+        self._reported = (0, 0)
+        self._done: dict[str, Callable[[int, Any], Effects]] = {
+            serving.INFER: self._serving.answered,
+            releases.LOAD: self._releases.loaded,
+            releases.INSTALL: self._releases.installed,
+            releases.UNDO: self._releases.undone,
+            relay.LOAD: self._relay.load_done,
+            relay.COMMIT: self._relay.commit_done,
+            relay.LEND: self._relay.lend_done,
+            relay.SETTLE: self._relay.settle_done,
+        }
+
+    def on_start(self, now_ns: int) -> Effects:
+        self._meter.start(now_ns)
+        return self._metered(now_ns, self._releases.start() + self._relay.start())
+
+    def on_message(self, now_ns: int, peer: str, message: Message) -> Effects:
+        kind = type(message)
+        if kind is Observation or kind is Sealed:
+            return self._metered(now_ns, self._on_device(now_ns, peer, message))
+        if isinstance(message, Hello):
+            return self._on_hello(now_ns, message)
+        if peer == CLOUD:
+            return self._metered(now_ns, self._on_cloud(now_ns, message))
+        self._counts["refused.unexpected"] += 1
+        return []
+
+    def on_lost(self, now_ns: int, peer: str) -> Effects:
+        self._account.event(now_ns, "lost", peer)
+        if peer == CLOUD:
+            self._releases.disconnected()
+            self._relay.disconnected()
+        elif self._boots.pop(peer, None) is not None:
+            self._serving.batcher.close(peer)
+        return []
+
+    def on_timer(self, now_ns: int, name: str) -> Effects:
+        if name == serving.SERVE:
+            effects = self._serving.serve(now_ns, self._releases.policy)
+        elif name == releases.STALLED:
+            effects = self._releases.stalled(now_ns)
+        else:
+            effects = self._relay.on_timer(now_ns, name)
+        return self._metered(now_ns, effects)
+
+    def on_done(self, now_ns: int, name: str, result: Any) -> Effects:
+        self._meter.end(now_ns)
+        return self._metered(now_ns, self._done[name](now_ns, result))
+
+    def report(self, now_ns: int) -> Report:
+        counts, standing = self._counts, self._relay.standing
+        answered, batches = counts["answered"], counts["batches"]
+        fresh = answered - self._reported[0], batches - self._reported[1]
+        self._reported = answered, batches
+        gauges = {
+            "devices": len(self._boots),
+            "waiting": len(self._serving.batcher),
+            "batch_mean": fresh[0] / fresh[1] if fresh[1] else 0.0,
+            "outbox_rows": standing.rows,
+            "outbox_bytes": standing.bytes,
+            "in_flight": self._relay.in_flight,
+            "policy_version": self._releases.policy.version if self._releases.policy else -1,
+        }
+        counters = {name: float(n) for name, n in counts.items()}
+        counters["energy_j.compute"] = self._meter.energy_j(now_ns)
+        return Report(
+            process=NAME,
+            role=NAME,
+            boot=self._boot,
+            at_ns=now_ns,
+            counters=counters,
+            gauges={name: float(value) for name, value in gauges.items()},
+            labels={"policy": self._releases.label, "energy": "model"},
+            decisions=np.empty((0, len(LEDGER)), np.int64),
+            lateness_ns=np.empty(0, np.int64),
+            outcomes=(),
+            events=self._account.take_events(),
+        )
+
+    def _on_device(self, now_ns: int, peer: str, message: Message) -> Effects:
+        assert isinstance(message, Observation | Sealed)
+        if message.device != peer or self._boots.get(peer) != message.boot:
+            self._counts["refused.stranger"] += 1
+            return []
+        if isinstance(message, Observation):
+            return self._serving.take(now_ns, message)
+        return self._relay.take(message)
+
+    def _on_hello(self, now_ns: int, hello: Hello) -> Effects:
+        """Answers once the outbox is open: only then is it known what is stored."""
+        if not self._relay.loaded:
+            return []
+        name, objection = hello.node, self._objection(hello)
+        if objection:
+            self._counts["refused.hello"] += 1
+            self._account.event(now_ns, "device_refused", f"{name}: {objection}")
+            return [Send(name, Refused(reason=objection, final=True))]
+        if self._boots.get(name) != hello.boot:
+            self._account.event(now_ns, "joined", f"{name} boot {hello.boot} {hello.software}")
+        self._boots[name] = hello.boot
+        self._serving.batcher.open(name)
+        acked = self._relay.below.get((name, hello.boot), 0)
+        return [Send(name, Welcome(node=NAME, boot=self._boot, acked=acked))]
+
+    def _objection(self, hello: Hello) -> str:
+        if hello.role != "device" or hello.node in (NAME, CLOUD):
+            return f"{hello.role} {hello.node} is no device; only devices are served here"
+        if hello.protocol != PROTOCOL:
+            return f"protocol {hello.protocol} of {hello.node} is not the edge's {PROTOCOL}"
+        if not 0 <= hello.boot < INT_MAX:
+            return f"boot {hello.boot} of {hello.node} is not between 0 and 2^63"
+        if hello.spec != self._spec_digest:
+            return (
+                f"policy spec {hello.spec} of {hello.node} is not the edge's {self._spec_digest}; "
+                "start both from the same deployment file"
+            )
+        return ""
+
+    def _on_cloud(self, now_ns: int, message: Message) -> Effects:
+        match message:
+            case Stored():
+                return self._relay.receipt(now_ns, message)
+            case Part():
+                return self._releases.part(now_ns, message)
+            case Offer():
+                return self._releases.offer(now_ns, message)
+            case Welcome():
+                self._account.event(now_ns, "joined", f"{CLOUD} boot {message.boot}")
+                return self._releases.connected(now_ns) + self._relay.connected(now_ns)
+            case Refused():
+                self._account.event(now_ns, "refused_by_cloud", message.reason)
+                return []
+        self._counts["refused.unexpected"] += 1
+        return []
+
+    def _metered(self, now_ns: int, effects: Effects) -> Effects:
+        for effect in effects:
+            if type(effect) is Compute:
+                self._meter.begin(now_ns)
+        return effects

@@ -1,0 +1,222 @@
+"""The relay: experience from devices onto the disk, and from there to the cloud.
+
+A segment is acknowledged after its commit, and deleted after the cloud's. One group is committed
+at a time; what comes in meanwhile is the next group.
+"""
+
+from collections import deque
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from contract.clock import NS_PER_S
+from contract.effects import Compute, Effects, Send, Timer
+from contract.messages import Sealed, Stored
+from edge.account import Account
+from edge.intake import Intake
+from edge.outbox import INT_MAX, Name, Outbox, Parcel, Standing
+
+LANE = "disk"
+LOAD, COMMIT, LEND, SETTLE = "relay.load", "relay.commit", "relay.lend", "relay.settle"
+PACE, RETRY, RESEND = "relay.pace", "relay.retry", "relay.resend"
+
+WAITING_MAX = 512
+"""Segments that may wait for a commit; a device sends again what was dropped here."""
+
+WINDOW = 32
+"""Parcels under way to the cloud, not yet acknowledged."""
+
+RETRY_NS = NS_PER_S
+"""After the disk failed, reading and deleting are tried again this much later."""
+
+RESEND_NS = 3 * NS_PER_S
+"""A parcel not acknowledged for this long is sent again."""
+
+HEADER_BYTES = 96
+"""Allowance for a parcel's header and framing when the uplink is limited."""
+
+
+class Flight(NamedTuple):
+    """A parcel under way."""
+
+    parcel: Parcel
+    sent_ns: int
+
+
+class Relay:
+    """Store and forward. `below`: per boot, the number below which everything is committed."""
+
+    def __init__(self, outbox: Outbox, uplink_bytes_per_s: float, account: Account) -> None:
+        self._outbox, self._intake = outbox, Intake(outbox)
+        self._account, self._counts = account, account.counts
+        self._bytes_per_s = uplink_bytes_per_s
+        self.below: dict[tuple[str, int], int] = {}
+        self.standing = Standing(0, 0, 0)
+        self.loaded = False
+        self._open = False
+        self._waiting: list[Sealed] = []
+        self._committing = False
+        self._lending = False
+        self._failing = False
+        self._ready: deque[Parcel] = deque()
+        self._flying: dict[Name, Flight] = {}
+        self._free_ns = 0
+        self._receipts: list[Stored] = []
+        self._settling: list[Stored] = []
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._flying)
+
+    def start(self) -> Effects:
+        return [Compute(LOAD, self._outbox.load, LANE)]
+
+    def load_done(self, now_ns: int, result: Any) -> Effects:
+        """The outbox is open, or is not: then devices are served, and keep their segments."""
+        self.loaded = True
+        if isinstance(result, Exception):
+            return self._failed(now_ns, result)
+        self.below, self.standing = dict(result.below), result.standing
+        return self._forward(now_ns)
+
+    def take(self, sealed: Sealed) -> Effects:
+        """A segment came in from a device whose session is open."""
+        self._counts["segments_in"] += 1
+        if not 0 <= sealed.seq < INT_MAX or sealed.deflated:
+            self._counts["refused.misfit"] += 1
+            return []
+        if len(self._waiting) >= WAITING_MAX:
+            self._counts["dropped.relay_full"] += 1
+            return []
+        self._waiting.append(sealed)
+        return self._commit()
+
+    def commit_done(self, now_ns: int, result: Any) -> Effects:
+        """A group is on disk, and is acknowledged; or it is not, and will come again."""
+        self._committing = False
+        if isinstance(result, Exception):
+            return self._failed(now_ns, result) + self._commit()
+        self._failing = False
+        self._counts.update(result.counts)
+        self.standing = result.standing
+        self.below.update({(a.device, a.boot): a.below for a in result.acks})
+        acks: Effects = [Send(ack.device, ack) for ack in result.acks]
+        return acks + self._commit() + self._forward(now_ns)
+
+    def connected(self, now_ns: int) -> Effects:
+        """The cloud is there: what it had not acknowledged goes first, again."""
+        self._open = True
+        self._recall(list(self._flying))
+        return self._forward(now_ns)
+
+    def disconnected(self) -> None:
+        self._open = False
+
+    def lend_done(self, now_ns: int, result: Any) -> Effects:
+        """The outbox handed out the next parcels."""
+        self._lending = False
+        if isinstance(result, Exception):
+            return self._failed(now_ns, result)
+        parcels, self.standing = result
+        self._ready.extend(parcels)
+        return self._forward(now_ns)
+
+    def receipt(self, now_ns: int, stored: Stored) -> Effects:
+        """The cloud has stored something."""
+        numbers = (stored.boot, stored.below, *stored.also)
+        if not all(0 <= n < INT_MAX for n in numbers):
+            self._counts["refused.receipt"] += 1
+            return []
+        also = set(stored.also)
+
+        def settled(name: Name) -> bool:
+            return name[:2] == (stored.device, stored.boot) and (
+                name.seq < stored.below or name.seq in also
+            )
+
+        self._flying = {n: f for n, f in self._flying.items() if not settled(n)}
+        self._ready = deque(p for p in self._ready if not settled(p.name))
+        self._receipts.append(stored)
+        return self._settle() + self._forward(now_ns)
+
+    def settle_done(self, now_ns: int, result: Any) -> Effects:
+        """What the cloud has is deleted here; or it stays a little longer."""
+        receipts, self._settling = self._settling, []
+        if isinstance(result, Exception):
+            self._receipts = receipts + self._receipts
+            return self._failed(now_ns, result)
+        deleted, self.standing = result
+        self._counts["forwarded"] += deleted
+        return self._settle() + self._forward(now_ns)
+
+    def on_timer(self, now_ns: int, name: str) -> Effects:
+        if name == RESEND and self._open:
+            late = [n for n, f in self._flying.items() if now_ns - f.sent_ns >= RESEND_NS]
+            self._recall(late)
+        effects = self._settle() + self._forward(now_ns)
+        if name == RESEND and self._flying:
+            first_ns = min(flight.sent_ns for flight in self._flying.values())
+            effects.append(Timer(RESEND, first_ns + RESEND_NS))
+        return effects
+
+    def _commit(self) -> Effects:
+        if self._committing or not self._waiting:
+            return []
+        group, self._waiting, self._committing = self._waiting, [], True
+        return [Compute(COMMIT, partial(self._intake.take, group), LANE)]
+
+    def _settle(self) -> Effects:
+        if self._settling or not self._receipts:
+            return []
+        self._settling, self._receipts = self._receipts, []
+        return [Compute(SETTLE, partial(self._outbox.settle, self._settling), LANE)]
+
+    def _forward(self, now_ns: int) -> Effects:
+        """Sends what is ready and may go, and asks the outbox for what fits behind it."""
+        effects: Effects = []
+        if not self._open:
+            return effects
+        while self._ready and now_ns >= self._free_ns:
+            effects += self._send(now_ns, self._ready.popleft())
+        room = WINDOW - len(self._flying) - len(self._ready)
+        more = self.standing.unlent > 0 and room > 0 and not self._lending
+        if (self._ready or more) and now_ns < self._free_ns:
+            effects.append(Timer(PACE, self._free_ns))
+        elif more:
+            self._lending = True
+            wanted = 1 if self._bytes_per_s else room
+            effects.append(Compute(LEND, partial(self._outbox.lend, wanted), LANE))
+        return effects
+
+    def _send(self, now_ns: int, parcel: Parcel) -> Effects:
+        name, size = parcel.name, len(parcel.body)
+        message = Sealed(
+            device=name.device,
+            boot=name.boot,
+            seq=name.seq,
+            digest=parcel.digest,
+            body=np.frombuffer(parcel.body, np.uint8),
+            deflated=True,
+        )
+        self._counts["bytes_up"] += size
+        if self._bytes_per_s:
+            busy_ns = round((size + HEADER_BYTES) * NS_PER_S / self._bytes_per_s)
+            self._free_ns = now_ns + busy_ns
+        self._flying[name] = Flight(parcel, now_ns)
+        effects: Effects = [Send("cloud", message)]
+        if len(self._flying) == 1:
+            effects.append(Timer(RESEND, now_ns + RESEND_NS))
+        return effects
+
+    def _recall(self, names: list[Name]) -> None:
+        """Puts parcels under way first in line again."""
+        self._counts["resent"] += len(names)
+        self._ready.extendleft(self._flying.pop(name).parcel for name in reversed(names))
+
+    def _failed(self, now_ns: int, error: Exception) -> Effects:
+        self._counts["outbox_failures"] += 1
+        if not self._failing:
+            self._failing = True
+            self._account.event(now_ns, "outbox_failed", f"{type(error).__name__}: {error}")
+        return [Timer(RETRY, now_ns + RETRY_NS)]

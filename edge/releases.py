@@ -1,0 +1,215 @@
+"""Releases: an offer is fetched, verified, warmed up and put in force, or refused with a reason."""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+from contract.clock import NS_PER_S
+from contract.effects import Compute, Effects, Send, Timer
+from contract.errors import SpecError
+from contract.messages import Offer, Part, PolicyStatus
+from contract.policy import Policy
+from edge.account import Account
+from edge.download import Download
+from policy.artefact import ArtefactError
+from policy.shelf import Shelf
+
+LANE = "policy"
+LOAD, INSTALL, UNDO = "release.load", "release.install", "release.undo"
+STALLED = "release.stalled"
+STALL_NS = 2 * NS_PER_S
+"""A download in which no part came for this long is asked for again."""
+
+PASSING = frozenset({"hash", "disk"})
+"""Reasons that lie in the transfer or the host: the same policy may be tried again."""
+
+
+class Live(NamedTuple):
+    """The policy in force and the digest of its artefact."""
+
+    policy: Policy
+    digest: str
+
+
+def standing(shelf: Shelf) -> Live | None:
+    """What the shelf holds active."""
+    policy = shelf.active()
+    return None if policy is None else Live(policy, shelf.journal[-1].digest)
+
+
+def install(shelf: Shelf, download: Download) -> Live:
+    """Verifies, warms up and activates on disk. Raises ArtefactError or SpecError."""
+    offer = download.offer
+    policy = shelf.stage(download.blob(), offer.digest)
+    if policy.version != offer.version:
+        raise ArtefactError("version", f"offered as {offer.version}, it is {policy.version}")
+    policy = shelf.rollback(offer.version) if offer.rollback else shelf.activate(offer.version)
+    return Live(policy, offer.digest)
+
+
+def undo(shelf: Shelf) -> Live:
+    """Steps back to the policy before. Raises ArtefactError if there is none."""
+    return Live(shelf.rollback(), shelf.journal[-1].digest)
+
+
+class Releases:
+    """Keeps one policy live; the shelf is touched in one lane only, one job at a time."""
+
+    def __init__(self, node: str, shelf: Shelf, account: Account) -> None:
+        self._node, self._shelf, self._account = node, shelf, account
+        self.live: Live | None = None
+        self._open = False
+        self._download: Download | None = None
+        self._installing: Offer | None = None
+        self._next: Offer | None = None
+        self._undoing: Live | None = None
+        self._refused: dict[str, str] = {}
+
+    @property
+    def policy(self) -> Policy | None:
+        return self.live.policy if self.live else None
+
+    @property
+    def label(self) -> str:
+        """Version and digest for a person to read."""
+        return f"v{self.live.policy.version} {self.live.digest[:6]}" if self.live else "none"
+
+    def start(self) -> Effects:
+        """Takes up what was active before a restart, before anything else happens."""
+        return [Compute(LOAD, partial(standing, self._shelf))]
+
+    def loaded(self, now_ns: int, result: Any) -> Effects:
+        if isinstance(result, Exception):
+            self._account.event(now_ns, "shelf_failed", str(result))
+        else:
+            self.live = result
+        return []
+
+    def connected(self, now_ns: int) -> Effects:
+        """The cloud is there: tells it what is live, asks again for what is missing."""
+        self._open = True
+        if self._download:
+            self._download.resume()
+        return self._status() + self._fetch(now_ns)
+
+    def disconnected(self) -> None:
+        self._open = False
+
+    def offer(self, now_ns: int, offer: Offer) -> Effects:
+        """A release is on offer."""
+        if self._installing or self._undoing:
+            self._next = offer
+            return []
+        live = self.live
+        known = live is not None and (
+            offer.digest == live.digest
+            or (offer.version <= live.policy.version and not offer.rollback)
+        )
+        if known:
+            return self._status()
+        if offer.digest in self._refused:
+            return self._refuse(now_ns, offer, self._refused[offer.digest])
+        if self._download is None or self._download.offer != offer:
+            try:
+                self._download = Download(offer)
+            except ArtefactError as error:
+                return self._refuse(now_ns, offer, str(error))
+        return self._fetch(now_ns)
+
+    def part(self, now_ns: int, part: Part) -> Effects:
+        """Bytes of a release came in."""
+        download = self._download
+        if download is None or not download.take(part):
+            self._account.counts["parts_unasked"] += 1
+            return []
+        if not download.complete:
+            return self._fetch(now_ns)
+        self._download, self._installing = None, download.offer
+        return [Compute(INSTALL, partial(install, self._shelf, download), LANE)]
+
+    def stalled(self, now_ns: int) -> Effects:
+        """No part has come for a while."""
+        if self._download is None or not self._open:
+            return []
+        self._account.counts["download_stalls"] += 1
+        self._download.resume()
+        return self._fetch(now_ns)
+
+    def installed(self, now_ns: int, result: Any) -> Effects:
+        """The shelf is done with a release: it goes live here, or is refused."""
+        offer, self._installing = self._installing, None
+        assert offer is not None
+        if isinstance(result, Exception):
+            reason = _reason(result)
+            if isinstance(result, SpecError) or (
+                isinstance(result, ArtefactError) and result.reason not in PASSING
+            ):
+                self._refused[offer.digest] = reason
+            effects = self._refuse(now_ns, offer, reason)
+        else:
+            effects = self._switch(now_ns, result, "policy_live")
+        return effects + self._take_next(now_ns)
+
+    def fault(self, now_ns: int, policy: Policy, wrong: str) -> Effects:
+        """The engine of the policy in force failed: steps back, unless the next is on its way."""
+        self._account.counts["engine_faults"] += 1
+        live = self.live
+        if live is None or live.policy is not policy or live.digest in self._refused:
+            return []
+        if self._installing:
+            return []
+        self._refused[live.digest] = f"engine: {wrong}"
+        self._account.event(now_ns, "engine_fault", f"policy {self.label}: {wrong}")
+        self._undoing = live
+        return [Compute(UNDO, partial(undo, self._shelf), LANE)]
+
+    def undone(self, now_ns: int, result: Any) -> Effects:
+        """The shelf stepped back, or had nothing to step back to."""
+        bad, self._undoing = self._undoing, None
+        assert bad is not None
+        if isinstance(result, Exception):
+            self._account.event(now_ns, "no_step_back", _reason(result))
+            return self._take_next(now_ns)
+        refusal = self._say(bad.policy.version, bad.digest, "refused", self._refused[bad.digest])
+        return refusal + self._switch(now_ns, result, "policy_back") + self._take_next(now_ns)
+
+    def _fetch(self, now_ns: int) -> Effects:
+        if self._download is None or not self._open:
+            return []
+        fetches: Effects = [Send("cloud", fetch) for fetch in self._download.fetches()]
+        return [*fetches, Timer(STALLED, now_ns + STALL_NS)]
+
+    def _take_next(self, now_ns: int) -> Effects:
+        offer, self._next = self._next, None
+        return self.offer(now_ns, offer) if offer else []
+
+    def _switch(self, now_ns: int, live: Live, event: str) -> Effects:
+        self.live = live
+        self._account.counts["policy_switches"] += 1
+        self._account.event(now_ns, event, self.label)
+        return self._status()
+
+    def _refuse(self, now_ns: int, offer: Offer, reason: str) -> Effects:
+        self._account.counts["policies_refused"] += 1
+        self._account.event(now_ns, "policy_refused", f"v{offer.version}: {reason}")
+        return self._say(offer.version, offer.digest, "refused", reason)
+
+    def _status(self) -> Effects:
+        if self.live is None:
+            return []
+        return self._say(self.live.policy.version, self.live.digest, "active")
+
+    def _say(self, version: int, digest: str, state: str, reason: str = "") -> Effects:
+        if not self._open:
+            return []
+        status = PolicyStatus(
+            node=self._node, version=version, digest=digest, state=state, reason=reason[:200]
+        )
+        return [Send("cloud", status)]
+
+
+def _reason(error: Exception) -> str:
+    """A short word, then the sentence."""
+    if isinstance(error, ArtefactError):
+        return str(error)
+    word = "spec" if isinstance(error, SpecError) else type(error).__name__
+    return f"{word}: {error}"

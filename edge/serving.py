@@ -1,0 +1,121 @@
+"""Serving: observations in, batches through the engine, action chunks out."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from contract.clock import NS_PER_MS
+from contract.effects import Compute, Effects, Send, Timer
+from contract.messages import ActionChunk, Observation
+from contract.policy import Policy
+from contract.specs import FloatArray, PolicySpec
+from edge.account import Account
+from edge.batcher import Batch, Batcher, Request
+from edge.config import EdgeConfig
+
+SERVE, INFER = "serve", "infer"
+"""The timer that starts a batch, and the job that answers it."""
+
+OnFault = Callable[[int, Policy, str], Effects]
+
+
+class Serving:
+    """One batch at a time, each with the one policy in force when it began.
+
+    The first observation to arrive sets a timer; a window of 0 sets it to "now", which a shell
+    honours after everything that came in together, so that it forms one batch.
+    """
+
+    def __init__(
+        self, config: EdgeConfig, spec: PolicySpec, account: Account, on_fault: OnFault
+    ) -> None:
+        deadline_ns = round(config.deadline_ms * NS_PER_MS)
+        self.batcher = Batcher(spec.observation.size, config.batch_max, deadline_ns, account)
+        self._account, self._counts = account, account.counts
+        self._on_fault = on_fault
+        self._window_ns = round(config.batch_window_ms * NS_PER_MS)
+        self._answer = (spec.horizon, spec.action.size)
+        self._period_ns, self._validity_ns = spec.period_ns, spec.validity_ns
+        self._due = False
+        self._batch: Batch | None = None
+        self._policy: Policy | None = None
+        self._issued_ns = 0
+
+    def take(self, now_ns: int, observation: Observation) -> Effects:
+        """An observation has come in."""
+        if not self.batcher.add(now_ns, observation) or self._batch is not None:
+            return []
+        if self.batcher.full:
+            self._due = True
+            return [Timer(SERVE, now_ns)]
+        if self._due:
+            return []
+        self._due = True
+        return [Timer(SERVE, now_ns + self._window_ns)]
+
+    def serve(self, now_ns: int, policy: Policy | None) -> Effects:
+        """The window is over: asks `policy` for the answers to the next batch."""
+        self._due = False
+        if policy is None:
+            self.batcher.clear("no_policy")
+            return []
+        batch = self.batcher.take(now_ns)
+        if batch is None:
+            return []
+        self._batch, self._policy, self._issued_ns = batch, policy, now_ns
+        return [Compute(INFER, partial(policy.act, batch.features))]
+
+    def answered(self, now_ns: int, result: Any) -> Effects:
+        """The engine is done; `result` is float32[B, H, A] or an exception."""
+        batch, policy, self._batch = self._batch, self._policy, None
+        assert batch is not None
+        assert policy is not None
+        effects: Effects = []
+        if self.batcher:
+            self._due = True
+            effects.append(Timer(SERVE, now_ns))
+        requests = batch.requests
+        wrong = self._wrong(result, len(requests))
+        if wrong:
+            self._counts["dropped.engine"] += len(requests)
+            return effects + self._on_fault(now_ns, policy, wrong)
+        if not np.isfinite(result).all():
+            requests, result = self._finite(now_ns, policy, requests, result)
+        self._counts["answered"] += len(requests)
+        self._counts["batches"] += 1
+        compute_ns, version, size = now_ns - self._issued_ns, policy.version, len(batch.requests)
+        for (arrived_ns, observation), actions in zip(requests, result, strict=True):
+            captured_ns = observation.captured_ns
+            chunk = ActionChunk(
+                device=observation.device,
+                boot=observation.boot,
+                seq=observation.seq,
+                captured_ns=captured_ns,
+                period_ns=self._period_ns,
+                valid_until_ns=captured_ns + self._validity_ns,
+                policy_version=version,
+                tier="edge",
+                batch=size,
+                held_ns=now_ns - arrived_ns,
+                compute_ns=compute_ns,
+                actions=actions,
+            )
+            effects.append(Send(observation.device, chunk))
+        return effects
+
+    def _wrong(self, result: Any, rows: int) -> str:
+        if isinstance(result, Exception):
+            return f"{type(result).__name__}: {result}"
+        if result.shape != (rows, *self._answer) or result.dtype != np.float32:
+            return f"answered {result.dtype}{list(result.shape)}"
+        return ""
+
+    def _finite(
+        self, now_ns: int, policy: Policy, requests: list[Request], result: FloatArray
+    ) -> tuple[list[Request], FloatArray]:
+        fine = [i for i, actions in enumerate(result) if np.isfinite(actions).all()]
+        self._counts["dropped.answer_not_finite"] += len(requests) - len(fine)
+        self._account.event(now_ns, "answer_not_finite", f"policy v{policy.version}")
+        return [requests[i] for i in fine], result[fine]

@@ -1,0 +1,48 @@
+"""Which numbers of a boot are stored: a set of integers as few runs without gaps."""
+
+from bisect import bisect_right
+from collections.abc import Iterable
+
+
+class Spans:
+    """Disjoint runs [first, end), ascending. Grows with the number of gaps, not of members."""
+
+    def __init__(self, runs: Iterable[tuple[int, int]] = ()) -> None:
+        self._firsts: list[int] = []
+        self._ends: list[int] = []
+        for first, end in runs:
+            self._firsts.append(first)
+            self._ends.append(end)
+
+    @property
+    def runs(self) -> list[tuple[int, int]]:
+        return list(zip(self._firsts, self._ends, strict=True))
+
+    @property
+    def below(self) -> int:
+        """All numbers from 0 up to this one, itself excluded, are members."""
+        return self._ends[0] if self._firsts and self._firsts[0] == 0 else 0
+
+    def __contains__(self, number: int) -> bool:
+        at = bisect_right(self._firsts, number)
+        return at > 0 and number < self._ends[at - 1]
+
+    def add(self, number: int) -> bool:
+        """Takes in a number >= 0; False if it was a member already."""
+        if number in self:
+            return False
+        firsts, ends = self._firsts, self._ends
+        at = bisect_right(firsts, number)
+        after = at > 0 and ends[at - 1] == number
+        before = at < len(firsts) and firsts[at] == number + 1
+        if after and before:
+            del firsts[at]
+            del ends[at - 1]
+        elif after:
+            ends[at - 1] = number + 1
+        elif before:
+            firsts[at] = number
+        else:
+            firsts.insert(at, number)
+            ends.insert(at, number + 1)
+        return True

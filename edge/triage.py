@@ -1,0 +1,40 @@
+"""Triage: which experience teaches most, so that a narrow uplink carries it first."""
+
+from enum import IntEnum
+
+from contract.codec import Codec, unpack
+from contract.errors import WireError
+from contract.messages import Sealed, Segment
+
+UNSURE_RAD = 0.05
+"""Successive answers that disagree by more than this, about the same instant, mean an unsure
+policy (assumed)."""
+
+
+class Priority(IntEnum):
+    """How much a segment is expected to teach; the names are those of the counters."""
+
+    ROUTINE = 0
+    UNSURE = 1
+    REFUSED = 2
+    FAILED = 3
+
+
+class Triage:
+    """Looks into sealed segments. For one thread: it keeps a codec."""
+
+    def __init__(self) -> None:
+        self._codec = Codec()
+
+    def weigh(self, sealed: Sealed) -> Priority:
+        """What a sealed segment is worth. Raises WireError if it holds no segment of that name."""
+        segment = self._codec.decode(unpack(sealed.body.data))
+        if not isinstance(segment, Segment):
+            raise WireError("not_a_segment")
+        if (segment.device, segment.boot, segment.seq) != (sealed.device, sealed.boot, sealed.seq):
+            raise WireError("wrong_name")
+        if any(not outcome.success for outcome in segment.outcomes):
+            return Priority.FAILED
+        if any(segment.refused.values()):
+            return Priority.REFUSED
+        return Priority.UNSURE if segment.seam_rad > UNSURE_RAD else Priority.ROUTINE
