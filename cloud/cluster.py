@@ -1,5 +1,6 @@
 """The one door to Ray: the same hands as actors, on a local cluster or one that is there."""
 
+import atexit
 import contextlib
 import logging
 import os
@@ -58,19 +59,24 @@ class RayBackend:
         self._state = state
         self._folder: Path | None = None
         self._closing = threading.Event()
+        self._up = threading.Event()
+        self._connected = False
         self._owner: threading.Thread | None = None
         self._before: set[psutil.Process] = set()
         self._workers: list[Any] = []
 
     def start(self) -> None:
         """Starts or joins the cluster and its workers. Raises RuntimeError if that fails."""
-        up, failure = threading.Event(), list[Exception]()
+        self._up, failure = threading.Event(), list[Exception]()
         self._before = set(psutil.Process().children())
-        self._owner = threading.Thread(target=self._own, args=(up, failure), daemon=True)
+        self._owner = threading.Thread(target=self._own, args=(self._up, failure), daemon=True)
         self._owner.start()
-        while not up.wait(LOOK_S):
+        while not self._up.wait(LOOK_S):
             self._unless_closing()
         if failure:
+            self._owner.join(STOP_S)
+            self._kill()
+            self._unless_closing()
             raise RuntimeError(f"Ray did not start: {failure[0]}") from failure[0]
 
     def play(self, jobs: Sequence[Play]) -> list[list[Segment]]:
@@ -93,10 +99,10 @@ class RayBackend:
         """Ends the cluster if it was started here, by force if it does not end in time."""
         self._closing.set()
         if self._owner is not None:
-            self._owner.join(STOP_S)
-        started = [p for p in psutil.Process().children() if p not in self._before]
-        for process in started if self._local else ():
-            _kill_tree(process)
+            self._owner.join(STOP_S if self._connected else 0)
+        self._kill()
+        if self._owner is not None and self._owner.is_alive():
+            _forget_exit_hook()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -110,11 +116,26 @@ class RayBackend:
         except Exception as error:
             failure.append(error)
         up.set()
-        self._closing.wait()
+        if not failure:
+            self._closing.wait()
         with contextlib.suppress(Exception):
             import ray
 
             ray.shutdown()
+
+    def _kill(self) -> None:
+        """Kills whatever is left of a local cluster, until it is gone."""
+        if not self._local:
+            return
+        for _ in range(20):
+            mine = [p for p in psutil.Process().children() if p not in self._before]
+            if not mine:
+                return
+            for process in mine:
+                for each in (*_children(process), process):
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        each.kill()
+            psutil.wait_procs(mine, 0.1)
 
     def _raise(self) -> None:
         if self._local:
@@ -135,11 +156,22 @@ class RayBackend:
 
         logging.getLogger("ray").setLevel(logging.ERROR)
         ray.init(log_to_driver=False, configure_logging=False, **where)
+        self._connected = True
         actor = ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=RETRIES)(Worker)
         self._workers = [
             actor.remote(self._config.niceness, *self._about) for _ in range(self._config.workers)
         ]
-        ray.get([worker.pid.remote() for worker in self._workers], timeout=START_S)
+        self._await([worker.pid.remote() for worker in self._workers])
+
+    def _await(self, refs: list[Any]) -> None:
+        """Returns when all of `refs` are there. Raises Cancelled, or TimeoutError after START_S."""
+        import ray
+
+        for _ in range(round(START_S / LOOK_S)):
+            self._unless_closing()
+            if not ray.wait(refs, num_returns=len(refs), timeout=LOOK_S)[1]:
+                return
+        raise TimeoutError(f"no {len(refs)} workers with a processor each in {START_S:.0f} s")
 
     def _spread(self, method: str, jobs: Sequence[Any]) -> list[Any]:
         """Each job to the next idle worker; results in the jobs' order."""
@@ -186,8 +218,15 @@ def _folder(wanted: Path) -> Path:
     return wanted.absolute()
 
 
-def _kill_tree(process: psutil.Process) -> None:
-    with contextlib.suppress(psutil.NoSuchProcess):
-        for child in [*process.children(recursive=True), process]:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                child.kill()
+def _forget_exit_hook() -> None:
+    """Keeps Ray from taking leave, at the interpreter's end, of a cluster that is dead."""
+    import ray
+
+    atexit.unregister(ray.shutdown)
+
+
+def _children(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return list(process.children(recursive=True))
+    except psutil.NoSuchProcess:
+        return []

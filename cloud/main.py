@@ -41,7 +41,7 @@ def run(
     server = Server(ServerSocket(bind))
     os.setpriority(os.PRIO_PROCESS, 0, max(config.niceness, os.getpriority(os.PRIO_PROCESS, 0)))
     boot, spec = time.time_ns(), policy_spec(scenario)
-    store = Store(state / "cloud.sqlite")
+    store = Store(state / "store.sqlite")
     backend = choose(config, learner, scenario, state, software)
     trainer = Trainer(spec, learner, Teacher(spec).label, backend, seed, software, boot)
     newest = store.newest_release()
