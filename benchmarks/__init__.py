@@ -1,0 +1,1 @@
+"""Questions with figures: each a command, its bare limit measured beside it in the same run."""
