@@ -1,0 +1,153 @@
+"""The Franka Panda with a suction cup at its hand: limits, kinematics, drives."""
+
+from math import cos, sin
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from contract.specs import BodySpec, Vector
+
+if TYPE_CHECKING:
+    from sim.world import JointStates, World
+
+JOINTS = tuple(f"joint_{i}" for i in range(1, 8))
+HOME_RAD = (0.0, -0.2, 0.0, -2.35, 0.0, 2.15, 0.785)
+"""Ready: the tool points down between belt and bins."""
+
+CUP_M = 0.107 + 0.120
+"""From the seventh joint along its axis to the lip of the cup: the flange (Franka's a8), then the
+hand; the lip is 4 mm beyond the tips of the closed fingers."""
+
+_OFFSETS_M = (
+    (0.0, 0.0, 0.333),
+    (0.0, 0.0, 0.0),
+    (0.0, -0.316, 0.0),
+    (0.0825, 0.0, 0.0),
+    (-0.0825, 0.384, 0.0),
+    (0.0, 0.0, 0.0),
+    (0.088, 0.0, 0.0),
+)
+_TURNS = (0, -1, 1, 1, -1, 1, 1)
+"""Before each joint: a quarter turn about x, so many times (panda.urdf in pybullet_data)."""
+_INWARDS = tuple((t, *o) for t, o in zip(_TURNS, _OFFSETS_M, strict=True))[::-1]
+
+_LOW_RAD = (-2.8973, -1.7628, -2.8973, -3.0718, -2.8973, -0.0175, -2.8973)
+_HIGH_RAD = (2.8973, 1.7628, 2.8973, -0.0698, 2.8973, 3.7525, 2.8973)
+_TORQUE_NM = (87.0, 87.0, 87.0, 87.0, 12.0, 12.0, 12.0)
+
+
+def body_spec(control_period_ns: int, physics_period_ns: int) -> BodySpec:
+    """The Panda's limits and power model.
+
+    Position, velocity, acceleration and torque limits are the vendor's: Franka Control Interface
+    documentation, "Robot and interface specifications", Panda. The workspace is the sorting
+    cell's: above the floor, short of the walls. The power constants are a model, not measured:
+    a joint at its torque limit heats by 60 W (the large four) or 25 W (the small three); at its
+    speed limit it loses 4 W to viscous and 4 W to dry friction; the cup's pump draws 12 W; the
+    joint sensors 3 W.
+    """
+    speed = (2.175, 2.175, 2.175, 2.175, 2.61, 2.61, 2.61)
+    heat_w = (60.0,) * 4 + (25.0,) * 3
+    return BodySpec(
+        name="panda",
+        joints=JOINTS,
+        control_period_ns=control_period_ns,
+        physics_period_ns=physics_period_ns,
+        position_low_rad=_LOW_RAD,
+        position_high_rad=_HIGH_RAD,
+        velocity_rad_s=speed,
+        acceleration_rad_s2=(15.0, 7.5, 10.0, 12.5, 15.0, 20.0, 20.0),
+        torque_nm=_TORQUE_NM,
+        workspace_low_m=(0.15, -0.7, 0.05),
+        workspace_high_m=(0.85, 0.7, 0.9),
+        copper_w_per_nm2=tuple(w / t**2 for w, t in zip(heat_w, _TORQUE_NM, strict=True)),
+        viscous_w_s2=tuple(4.0 / v**2 for v in speed),
+        coulomb_w_s=tuple(4.0 / v for v in speed),
+        switch_w=12.0,
+        sensors_w=3.0,
+    )
+
+
+def tool_position(position_rad: Vector) -> Vector:
+    """Joint positions float64[7] to the lip of the cup, float64[3], base frame.
+
+    From the cup inwards, joint by joint, in scalars: fast for a single posture.
+    """
+    x, y, z = 0.0, 0.0, CUP_M
+    for angle, (turn, dx, dy, dz) in zip(position_rad.tolist()[::-1], _INWARDS, strict=True):
+        c, s = cos(angle), sin(angle)
+        x, y = c * x - s * y, s * x + c * y
+        if turn:
+            y, z = -turn * z, turn * y
+        x, y, z = x + dx, y + dy, z + dz
+    return np.array((x, y, z))
+
+
+class Postures(NamedTuple):
+    """Where N arms are: `tool_m` and `axis` (where the cup points) float64[3, N].
+
+    `jacobian` float64[N, 5, 7]: the tool's velocity in x, y, z, then the turn about x and y. The
+    turn about z is left out: a round cup does not care.
+    """
+
+    tool_m: Vector
+    axis: Vector
+    jacobian: Vector
+
+
+def postures(position_rad: Vector) -> Postures:
+    """Forward kinematics and Jacobian of float64[7, N] joint positions."""
+    n = position_rad.shape[1]
+    x = np.repeat(np.eye(3)[:, :1], n, axis=1)
+    y = np.repeat(np.eye(3)[:, 1:2], n, axis=1)
+    z = np.repeat(np.eye(3)[:, 2:], n, axis=1)
+    at = np.zeros((3, n))
+    origins, axes = [], []
+    for angle, turn, (dx, dy, dz) in zip(position_rad, _TURNS, _OFFSETS_M, strict=True):
+        at = at + dx * x + dy * y + dz * z
+        if turn:
+            y, z = turn * z, -turn * y
+        c, s = np.cos(angle), np.sin(angle)
+        x, y = c * x + s * y, c * y - s * x
+        origins.append(at)
+        axes.append(z)
+    tool = at + CUP_M * z
+    jacobian = np.empty((n, 5, 7))
+    for i, (origin, axis) in enumerate(zip(origins, axes, strict=True)):
+        jacobian[:, :3, i] = np.cross(axis, tool - origin, axis=0).T
+        jacobian[:, 3:, i] = axis[:2].T
+    return Postures(tool, z, jacobian)
+
+
+class Panda:
+    """The arm in a world, fixed at its origin; the fingers stay closed."""
+
+    name = "panda"
+    hand = 8
+    """The link that carries the cup."""
+
+    _ARM = tuple(range(7))
+    _FINGERS = (9, 10)
+    _GAIN = (0.3,) * 7
+    """Share of the position error that the drives undo in a physics step."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+        world.load(self.name, "franka_panda/panda.urdf")
+        world.place_joints(self.name, self._FINGERS, (0.0, 0.0))
+        world.drive_joints(self.name, self._FINGERS, (0.0, 0.0), (20.0, 20.0), (0.3, 0.3))
+
+    def place(self, position_rad: Vector) -> None:
+        """Puts the arm in a posture, at rest and driven to stay there."""
+        self._world.place_joints(self.name, self._ARM, position_rad.tolist())
+        self.drive(position_rad)
+
+    def drive(self, position_rad: Vector) -> None:
+        """Drives the joints to float64[7] from now on."""
+        self._world.drive_joints(
+            self.name, self._ARM, position_rad.tolist(), _TORQUE_NM, self._GAIN
+        )
+
+    def sense(self) -> "JointStates":
+        """What the joints measure now."""
+        return self._world.joints(self.name, self._ARM)

@@ -1,0 +1,106 @@
+"""A simulated body: arm × task in a world of their own, moved on by the clock."""
+
+import numpy as np
+
+from contract.body import Episode, Reading, Scan
+from contract.specs import Vector
+from sim.bodies.panda import HOME_RAD, Panda, tool_position
+from sim.bodies.suction import Suction
+from sim.scenario import Scenario, body_spec
+from sim.tasks.sort import SortTask
+from sim.world import World
+
+SWITCH_ON = 0.5
+"""The pump runs while the switch is told more than this."""
+
+
+class Cell:
+    """Implements contract.body.Body.
+
+    The first `read` is time zero. Each later one first takes every whole physics step that has
+    come due since, however many: a world is never slowed down for a caller who was late. A
+    reading is stamped with the instant of the last step, in the caller's clock.
+    """
+
+    def __init__(self, scenario: Scenario, seed: int) -> None:
+        self.spec = body_spec(scenario)
+        self._step_ns = self.spec.physics_period_ns
+        self._world = World(self._step_ns * 1e-9)
+        self._arm = Panda(self._world)
+        self._suction = Suction(self._world, self._arm.name, self._arm.hand)
+        self._task = SortTask(self._world, self._suction, scenario)
+        self._empty = self._world.checkpoint()
+        self.reset(seed, np.array(HOME_RAD))
+
+    def reset(self, seed: int, posture_rad: Vector) -> None:
+        """The cell of this seed from its start, the arm at rest in a posture float64[joints].
+
+        Nothing of what was before is left; time starts anew with the next `read`.
+        """
+        self._task.clear()
+        self._world.rewind(self._empty)
+        self._arm.place(posture_rad)
+        self._seed = seed
+        self._zero_ns: int | None = None
+        self._steps = 0
+        self._switch = 0.0
+        self._scans: list[Scan] = []
+        self._outcomes: list[Episode] = []
+
+    def tool_position(self, position_rad: Vector) -> Vector:
+        """Forward kinematics, float64[joints] to float64[3] in the base frame."""
+        return tool_position(position_rad)
+
+    def read(self, now_ns: int) -> Reading:
+        """The sensors at `now_ns`, and what came since the last reading."""
+        captured_ns = self.advance(now_ns)
+        joints = self._arm.sense()
+        scans, outcomes = tuple(self._scans), tuple(self._outcomes)
+        self._scans, self._outcomes = [], []
+        return Reading(
+            captured_ns=captured_ns,
+            position_rad=joints.position,
+            velocity_rad_s=joints.velocity,
+            torque_nm=joints.torque,
+            tool_m=tool_position(joints.position),
+            switch=self._switch,
+            holding=self._suction.holding != "",
+            scans=scans,
+            outcomes=outcomes,
+        )
+
+    def advance(self, now_ns: int) -> int:
+        """Moves the world on to `now_ns`; returns the instant of its last step."""
+        if self._zero_ns is None:
+            self._zero_ns = now_ns
+            self._task.start(self._seed, now_ns)
+        due = (now_ns - self._zero_ns) // self._step_ns
+        while self._steps < due:
+            self._steps += 1
+            self._step(self._zero_ns + self._steps * self._step_ns)
+        return self._zero_ns + self._steps * self._step_ns
+
+    def _step(self, now_ns: int) -> None:
+        self._task.before_step()
+        self._world.step()
+        if self._switch > SWITCH_ON:
+            lip_m = tuple(tool_position(self._arm.sense().position).tolist())
+            self._suction.pull(lip_m, self._task.graspable())
+        scans, outcomes = self._task.after_step(now_ns)
+        self._scans += scans
+        self._outcomes += outcomes
+
+    def write(self, setpoint: Vector) -> None:
+        """Hands the drives float64[joints + 1]; the last entry is the suction switch."""
+        self._arm.drive(setpoint[:-1])
+        self._switch = float(setpoint[-1])
+        if self._switch <= SWITCH_ON:
+            self._suction.let_go()
+
+    def hold(self) -> Vector:
+        """The setpoint that keeps the arm where it is, and the cup as it is."""
+        return np.append(self._arm.sense().position, self._switch)
+
+    def close(self) -> None:
+        """Ends the world."""
+        self._world.close()

@@ -1,0 +1,103 @@
+"""The sort task as a Gymnasium environment: one episode a part, one step a decision."""
+
+from typing import Any, SupportsFloat
+
+import gymnasium as gym
+import numpy as np
+
+from contract.body import Episode
+from contract.specs import FloatArray, Vector
+from sim.bodies.panda import HOME_RAD, postures
+from sim.cell import Cell
+from sim.scenario import Scenario, policy_spec
+from sim.tasks.sort import SortPerceiver
+
+_STARTS_LOW_M, _STARTS_HIGH_M = (0.36, -0.28, 0.17), (0.70, 0.28, 0.34)
+"""Where the tool may be when an episode starts: over the belt, the bins or in between."""
+_SPREAD_RAD = (0.5, 0.4, 0.3, 0.4, 0.2, 0.3, 0.3)
+
+
+class SortEnv(gym.Env[FloatArray, FloatArray]):
+    """Body × task, without a link in between: what a policy sees if it answers at once.
+
+    Observation and action are those of `policy_spec(scenario)`. An action is one row (joint
+    setpoints, then the switch): the joints move straight to it within one decision period, none
+    faster than its limit; the switch takes its value at once. An episode ends when its part is
+    judged; the reward is 1 if it was sorted, else 0. `info` then has `success` and `reason`.
+    The arm starts at rest in a posture drawn from the seed; same seed, same episode, to the bit.
+    """
+
+    metadata = {"render_modes": []}  # noqa: RUF012
+
+    def __init__(self, scenario: Scenario | None = None) -> None:
+        scenario = scenario or Scenario()
+        self.spec_of_policy = spec = policy_spec(scenario)
+        self.observation_space = _box(spec.observation.low, spec.observation.high)
+        self.action_space = _box(spec.action.low, spec.action.high)
+        self._cell = Cell(scenario, 0)
+        body = self._cell.spec
+        self._tick_ns = body.control_period_ns
+        self._ticks = scenario.control_hz // scenario.decision_hz
+        self._reach_rad = np.array(body.velocity_rad_s) * self._ticks * self._tick_ns * 1e-9
+        self._low, self._high = np.array(spec.action.low), np.array(spec.action.high)
+        self._shares = np.linspace(0.0, 1.0, self._ticks + 1)[1:, np.newaxis]
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[FloatArray, dict[str, Any]]:
+        """A part comes on the belt. Without a seed the next episode of the last seed's row."""
+        super().reset(seed=seed, options=options)
+        self._now_ns = 0
+        posture = _start(self.np_random)
+        self._cell.reset(int(self.np_random.integers(2**31)), posture)
+        self._perceiver = SortPerceiver(self.spec_of_policy.observation)
+        self._setpoint = self._cell.hold()
+        return self._observe()[0], {}
+
+    def step(
+        self, action: FloatArray
+    ) -> tuple[FloatArray, SupportsFloat, bool, bool, dict[str, Any]]:
+        """One decision period."""
+        for setpoint in self._way(action):
+            self._cell.write(setpoint)
+            self._now_ns += self._tick_ns
+            self._cell.advance(self._now_ns)
+        observation, episode = self._observe()
+        if episode is None:
+            return observation, 0.0, False, False, {}
+        info = {"success": episode.success, "reason": episode.reason}
+        return observation, float(episode.success), True, False, info
+
+    def close(self) -> None:
+        """Ends the world."""
+        self._cell.close()
+
+    def _way(self, action: FloatArray) -> Vector:
+        """The setpoints of one period, float64[ticks, A]."""
+        row = np.clip(action, self._low, self._high)
+        way = np.clip(row[:-1] - self._setpoint[:-1], -self._reach_rad, self._reach_rad)
+        setpoints: Vector = np.empty((self._ticks, len(row)))
+        setpoints[:, :-1] = self._setpoint[:-1] + self._shares * way
+        setpoints[:, -1] = row[-1]
+        self._setpoint = setpoints[-1]
+        return setpoints
+
+    def _observe(self) -> tuple[FloatArray, Episode | None]:
+        """The observation now, and the verdict on the episode's part once there is one."""
+        reading = self._cell.read(self._now_ns)
+        self._perceiver.update(reading)
+        first = next((episode for episode in reading.outcomes if episode.number == 1), None)
+        return self._perceiver.features(reading), first
+
+
+def _box(low: tuple[float, ...], high: tuple[float, ...]) -> gym.spaces.Box:
+    return gym.spaces.Box(np.array(low, np.float32), np.array(high, np.float32), dtype=np.float32)
+
+
+def _start(rng: np.random.Generator) -> Vector:
+    """A posture, float64[joints], with the tool in the working space."""
+    while True:
+        posture = np.array(HOME_RAD) + rng.uniform(-1.0, 1.0, 7) * _SPREAD_RAD
+        tool = postures(posture[:, np.newaxis]).tool_m[:, 0]
+        if (tool > _STARTS_LOW_M).all() and (tool < _STARTS_HIGH_M).all():
+            return posture

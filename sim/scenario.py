@@ -1,0 +1,131 @@
+"""What a deployment file may say about the simulated scene, and what follows from it."""
+
+from importlib import import_module
+from math import isfinite
+from typing import Any
+
+import msgspec
+
+from contract.body import Embodiment
+from contract.clock import period_ns
+from contract.specs import BodySpec, PolicySpec
+
+TASKS = {"sort": "sim.tasks.sort"}
+BODIES = {"panda": "sim.bodies.panda"}
+
+
+class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The `[scenario]` table."""
+
+    task: str = "sort"
+    """What the robots are to do."""
+    body: str = "panda"
+    """What robots they are."""
+    robots: tuple[str, ...] = ("arm-0", "arm-1")
+    """Their names, one cell each."""
+    physics_hz: int = 240
+    """Steps of physics a second."""
+    control_hz: int = 240
+    """Ticks of the control loop a second; a tick is a whole number of physics steps."""
+    decision_hz: int = 20
+    """Decisions of the policy a second; a decision period is a whole number of ticks."""
+    horizon: int = 8
+    """Rows of an action chunk, one decision period apart."""
+    belt_low_m_s: float = 0.05
+    """The slowest the belt brings a part."""
+    belt_high_m_s: float = 0.15
+    """The fastest the belt brings a part."""
+    scan_hz: float = 15.0
+    """Scans of the scanning station a second."""
+    scan_noise_m: float = 0.002
+    """Standard deviation of a scanned coordinate."""
+    scan_dropout: float = 0.15
+    """Chance that a scan misses the part."""
+    scan_latency_ms: float = 30.0
+    """From the capture of a scan to its arrival."""
+    episode_s: float = 9.0
+    """A part that is not sorted this long after it came on the belt counts as failed."""
+
+    def __post_init__(self) -> None:
+        for field, known in (("task", TASKS), ("body", BODIES)):
+            value = getattr(self, field)
+            if value not in known:
+                raise ValueError(f"unknown {field} {value!r}; known: {', '.join(known)}")
+        self._check_robots()
+        self._check_numbers()
+        self._check_rates()
+
+    def _check_robots(self) -> None:
+        if not self.robots or not all(self.robots):
+            raise ValueError("robots must name at least one robot, none of them empty")
+        twice = [name for name in self.robots if self.robots.count(name) > 1]
+        if twice:
+            raise ValueError(f"robots: {twice[0]!r} is there twice")
+
+    def _check_numbers(self) -> None:
+        for field in (
+            "physics_hz", "control_hz", "decision_hz", "horizon",
+            "belt_low_m_s", "belt_high_m_s", "scan_hz", "episode_s",
+        ):  # fmt: skip
+            value = getattr(self, field)
+            if not (isfinite(value) and value > 0):
+                raise ValueError(f"{field} must be positive, not {value}")
+        for field in ("scan_noise_m", "scan_latency_ms"):
+            value = getattr(self, field)
+            if not (isfinite(value) and value >= 0):
+                raise ValueError(f"{field} must not be negative, not {value}")
+        if not 0 <= self.scan_dropout < 1:
+            raise ValueError(f"scan_dropout must lie in [0, 1), not {self.scan_dropout}")
+        if self.belt_low_m_s > self.belt_high_m_s:
+            raise ValueError(
+                f"belt_low_m_s {self.belt_low_m_s} is above belt_high_m_s {self.belt_high_m_s}"
+            )
+
+    def _check_rates(self) -> None:
+        for slow, fast, words in (
+            ("control_hz", "physics_hz", "the control period must be a multiple of the physics step"),
+            ("decision_hz", "control_hz", "the decision period must be a multiple of the control's"),
+        ):  # fmt: skip
+            if getattr(self, fast) % getattr(self, slow):
+                raise ValueError(
+                    f"{slow} {getattr(self, slow)} does not divide {fast} "
+                    f"{getattr(self, fast)}: {words}"
+                )
+
+
+def policy_spec(scenario: Scenario) -> PolicySpec:
+    """What a policy for this scenario takes and gives. Does not load the simulator."""
+    task = _module(TASKS[scenario.task])
+    body = body_spec(scenario)
+    return PolicySpec(
+        task=scenario.task,
+        body=scenario.body,
+        observation=task.observation_spec(body),
+        action=task.action_spec(body),
+        horizon=scenario.horizon,
+        period_ns=period_ns(scenario.decision_hz),
+    )
+
+
+def body_spec(scenario: Scenario) -> BodySpec:
+    """The robots' body. Does not load the simulator."""
+    step_ns = period_ns(scenario.physics_hz)
+    steps = scenario.physics_hz // scenario.control_hz
+    spec: BodySpec = _module(BODIES[scenario.body]).body_spec(steps * step_ns, step_ns)
+    return spec
+
+
+def embody(scenario: Scenario, seed: int) -> Embodiment:
+    """One robot in a cell of its own, with its perceive stage; loads the simulator.
+
+    Same seed: same parts, same scans, same physics.
+    """
+    from sim.cell import Cell
+
+    spec = policy_spec(scenario)
+    perceiver = _module(TASKS[scenario.task]).SortPerceiver(spec.observation)
+    return Embodiment(Cell(scenario, seed), perceiver, spec)
+
+
+def _module(name: str) -> Any:
+    return import_module(name)

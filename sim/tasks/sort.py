@@ -1,0 +1,60 @@
+"""The sort task: take each part off the belt and put it into the bin of its class."""
+
+from typing import TYPE_CHECKING
+
+from contract.body import Episode, Scan
+from contract.specs import ArraySpec, BodySpec
+from sim.tasks.sort_perceive import SortPerceiver, observation_spec
+from sim.tasks.sort_scanner import Scanner
+from sim.tasks.sort_scene import Scene
+
+if TYPE_CHECKING:
+    from sim.bodies.suction import Graspable, Suction
+    from sim.scenario import Scenario
+    from sim.world import World
+
+__all__ = ["SortPerceiver", "SortTask", "action_spec", "observation_spec"]
+
+
+def action_spec(body: BodySpec) -> ArraySpec:
+    """One setpoint a joint, then the suction switch."""
+    return ArraySpec(
+        name="action",
+        labels=(*(f"{joint}_rad" for joint in body.joints), "suction"),
+        low=(*body.position_low_rad, 0.0),
+        high=(*body.position_high_rad, 1.0),
+    )
+
+
+class SortTask:
+    """Scene and scanning station of one cell; what a body × task steps through."""
+
+    def __init__(self, world: "World", suction: "Suction", scenario: "Scenario") -> None:
+        self._world = world
+        self._scene = Scene(world, suction, scenario)
+        self._scanner = Scanner(scenario)
+
+    def clear(self) -> None:
+        """Takes all parts out."""
+        self._scene.clear()
+
+    def start(self, seed: int, now_ns: int) -> None:
+        """The empty cell of this seed comes to life."""
+        self._scene.start(seed, now_ns)
+        self._scanner.start(seed, now_ns)
+
+    def before_step(self) -> None:
+        """To be called before each physics step."""
+        self._scene.before_step()
+
+    def graspable(self) -> "list[Graspable]":
+        """The parts that a cup might take."""
+        return self._scene.graspable()
+
+    def after_step(self, now_ns: int) -> tuple[list[Scan], list[Episode]]:
+        """After each physics step: the scans that arrive now, the parts judged now."""
+        judged = self._scene.after_step(now_ns)
+        part = self._scene.travelling()
+        if part is not None and self._scanner.due(now_ns):
+            self._scanner.capture(now_ns, part, self._world.position(part.name))
+        return self._scanner.arrived(now_ns), judged
