@@ -44,7 +44,7 @@ def audit(out: Path, acked: Mapping[tuple[str, int], int]) -> Audit:
     """Counts what the stores under `out` hold against `acked` segments by device and boot."""
     stored = _rows(out / CLOUD_STORE, "SELECT device, boot, seq, digest, body FROM segments")
     refused = _rows(out / CLOUD_STORE, "SELECT device, boot, seq, reason FROM refused")
-    outbox = _rows(out / EDGE_OUTBOX, "SELECT device, boot, seq FROM outbox")
+    outbox = _rows(out / EDGE_OUTBOX, "SELECT device, boot, seq FROM parcels")
     keys = [row[:3] for row in stored]
     known = Counter((device, boot) for device, boot, _ in {*keys, *_keys(refused), *_keys(outbox)})
     changed = sum(digest64(body) != digest for *_, digest, body in stored)
