@@ -1,4 +1,4 @@
-"""What every benchmark shares: the machine's stamp, percentiles, blocks in turn, the printed table."""
+"""What every benchmark shares: the machine's stamp, percentiles, blocks in turn, the table."""
 
 import json
 import os
@@ -62,6 +62,15 @@ def ratio(ours: Sequence[Samples], bare: Sequence[Samples], q: float) -> dict[st
     whole = np.percentile(np.concatenate(ours), q) / np.percentile(np.concatenate(bare), q)
     each = [np.percentile(o, q) / np.percentile(b, q) for o, b in zip(ours, bare, strict=True)]
     return {"ratio": float(whole), "low": float(min(each)), "high": float(max(each))}
+
+
+def verdict(name: str, ours: Sequence[Samples], bare: Sequence[Samples], q: float) -> str:
+    """One line: a percentile against the bare limit's, with the spread over the blocks."""
+    r = ratio(ours, bare, q)
+    return (
+        f"{name} p{q:g} is {r['ratio']:.2f}x the bare limit's "
+        f"(blocks {r['low']:.2f} to {r['high']:.2f})"
+    )
 
 
 def show(title: str, rows: dict[str, dict[str, float]], unit: str, notes: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.harness import in_turn, percentiles, ratio, show
+from benchmarks.harness import in_turn, percentiles, show, verdict
 from cloud.cluster import RayBackend
 from cloud.config import CloudConfig, LearnerConfig
 from cloud.rollout import Play
@@ -53,9 +53,7 @@ def main() -> None:
     processes = [context.Process(target=bare, args=(end,), daemon=True) for _, end in pipes]
     for process in processes:
         process.start()
-    seeds = [
-        tuple(range(w * args.episodes, (w + 1) * args.episodes)) for w in range(args.workers)
-    ]
+    seeds = [tuple(range(w * args.episodes, (w + 1) * args.episodes)) for w in range(args.workers)]
 
     def bare_block() -> list[float]:
         for (near, _), mine in zip(pipes, seeds, strict=True):
@@ -80,7 +78,6 @@ def main() -> None:
         near.send(None)
     for process in processes:
         process.join(5)
-    p50 = ratio(ours, plain, 50)
     show(
         f"environment steps a second and worker, {args.workers} workers",
         {
@@ -88,7 +85,7 @@ def main() -> None:
             "bare environment": percentiles(np.concatenate(plain)),
         },
         "1/s",
-        [f"p50 {p50['ratio']:.2f}x the bare one (blocks {p50['low']:.2f} to {p50['high']:.2f})"],
+        [verdict("a worker's", ours, plain, 50)],
     )
 
 

@@ -20,7 +20,7 @@ import numpy as np
 import onnxruntime
 import zmq
 
-from benchmarks.harness import in_turn, percentiles, ratio, show
+from benchmarks.harness import in_turn, percentiles, show, verdict
 from cloud.export import export
 from contract.codec import Codec
 from contract.messages import ActionChunk, Hello, Observation
@@ -55,7 +55,7 @@ def serve_bare(onnx: bytes, shape: tuple[int, ...], bind: str, ready: Event) -> 
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
     name, header = session.get_inputs()[0].name, b"h" * 40
-    router = zmq.Context.instance().socket(zmq.ROUTER)
+    router: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.ROUTER)
     router.bind(bind)
     ready.set()
     while True:
@@ -66,7 +66,7 @@ def serve_bare(onnx: bytes, shape: tuple[int, ...], bind: str, ready: Event) -> 
 
 
 def ask_bare(bind: str, spec: PolicySpec, count: int) -> Callable[[], list[float]]:
-    dealer = zmq.Context.instance().socket(zmq.DEALER)
+    dealer: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
     dealer.connect(bind)
     features = np.zeros(spec.observation.size, np.float32)
     observation = Observation(device="arm", boot=1, seq=1, captured_ns=1, features=features)
@@ -162,7 +162,6 @@ def main() -> None:
             assert server.pid is not None
             os.kill(server.pid, signal.SIGTERM)
             server.join(5)
-    p50, p99 = ratio(our_blocks, bare_blocks, 50), ratio(our_blocks, bare_blocks, 99)
     show(
         "decision round trip, one device, one decision at a time",
         {
@@ -170,10 +169,7 @@ def main() -> None:
             "bare socket + onnxruntime": percentiles(np.concatenate(bare_blocks)),
         },
         "us",
-        [
-            f"p50 {p50['ratio']:.2f}x the bare limit (blocks {p50['low']:.2f} to {p50['high']:.2f})",
-            f"p99 {p99['ratio']:.2f}x the bare limit (blocks {p99['low']:.2f} to {p99['high']:.2f})",
-        ],
+        [verdict("round trip", our_blocks, bare_blocks, q) for q in (50, 99)],
     )
 
 

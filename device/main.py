@@ -27,9 +27,13 @@ class ControlLoop:
     ) -> None:
         self._node, self._body, self._link, self._reporter = node, body, link, reporter
         self._clock = WallClock()
-        self._rate = Rate(body.spec.control_period_ns, self._clock.now_ns())
+        start_ns = self._clock.now_ns()
+        self._rate = Rate(body.spec.control_period_ns, start_ns)
+        # The body's time begins on the grid of the deadlines: began it at a late first tick, every
+        # tick less late than that one would find the newest state not due yet.
+        body.read(start_ns)
         self._lateness: list[int] = []
-        self._report_ns = self._clock.now_ns() + NS_PER_S
+        self._report_ns = start_ns + NS_PER_S
         self._stopping = False
 
     def stop(self) -> None:
@@ -72,7 +76,7 @@ class ControlLoop:
         while self._clock.now_ns() < end_ns:
             sleep_until(self._rate.deadline_ns)
             now_ns = self._clock.now_ns()
-            self._rate.tick(now_ns)
+            self._lateness.append(self._rate.tick(now_ns))
             reading = self._body.read(now_ns)
             rest = self._node.guard.setpoint
             setpoint, _ = self._node.guard.limit(rest, reading.position_rad, reading.torque_nm)
