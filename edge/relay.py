@@ -151,11 +151,17 @@ class Relay:
         return self._settle() + self._forward(now_ns)
 
     def on_timer(self, now_ns: int, name: str) -> Effects:
-        if name == RESEND and self._open:
-            late = [n for n, f in self._flying.items() if now_ns - f.sent_ns >= RESEND_NS]
-            self._recall(late)
-        effects = self._settle() + self._forward(now_ns)
-        if name == RESEND and self._flying:
+        if name == RESEND:
+            return self._resend(now_ns)
+        return self._settle() + self._forward(now_ns)
+
+    def _resend(self, now_ns: int) -> Effects:
+        """Sends again what is long under way; to a cloud that is gone, `connected` will."""
+        if not self._open:
+            return []
+        self._recall([n for n, f in self._flying.items() if now_ns - f.sent_ns >= RESEND_NS])
+        effects = self._forward(now_ns)
+        if self._flying:
             first_ns = min(flight.sent_ns for flight in self._flying.values())
             effects.append(Timer(RESEND, first_ns + RESEND_NS))
         return effects

@@ -1,0 +1,240 @@
+"""The outbox against a model of it, through crashes, duplicates and a quota."""
+
+import shutil
+import sqlite3
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from contract.messages import Stored
+from edge.outbox import ACKS_MAX, Name, Outbox, Parcel
+from edge.triage import Priority
+
+QUOTA = 1000
+
+
+def parcel(
+    seq: int, priority: int = 0, size: int = 10, device: str = "arm", boot: int = 1
+) -> Parcel:
+    name = Name(device, boot, seq)
+    return Parcel(name, hash(name) % 2**62, Priority(priority), bytes([seq % 256]) * size)
+
+
+def crash(path: Path) -> Path:
+    """What kill -9 leaves of a file in use: the bytes as they are, for another process to open."""
+    copy = Path(tempfile.mkdtemp(dir=path.parent)) / path.name
+    for suffix in ("", "-wal"):
+        if (source := path.with_name(path.name + suffix)).exists():
+            shutil.copy(source, copy.with_name(copy.name + suffix))
+    return copy
+
+
+def held(path: Path) -> list[Parcel]:
+    """All parcels of an outbox, in the order in which they would go up."""
+    return Outbox(crash(path), QUOTA).lend(10_000)[0]
+
+
+NUMBERS = st.tuples(st.sampled_from("ab"), st.integers(1, 2), st.integers(0, 12))
+
+
+class OutboxMachine(RuleBasedStateMachine):
+    """The model: what is held in order of arrival, what is lent, every name ever taken in."""
+
+    @initialize()
+    def begin(self):
+        self.directory = Path(tempfile.mkdtemp())
+        self.path = self.directory / "outbox.sqlite"
+        self.outbox = Outbox(self.path, QUOTA)
+        self.held: list[Parcel] = []
+        self.lent: set[Name] = set()
+        self.seen: set[Name] = set()
+        self.stored = self.gone = self.shed = 0
+
+    @rule(
+        entries=st.lists(
+            st.tuples(NUMBERS, st.integers(0, 3), st.integers(1, 300), st.booleans()), max_size=6
+        )
+    )
+    def commit(self, entries):
+        parcels, others = [], []
+        for (device, boot, seq), priority, size, fits in entries:
+            made = parcel(seq, priority, size, device, boot)
+            (parcels if fits else others).append(made if fits else made.name)
+        shed = self.commit_to_model(parcels, others)
+        committed = self.outbox.commit(parcels, others)
+        names = {p.name for p in parcels} | set(others)
+        assert {(a.device, a.boot) for a in committed.acks} == {n[:2] for n in names}
+        for ack in committed.acks:
+            assert ack.below == self.below(ack.device, ack.boot)
+            mine = {n.seq for n in names if n[:2] == (ack.device, ack.boot)}
+            assert set(ack.also) == {seq for seq in mine if seq >= ack.below}
+        counted = {n: c for n, c in committed.counts.items() if n.startswith("shed.") and c}
+        assert counted == {f"shed.{p.name.lower()}": n for p, n in shed.items()}
+
+    def commit_to_model(self, parcels, others) -> dict[Priority, int]:
+        for made in parcels:
+            if made.name not in self.seen:
+                self.seen.add(made.name)
+                self.held.append(made)
+                self.stored += 1
+        self.seen.update(others)
+        shed: dict[Priority, int] = {}
+        while sum(len(p.body) for p in self.held) > QUOTA:
+            free = [p for p in self.held if p.name not in self.lent]
+            if not free:
+                break
+            least = min(free, key=lambda p: p.priority)
+            self.held.remove(least)
+            self.shed += 1
+            shed[least.priority] = shed.get(least.priority, 0) + 1
+        return shed
+
+    def below(self, device: str, boot: int) -> int:
+        return next(n for n in range(100) if Name(device, boot, n) not in self.seen)
+
+    @rule(limit=st.integers(0, 5))
+    def lend(self, limit):
+        free = [p for p in self.held if p.name not in self.lent]
+        expected = sorted(free, key=lambda p: -p.priority)[:limit]
+        lent, standing = self.outbox.lend(limit)
+        assert lent == expected
+        self.lent.update(p.name for p in lent)
+        assert standing.unlent == len(free) - len(lent)
+
+    @rule(key=NUMBERS, also=st.sets(st.integers(0, 12), max_size=3))
+    def settle(self, key, also):
+        device, boot, below = key
+        gone = [
+            p for p in self.held
+            if p.name[:2] == (device, boot) and (p.name.seq < below or p.name.seq in also)
+        ]  # fmt: skip
+        receipt = Stored(device=device, boot=boot, below=below, also=tuple(also))
+        deleted, _ = self.outbox.settle([receipt])
+        assert deleted == len(gone)
+        self.held = [p for p in self.held if p not in gone]
+        self.lent -= {p.name for p in gone}
+        self.gone += deleted
+
+    @rule()
+    def kill(self):
+        self.path = crash(self.path)
+        self.outbox = Outbox(self.path, QUOTA)
+        self.lent = set()
+        loaded = self.outbox.load()
+        assert held(self.path) == sorted(self.held, key=lambda p: -p.priority)
+        assert loaded.below == {n[:2]: self.below(*n[:2]) for n in self.seen}
+        assert loaded.standing.unlent == len(self.held)
+
+    @invariant()
+    def holds_exactly_what_it_should(self):
+        rows = self.outbox._connection().execute("SELECT device, boot, seq, body FROM parcels")
+        assert [(Name(*row[:3]), row[3]) for row in rows] == [(p.name, p.body) for p in self.held]
+        standing = self.outbox.load().standing
+        assert standing.rows == len(self.held) == self.stored - self.gone - self.shed
+        assert standing.bytes == sum(len(p.body) for p in self.held)
+        for name in self.seen:
+            assert self.outbox.knows(name)
+
+    def teardown(self):
+        if hasattr(self, "directory"):
+            shutil.rmtree(self.directory)
+
+
+TestOutboxMachine = OutboxMachine.TestCase
+TestOutboxMachine.settings = settings(max_examples=25, stateful_step_count=20)
+
+
+@pytest.fixture
+def outbox(tmp_path) -> Outbox:
+    return Outbox(tmp_path / "outbox.sqlite", 100_000)
+
+
+def test_durability_is_asked_for_and_granted(outbox):
+    outbox.load()
+    for pragma, wanted in (("journal_mode", "wal"), ("synchronous", 2)):
+        assert outbox._connection().execute(f"PRAGMA {pragma}").fetchone() == (wanted,)
+
+
+def test_a_file_that_cannot_be_durable_is_refused():
+    with pytest.raises(sqlite3.OperationalError, match="journal_mode is memory"):
+        Outbox(Path(":memory:"), 1000).load()
+
+
+def test_two_edges_cannot_share_one_outbox(outbox, tmp_path):
+    outbox.commit([parcel(0)])
+    other = sqlite3.connect(tmp_path / "outbox.sqlite", timeout=0)
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        other.execute("SELECT * FROM parcels")
+    other.close()
+
+
+def test_a_full_disk_fails_the_group_whole_and_heals(outbox, tmp_path):
+    outbox.commit([parcel(0)])
+    db = outbox._connection()
+    pages = db.execute("PRAGMA page_count").fetchone()[0]
+    db.execute(f"PRAGMA max_page_count={pages + 2}")
+    group = [parcel(seq, size=3000) for seq in range(1, 9)]
+    with pytest.raises(sqlite3.OperationalError, match="full"):
+        outbox.commit(group)
+    assert outbox.load().standing.rows == 1
+    assert not outbox.knows(group[0].name)
+    assert held(tmp_path / "outbox.sqlite") == [parcel(0)]
+    db.execute("PRAGMA max_page_count=1000000")
+    committed = outbox.commit(group)
+    assert committed.counts["stored"] == 8
+    assert held(tmp_path / "outbox.sqlite") == [parcel(0), *group]
+
+
+def test_a_commit_that_fails_at_its_very_end_changes_nothing(outbox, tmp_path, monkeypatch):
+    outbox.commit([parcel(0)])
+    db = outbox._connection()
+
+    class Failing:
+        in_transaction = property(lambda self: db.in_transaction)
+
+        def execute(self, statement, *values):
+            if statement == "COMMIT":
+                raise sqlite3.OperationalError("disk I/O error")
+            return db.execute(statement, *values)
+
+    monkeypatch.setattr(outbox, "_db", Failing())
+    with pytest.raises(sqlite3.OperationalError):
+        outbox.commit([parcel(1)])
+    with pytest.raises(sqlite3.OperationalError):
+        outbox.settle([Stored(device="arm", boot=1, below=1)])
+    monkeypatch.setattr(outbox, "_db", db)
+    assert outbox.load().standing == (1, 10, 1)
+    assert held(tmp_path / "outbox.sqlite") == [parcel(0)]
+    assert outbox.commit([parcel(1)]).counts["stored"] == 1
+
+
+def test_a_file_that_is_no_database_says_so_each_time_and_recovers(tmp_path):
+    path = tmp_path / "outbox.sqlite"
+    path.write_bytes(b"not a database" * 100)
+    outbox = Outbox(path, 1000)
+    for _ in range(2):
+        with pytest.raises(sqlite3.DatabaseError, match="not a database"):
+            outbox.commit([parcel(0)])
+    path.unlink()
+    assert outbox.commit([parcel(0)]).counts["stored"] == 1
+
+
+def test_a_long_list_above_a_gap_is_acknowledged_in_several_messages(outbox):
+    acks = outbox.commit([parcel(seq) for seq in range(1, 2 * ACKS_MAX)]).acks
+    assert [len(a.also) for a in acks] == [ACKS_MAX, ACKS_MAX - 1]
+    assert {a.below for a in acks} == {0}
+    (last,) = outbox.commit([parcel(0)]).acks
+    assert (last.below, last.also) == (2 * ACKS_MAX, ())
+
+
+def test_what_is_under_way_is_never_shed(tmp_path):
+    outbox = Outbox(tmp_path / "outbox.sqlite", 100)
+    outbox.commit([parcel(0, size=60)])
+    outbox.lend(1)
+    assert outbox.commit([parcel(1, 3, 60)]).counts["shed.failed"] == 1
+    assert outbox.commit([parcel(2, 0, 30)]).counts["stored"] == 1
+    assert [p.name.seq for p in held(tmp_path / "outbox.sqlite")] == [0, 2]
