@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from math import cos, pi
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +16,11 @@ from policy.mlp import REACH, Mlp
 STD_FLOOR, SCALE_FLOOR = 1e-2, 1e-3
 """Least deviation of a feature, and least scale of a motion, as parts of the spec's range."""
 
+WEIGHT_DECAY = 1.0
+"""Decoupled decay: with the learning rate of 1e-3, a thousandth of each weight a step. A network
+that goes on from the last round's weights otherwise clings to what it made of the first few
+samples; on a piecewise-smooth task it halved the error on unseen states."""
+
 SWITCH_WEIGHT = 4.0
 """Weight in the loss of an action without a base (a switch) against one joint."""
 
@@ -24,8 +30,9 @@ class Learner:
 
     The target is the motion label - base, in units of its own spread, so that every joint and
     every row of the chunk weighs the same. Each round takes normaliser and scale from its data
-    anew and rewrites the outer layers so that the function stays what it was; Adam starts afresh.
-    So the network is all the state there is: `from_mlp` goes on after a crash.
+    anew and rewrites the outer layers so that the function stays what it was; AdamW starts afresh
+    (keeping its moments learned no better). So the network is all the state there is: `from_mlp`
+    goes on after a crash.
 
     `steps_done` counts gradient steps; `losses` has one entry a step. Same seed and same calls
     give the same bits. Sets torch to one thread.
@@ -81,14 +88,24 @@ class Learner:
         scale = np.maximum(spread, np.tile(reach, spec.horizon))
         if self._fitted:
             return rescale(self._mlp, mean, std, scale)
-        return replace(self._mlp, mean=_single(mean), std=_single(std), scale=_single(scale))
+        return replace(
+            self._mlp,
+            mean=_single(mean),
+            std=_single(std),
+            scale=_single(scale),
+            biases=(*self._mlp.biases[:-1], _single((motion / scale).mean(0))),
+        )
 
     def _descend(self, start: Mlp, inputs: Tensor, targets: Tensor) -> Mlp:
         config, steps = self._config, self._config.steps_per_round
         weights = [torch.tensor(w, requires_grad=True) for w in start.weights]
         biases = [torch.tensor(b, requires_grad=True) for b in start.biases]
         importance = torch.from_numpy(_importance(start))
-        adam = torch.optim.Adam([*weights, *biases], lr=config.learning_rate, fused=True)
+        groups: list[dict[str, Any]] = [
+            {"params": weights, "weight_decay": WEIGHT_DECAY},
+            {"params": biases, "weight_decay": 0.0},
+        ]
+        adam = torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
         for step in range(steps):
             for group in adam.param_groups:
                 group["lr"] = config.learning_rate * _cosine(step / steps)
