@@ -114,8 +114,8 @@ class Client:
         while self._out and self.transport.send(self._out.head()):
             self._out.pop()
         owed = self.session.due(now_ns)
-        if owed is not None:
-            self._hand_over(owed)
+        if owed is not None and self.transport.send(self._codec.encode(owed)):
+            self.tally.sent[type(owed)] += 1
         frames = self.transport.receive()
         if frames is None:
             return []
@@ -141,13 +141,11 @@ class Client:
 
     def send(self, message: Message) -> bool:
         """Sends or queues; False if the message was dropped (and counted)."""
+        kind = type(message)
         if self.session.state is not State.OPEN:
-            self.tally.drop(type(message), "closed")
+            self.tally.drop(kind, "closed")
             return False
-        return self._hand_over(message)
-
-    def _hand_over(self, message: Message) -> bool:
-        kind, frames = type(message), self._codec.encode(message)
+        frames = self._codec.encode(message)
         self.last_bytes = sum(map(len, frames))
         if not self._out and self.transport.send(frames):
             self.tally.sent[kind] += 1

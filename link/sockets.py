@@ -68,6 +68,11 @@ def _socket(kind: int) -> Socket:
     return socket
 
 
+def _readable(socket: Socket) -> bool:
+    """Whether a whole message is there; to ask is cheaper than to try and fail."""
+    return bool(int(socket.get(zmq.EVENTS)) & zmq.POLLIN)
+
+
 class ClientSocket:
     """One connection to a server. Not thread-safe; no call waits."""
 
@@ -87,10 +92,7 @@ class ClientSocket:
 
     def receive(self) -> list[bytes] | None:
         """The next message's frames, or None."""
-        try:
-            return self.raw.recv_multipart(zmq.NOBLOCK)
-        except zmq.Again:
-            return None
+        return self.raw.recv_multipart() if _readable(self.raw) else None
 
     def close(self) -> None:
         self.raw.close()
@@ -119,10 +121,9 @@ class ServerSocket:
 
     def receive(self) -> tuple[bytes, list[bytes]] | None:
         """The next message's route and frames, or None."""
-        try:
-            route, *frames = self.raw.recv_multipart(zmq.NOBLOCK)
-        except zmq.Again:
+        if not _readable(self.raw):
             return None
+        route, *frames = self.raw.recv_multipart()
         return route, frames
 
     def close(self) -> None:
