@@ -7,7 +7,7 @@ import zlib
 import msgspec
 import numpy as np
 import pytest
-from edge_bench import S, WELCOME, Bench, hello, observation, outcome, seal, sealed
+from edge_bench import WELCOME, Bench, S, hello, observation, outcome, seal, sealed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

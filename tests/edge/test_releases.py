@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from edge_bench import MS, S, WELCOME, Bench, blob, observation, offer, stocked
+from edge_bench import MS, WELCOME, Bench, S, blob, observation, offer, stocked
 
 from contract.messages import ActionChunk, Fetch, Part, PolicyStatus, Refused
 from edge.download import PART_BYTES

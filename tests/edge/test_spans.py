@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,7 +16,7 @@ def test_spans_are_a_set_of_numbers(numbers):
         assert spans.below == next(n for n in range(32) if n not in model)
         runs = spans.runs
         assert all(first < end for first, end in runs)
-        assert all(a[1] < b[0] for a, b in zip(runs, runs[1:], strict=False)), "runs that touch"
+        assert all(a[1] < b[0] for a, b in pairwise(runs)), "runs that touch"
         assert Spans(runs).runs == runs
 
 

@@ -1,0 +1,13 @@
+"""One edge as a process of its own: python edge_process.py BIND CLOUD STATE REPORTS."""
+
+import sys
+from pathlib import Path
+
+from plant import POLICY
+
+from edge.config import EdgeConfig
+from edge.main import run
+
+if __name__ == "__main__":
+    bind, cloud, state, reports = sys.argv[1:]
+    sys.exit(run(EdgeConfig(), POLICY, bind, cloud, Path(state), reports or None, "test"))
