@@ -38,6 +38,7 @@ class ClientSession:
         self._due_ns = 0
         self._heard_ns = 0
         self._beat = 0
+        self._server_boot = -1
 
     def due(self, now_ns: int) -> Message | None:
         """What this end owes the link now: a Hello, a Beat or nothing."""
@@ -65,7 +66,9 @@ class ClientSession:
                 self.clock.add(message.sent_ns, message.received_ns, message.echoed_ns, now_ns)
                 return False
             case Welcome():
-                self.state, self._due_ns = State.OPEN, now_ns
+                if self.state is State.OPEN and message.boot == self._server_boot:
+                    return False
+                self.state, self._server_boot, self._due_ns = State.OPEN, message.boot, now_ns
                 return True
             case Refused(final=True):
                 self.state, self.refusal = State.REFUSED, message.reason

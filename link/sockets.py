@@ -12,9 +12,13 @@ from contract.messages import Report
 from contract.streams import DEPTH, socket_cap_bytes
 
 Socket = zmq.Socket[bytes]
+Context = zmq.Context[Socket]
 
 HIGH_WATER = 256
 """Messages ZeroMQ may queue per peer and direction before it says no."""
+
+LAST_WORDS_MS = 500
+"""How long a process that ends waits for the roof to take its last report."""
 
 _RECONNECT_MS = (50, 1000)
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -56,8 +60,8 @@ def _bind_error(address: str, error: zmq.ZMQError) -> UserError:
     return UserError(f"{address}: cannot listen: {error}")
 
 
-def _socket(kind: int) -> Socket:
-    socket: Socket = zmq.Context.instance().socket(kind)
+def _socket(kind: int, context: Context | None = None) -> Socket:
+    socket: Socket = (context or zmq.Context.instance()).socket(kind)
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.SNDHWM, HIGH_WATER)
     socket.setsockopt(zmq.RCVHWM, HIGH_WATER)
@@ -178,8 +182,8 @@ class ReportSource:
     def __init__(self, address: str) -> None:
         check_loopback(address)
         self._codec = Codec()
-        self._socket = _socket(zmq.PUSH)
-        self._socket.setsockopt(zmq.LINGER, 500)
+        self._context = zmq.Context()
+        self._socket = _socket(zmq.PUSH, self._context)
         self._socket.setsockopt(zmq.SNDHWM, DEPTH[Report])
         self._socket.connect(address)
 
@@ -192,8 +196,8 @@ class ReportSource:
         return True
 
     def close(self) -> None:
-        """Lets what is queued leave for half a second at most."""
-        self._socket.close()
+        """Waits until what is queued has left, LAST_WORDS_MS at most."""
+        self._context.destroy(LAST_WORDS_MS)
 
 
 class ReportSink:

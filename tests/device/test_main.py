@@ -125,10 +125,12 @@ def test_heartbeats_do_not_keep_a_hung_policy_alive(stage):
     assert not [e for r in stage.reports for e in r.events if e.name == "lost"]
 
 
-def test_a_refused_device_says_so_and_ends(capfd, stage):
+def test_a_refused_device_says_so_and_ends(stage):
     stage.until(lambda: not stage.process.is_alive(), refuse=True)
     assert stage.process.exitcode == 2
-    assert "the edge refused this device: spec differs" in capfd.readouterr().out
+    stage.play(0.2)
+    refusals = [e.detail for r in stage.reports for e in r.events if e.name == "refused"]
+    assert refusals == ["spec differs"]
 
 
 def test_habits_are_recorded_as_got_or_refused(monkeypatch):

@@ -1,3 +1,5 @@
+import multiprocessing
+import os
 import time
 from collections import deque
 
@@ -33,6 +35,11 @@ from link.suite import LinkSuite
 
 HELLO = Hello(node="arm", role="device", boot=3, software="0", spec="s")
 WELCOME = Welcome(node="edge", boot=9, acked=0)
+REPORT = Report(
+        process="edge", role="edge", boot=1, at_ns=0, counters={}, gauges={}, labels={},
+        decisions=np.zeros((0, 16), np.int64), lateness_ns=np.zeros(0, np.int64),
+        outcomes=(), events=(),
+)  # fmt: skip
 
 
 def observation(seq: int) -> Observation:
@@ -278,12 +285,7 @@ def test_an_oversized_frame_never_reaches_the_program(address):
 def test_reports_reach_the_roof_and_garbage_does_not():
     sink = ReportSink()
     source, stray = ReportSource(sink.address), ClientSocket(sink.address)
-    report = Report(
-        process="edge", role="edge", boot=1, at_ns=0, counters={}, gauges={}, labels={},
-        decisions=np.zeros((0, 16), np.int64), lateness_ns=np.zeros(0, np.int64),
-        outcomes=(), events=(),
-    )  # fmt: skip
-    assert source.send(report)
+    assert source.send(REPORT)
     assert [r.process for r in sink.poll(2000)] == ["edge"]
     assert sink.poll(0) == []
     stray.close()
@@ -291,14 +293,27 @@ def test_reports_reach_the_roof_and_garbage_does_not():
     sink.close()
 
 
+def test_the_last_words_of_a_process_reach_the_roof():
+    sink = ReportSink()
+    context = multiprocessing.get_context("spawn")
+    process = context.Process(target=last_words, args=(sink.address,))
+    process.start()
+    assert [r.process for r in sink.poll(20_000)] == ["edge"]
+    process.join(10)
+    process.close()
+    sink.close()
+
+
+def last_words(address: str) -> None:
+    source = ReportSource(address)
+    source.send(REPORT)
+    source.close()
+    os._exit(0)
+
+
 def test_a_report_queue_is_bounded(address):
     source = ReportSource(address)
-    report = Report(
-        process="edge", role="edge", boot=1, at_ns=0, counters={}, gauges={}, labels={},
-        decisions=np.zeros((0, 16), np.int64), lateness_ns=np.zeros(0, np.int64),
-        outcomes=(), events=(),
-    )  # fmt: skip
-    sent = sum(source.send(report) for _ in range(300))
+    sent = sum(source.send(REPORT) for _ in range(300))
     assert sent < 300
     source.close()
 

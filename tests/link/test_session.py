@@ -34,6 +34,8 @@ def test_hello_is_repeated_until_welcome():
     assert not session.receive(5, STORED)
     assert session.receive(6, WELCOME)
     assert session.state is State.OPEN
+    assert not session.receive(6, WELCOME)
+    assert session.receive(6, Welcome(node="edge", boot=10, acked=0))
     assert session.receive(7, STORED)
 
 
