@@ -4,24 +4,26 @@ import contextlib
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
 from contract.codec import digest64
+from contract.errors import UserError
 
 CLOUD_STORE = Path("state/cloud/cloud.sqlite")
 EDGE_OUTBOX = Path("state/edge/outbox.sqlite")
 
-Key = tuple[str, int, int]
+Life = tuple[str, int]
 
 
 class Audit(NamedTuple):
     """Segments on disk: `stored` in the cloud, `waiting` at the edge, and what is wrong.
 
-    `missing` were acknowledged to a body and are in neither place; `altered` do not hold the
-    bytes that the body sealed.
+    `missing` were acknowledged to a body and are in neither place, nor were they shed; `altered`
+    do not hold the bytes that the body sealed.
     """
 
     stored: int
@@ -40,19 +42,27 @@ class Release(NamedTuple):
     metrics: dict[str, float]
 
 
-def audit(out: Path, acked: Mapping[tuple[str, int], int]) -> Audit:
-    """Counts what the stores under `out` hold against `acked` segments by device and boot."""
+def audit(out: Path, acked: Mapping[Life, int], shed: int) -> Audit:
+    """Counts what the stores under `out` hold.
+
+    `acked`: segments that each life of a device knows to be safe; `shed`: what the edge says it
+    dropped for want of room. Raises UserError if a store is in use by a running tier.
+    """
     stored = _rows(out / CLOUD_STORE, "SELECT device, boot, seq, digest, body FROM segments")
     refused = _rows(out / CLOUD_STORE, "SELECT device, boot, seq, reason FROM refused")
-    outbox = _rows(out / EDGE_OUTBOX, "SELECT device, boot, seq FROM parcels")
+    waiting = _rows(out / EDGE_OUTBOX, "SELECT device, boot, seq FROM parcels")
+    runs = _rows(out / EDGE_OUTBOX, "SELECT device, boot, runs FROM marks")
+    promised = {(*life, seq) for *life, packed in runs for seq in _numbers(packed)}
     keys = [row[:3] for row in stored]
-    known = Counter((device, boot) for device, boot, _ in {*keys, *_keys(refused), *_keys(outbox)})
+    held = {*keys, *(row[:3] for row in refused), *waiting}
+    marked = Counter((device, boot) for device, boot, _ in promised)
+    unmarked = sum(max(0, n - marked[life]) for life, n in acked.items() if runs)
     changed = sum(digest64(body) != digest for *_, digest, body in stored)
     return Audit(
         stored=len(keys),
-        waiting=len(set(_keys(outbox)) - set(keys)),
-        duplicate=len(keys) - len(set(keys)),
-        missing=sum(max(0, n - known[life]) for life, n in acked.items()),
+        waiting=len({*waiting} - {*keys}),
+        duplicate=len(keys) - len({*keys}),
+        missing=max(0, len(promised - held) - shed) + unmarked,
         altered=changed + sum(reason == "digest" for *_, reason in refused),
     )
 
@@ -71,12 +81,16 @@ def releases(out: Path) -> list[Release]:
     ]
 
 
-def _keys(rows: Iterable[tuple[Any, ...]]) -> list[Key]:
-    return [(row[0], row[1], row[2]) for row in rows]
+def _numbers(packed: bytes) -> Iterable[int]:
+    runs = msgspec.msgpack.decode(packed, type=list[tuple[int, int]])
+    return chain.from_iterable(range(first, end) for first, end in runs)
 
 
 def _rows(path: Path, query: str) -> list[tuple[Any, ...]]:
     if not path.exists():
         return []
-    with contextlib.closing(sqlite3.connect(path)) as database:
-        return database.execute(query).fetchall()
+    try:
+        with contextlib.closing(sqlite3.connect(path, timeout=1.0)) as database:
+            return database.execute(query).fetchall()
+    except sqlite3.OperationalError as error:
+        raise UserError(f"{path}: {error}; is the run still going?") from None

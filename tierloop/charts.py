@@ -29,7 +29,7 @@ _VARIABLES = {
     _BAD: "var(--bad)",
     **{colour: f"var(--s{i})" for i, colour in enumerate(_SERIES, 1)},
 }
-_STYLE = {
+_STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "tierloop",
     "font.size": 9,
@@ -126,7 +126,7 @@ def age_histogram(record: Record, validity_ms: float) -> Callable[[Axes], None]:
     def paint(axes: Axes) -> None:
         ages = np.maximum(ages_ms(record.decisions()), 0.1)
         edges = np.geomspace(min(ages.min(initial=1), 1), max(ages.max(initial=1), validity_ms), 70)
-        axes.hist(ages, edges, color=_SERIES[0])
+        axes.hist(ages, edges.tolist(), color=_SERIES[0])
         axes.axvline(validity_ms, color=_BAD, lw=1.2)
         axes.annotate(
             f"valid until {validity_ms:g} ms", (validity_ms, 0.97), (-4, 0), ha="right", va="top",

@@ -5,14 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
-from sim.scenario import Scenario, body_spec, policy_spec
 
 from cloud.config import CloudConfig, LearnerConfig
 from contract.errors import UserError
-from contract.specs import PolicySpec
 from device.config import DeviceConfig
 from edge.config import EdgeConfig
 from link.sockets import check_loopback
+from sim.scenario import Scenario, body_spec, policy_spec
 from tierloop.strict import Source
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
@@ -103,26 +102,16 @@ def load(path: Path, options: Sequence[str] = ()) -> Deployment:
     deployment = source.convert(Deployment)
     if not deployment.policy.initial:
         return deployment
+    from tierloop.initial import check
+
     initial = (path.parent / deployment.policy.initial).resolve()
     try:
-        _check_policy(initial, policy_spec(deployment.scenario))
+        check(initial, policy_spec(deployment.scenario))
     except UserError as error:
         keys = ("policy", "initial")
         raise UserError(f"{source.where(keys)}: key 'initial' in [policy]: {error}") from None
     policy = PolicyConfig(initial=str(initial))
     return msgspec.structs.replace(deployment, policy=policy)
-
-
-def _check_policy(path: Path, spec: PolicySpec) -> None:
-    from policy.artefact import ArtefactError, unpack
-
-    try:
-        artefact = unpack(path.read_bytes())
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror or error}") from None
-    except ArtefactError as error:
-        raise UserError(f"{path}: no policy artefact: {error}") from None
-    spec.require(artefact.manifest.spec, path.name)
 
 
 def schema() -> bytes:

@@ -13,7 +13,7 @@ from tierloop import audit, parts
 from tierloop.deployment import Deployment
 from tierloop.record import Record
 from tierloop.report import render
-from tierloop.summary import summarise
+from tierloop.summary import shed, summarise
 
 DEPLOYMENT = "deployment.json"
 PARTS = "parts"
@@ -37,7 +37,8 @@ def join(out: Path) -> dict[str, Any]:
         (life.process, life.boot): int(life.last.counters.get("segments.acked", 0))
         for life in record.of("device")
     }
-    summary = summarise(record, deployment, audit.audit(out, acked), audit.releases(out))
+    found = audit.audit(out, acked, shed(record.counters("edge")))
+    summary = summarise(record, deployment, found, audit.releases(out))
     write(out / "summary.json", msgspec.json.format(msgspec.json.encode(summary), indent=2))
     _write_ledger(out / "ledger.parquet", record)
     write(out / "report.html", render(summary, record, deployment).encode())

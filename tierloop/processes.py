@@ -18,9 +18,9 @@ from typing import NamedTuple
 
 import msgspec
 import psutil
-from sim.scenario import policy_spec
 
 from contract.errors import UserError
+from sim.scenario import policy_spec
 from tierloop import __version__
 from tierloop.deployment import Deployment
 
@@ -53,9 +53,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _device(order: Order) -> int:
-    from sim.scenario import embody
-
     from device.main import run
+    from sim.scenario import embody
 
     deployment = order.deployment
     cores = sorted(psutil.Process().cpu_affinity())
@@ -88,8 +87,12 @@ def _edge(order: Order) -> int:
 
 def _cloud(order: Order) -> int:
     from cloud.main import run
+    from tierloop.audit import CLOUD_STORE
+    from tierloop.initial import enter
 
     deployment = order.deployment
+    if initial := deployment.policy.initial:
+        enter(Path(initial), policy_spec(deployment.scenario), Path(order.out) / CLOUD_STORE)
     return run(
         deployment.cloud,
         deployment.learner,

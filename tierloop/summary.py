@@ -175,8 +175,13 @@ def _experience(record: Record, audit: Audit) -> dict[str, int]:
         "duplicate": audit.duplicate,
         "missing": audit.missing,
         "altered": audit.altered,
-        "shed": int(device.get("segments.shed", 0) + edge.get("segments.shed", 0)),
+        "shed": int(device.get("segments.shed", 0)) + shed(edge),
     }
+
+
+def shed(edge: dict[str, float]) -> int:
+    """Segments that the edge dropped for want of room, of any priority, by its counters."""
+    return int(sum(n for name, n in edge.items() if name.startswith("shed.")))
 
 
 def _faults(record: Record, start_ns: int) -> list[dict[str, Any]]:

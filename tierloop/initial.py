@@ -1,0 +1,41 @@
+"""A policy to begin with: checked against the body, then entered as the cloud's first release."""
+
+import contextlib
+from pathlib import Path
+
+from contract.errors import UserError
+from contract.specs import PolicySpec
+from policy.artefact import Artefact, ArtefactError, digest, unpack
+
+
+def check(path: Path, spec: PolicySpec) -> Artefact:
+    """The artefact in `path`. Raises UserError if it is none, SpecError if it does not fit."""
+    try:
+        artefact = unpack(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror or error}") from None
+    except ArtefactError as error:
+        raise UserError(f"{path}: no policy artefact: {error}") from None
+    spec.require(artefact.manifest.spec, path.name)
+    return artefact
+
+
+def enter(path: Path, spec: PolicySpec, store: Path) -> None:
+    """Makes the artefact the first release in the cloud's store, if there is none yet."""
+    from cloud.store import PolicyRecord, Store
+
+    manifest = check(path, spec).manifest
+    blob = path.read_bytes()
+    with contextlib.closing(Store(store)) as releases:
+        if releases.newest_release() is None:
+            releases.record(
+                PolicyRecord(
+                    version=manifest.version,
+                    digest=digest(blob),
+                    parents=manifest.parents,
+                    state="released",
+                    metrics=manifest.metrics,
+                    blob=blob,
+                    data=(),
+                )
+            )
