@@ -7,6 +7,7 @@ only to a higher one, or to a recorded step back.
 """
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -47,7 +48,8 @@ class Shelf:
     """Policies for one spec in one directory. One process and one thread at a time.
 
     Opening it verifies and warms up the active policy; if its file is damaged the last good one
-    takes over, on record. Raises UserError for an unreadable journal.
+    takes over, on record. Raises UserError for a directory or journal it cannot use, SpecError if
+    the directory belongs to another body.
     """
 
     def __init__(self, directory: Path, spec: PolicySpec, backend: Backend = "auto") -> None:
@@ -55,8 +57,11 @@ class Shelf:
         self._spec = spec
         self._backend = backend
         self._staged: dict[int, _Ready] = {}
-        directory.mkdir(parents=True, exist_ok=True)
-        _sync(directory.parent)
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            _sync(directory.parent)
+        except OSError as error:
+            raise UserError(f"{directory}: cannot keep policies here: {error.strerror}") from None
         self._journal = self._read_journal()
         self._active = self._reopen()
         self._tidy()
@@ -186,7 +191,8 @@ class Shelf:
         needed = {e.digest for e in self._stack()} | {r.digest for r in self._staged.values()}
         for path in self._directory.iterdir():
             if path.suffix == ".new" or (path.suffix == ".policy" and path.stem not in needed):
-                os.unlink(path)
+                with suppress(OSError):
+                    os.unlink(path)
 
 
 def _write(path: Path, data: bytes) -> None:

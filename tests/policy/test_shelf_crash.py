@@ -1,0 +1,156 @@
+"""A node that dies at any file operation, or by kill -9, finds a whole policy when it is back."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from crashing_disk import Crash, CrashingDisk, lay_out
+from policy_samples import SPEC, make_blob, make_features
+
+from policy import shelf as module
+from policy.artefact import digest
+from policy.mlp import Mlp
+from policy.shelf import KEEP, Shelf
+
+LIFE = [1, 2, "back", 3, 4, 5, 6, "back", 7]
+AFTER = [1, 2, 1, 3, 4, 5, 6, 5, 7]
+"""Versions released in turn, and steps back; the version active after each."""
+
+BLOBS = {version: make_blob(version) for version in range(1, 10)}
+
+
+def step(shelf: Shelf, action: int | str) -> None:
+    if action == "back":
+        shelf.rollback()
+    else:
+        shelf.stage(BLOBS[action], digest(BLOBS[action]))
+        shelf.activate(action)
+
+
+def assert_whole(shelf: Shelf, allowed: set[int]) -> None:
+    policy = shelf.active()
+    if policy is None:
+        assert -1 in allowed
+        assert shelf.journal == ()
+        return
+    assert policy.version in allowed
+    assert shelf.journal[-1].version == policy.version
+    assert all(entry.action != "damaged" for entry in shelf.journal)
+    x = make_features(SPEC, 2)
+    expected = Mlp.random(SPEC, (8,), seed=policy.version).forward(x)
+    assert np.array_equal(policy.act(x), expected)
+
+
+def live(directory: Path, disk: CrashingDisk, monkeypatch) -> int | None:
+    """Runs LIFE on a disk; how many steps were done when it crashed, None if it did not."""
+    done = 0
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "os", disk)
+        try:
+            shelf = Shelf(directory, SPEC, "numpy")
+            for action in LIFE:
+                step(shelf, action)
+                done += 1
+        except Crash:
+            return done
+    return None
+
+
+def test_a_crash_at_every_operation_leaves_the_old_policy_or_the_new(tmp_path, monkeypatch):
+    directory = tmp_path / "shelf"
+    crash_at, seen = 0, set()
+    while True:
+        lay_out(directory, {})
+        disk = CrashingDisk(directory, crash_at)
+        done = live(directory, disk, monkeypatch)
+        if done is None:
+            break
+        old, new = AFTER[done - 1] if done else -1, AFTER[done]
+        for files in disk.after_crash():
+            lay_out(directory, files)
+            shelf = Shelf(directory, SPEC, "numpy")
+            assert_whole(shelf, {old, new})
+            seen.add(shelf.active() and (done, shelf.active().version))
+            step(shelf, 9)
+            assert_whole(Shelf(directory, SPEC, "numpy"), {9})
+        crash_at += 1
+    assert crash_at > 100
+    both = {(done, v) for done in range(1, len(LIFE)) for v in (AFTER[done - 1], AFTER[done])}
+    assert both <= seen, "each step must have been seen to fail both ways"
+    assert_whole(Shelf(directory, SPEC, "numpy"), {7})
+
+
+def test_a_crash_while_recovering_from_damage_recovers_at_the_next_start(tmp_path, monkeypatch):
+    directory = tmp_path / "shelf"
+    shelf = Shelf(directory, SPEC, "numpy")
+    step(shelf, 1)
+    step(shelf, 2)
+    (directory / f"{digest(BLOBS[2])}.policy").write_bytes(b"rot")
+    damaged = {p.name: p.read_bytes() for p in directory.iterdir()}
+    crash_at = 0
+    while True:
+        lay_out(directory, damaged)
+        disk = CrashingDisk(directory, crash_at)
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "os", disk)
+            try:
+                Shelf(directory, SPEC, "numpy")
+                break
+            except Crash:
+                pass
+        for files in disk.after_crash():
+            lay_out(directory, files)
+            shelf = Shelf(directory, SPEC, "numpy")
+            assert shelf.active().version == 1
+            assert [e.action for e in shelf.journal] == ["activate", "activate", "damaged"]
+        crash_at += 1
+    assert crash_at > 6
+
+
+CHILD = """
+import sys
+from pathlib import Path
+from policy_samples import SPEC, make_blob
+from policy.artefact import digest
+from policy.shelf import Shelf
+
+shelf = Shelf(Path(sys.argv[1]), SPEC, "numpy")
+version = shelf.active().version if shelf.active() else 0
+while True:
+    version += 1
+    blob = make_blob(version)
+    shelf.stage(blob, digest(blob))
+    print("going", version, flush=True)
+    shelf.activate(version)
+    print("done", version, flush=True)
+"""
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("lines", [1, 2, 7, 12])
+def test_killed_with_signal_9_it_comes_back_whole(tmp_path, lines):
+    """The kill lands anywhere in the steps that follow; wherever that is, the claim must hold."""
+    here = Path(__file__).parent
+    path = os.pathsep.join([str(here.parent.parent), str(here)])
+    said: list[str] = []
+    for _ in range(2):
+        with subprocess.Popen(
+            [sys.executable, "-c", CHILD, str(tmp_path)],
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": path},
+            text=True,
+        ) as child:
+            said += [child.stdout.readline() for _ in range(lines)]
+            child.send_signal(signal.SIGKILL)
+            said += child.stdout.readlines()
+        assert child.returncode == -signal.SIGKILL
+        shelf = Shelf(tmp_path, SPEC, "numpy")
+        words = [line.split() for line in said]
+        done = max((int(v) for word, v in words if word == "done"), default=-1)
+        going = max(int(v) for word, v in words if word == "going")
+        assert_whole(shelf, {done, going})
+        assert len(list(tmp_path.glob("*.policy"))) <= KEEP
