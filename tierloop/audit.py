@@ -13,7 +13,7 @@ import msgspec
 from contract.codec import digest64
 from contract.errors import UserError
 
-CLOUD_STORE = Path("state/cloud/cloud.sqlite")
+CLOUD_STORE = Path("state/cloud/store.sqlite")
 EDGE_OUTBOX = Path("state/edge/outbox.sqlite")
 
 Life = tuple[str, int]
