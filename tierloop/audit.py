@@ -16,6 +16,8 @@ from contract.errors import UserError
 CLOUD_STORE = Path("state/cloud/store.sqlite")
 EDGE_OUTBOX = Path("state/edge/outbox.sqlite")
 
+_SEGMENTS = "SELECT device, boot, seq, digest, body FROM segments WHERE source='lived'"
+
 Life = tuple[str, int]
 
 
@@ -48,7 +50,7 @@ def audit(out: Path, acked: Mapping[Life, int], shed: int) -> Audit:
     `acked`: segments that each life of a device knows to be safe; `shed`: what the edge says it
     dropped for want of room. Raises UserError if a store is in use by a running tier.
     """
-    stored = _rows(out / CLOUD_STORE, "SELECT device, boot, seq, digest, body FROM segments")
+    stored = _rows(out / CLOUD_STORE, f"{_SEGMENTS} WHERE source='lived'")
     refused = _rows(out / CLOUD_STORE, "SELECT device, boot, seq, reason FROM refused")
     waiting = _rows(out / EDGE_OUTBOX, "SELECT device, boot, seq FROM parcels")
     runs = _rows(out / EDGE_OUTBOX, "SELECT device, boot, runs FROM marks")
