@@ -69,9 +69,12 @@ class EdgeNode:
         return self._metered(now_ns, self._releases.start() + self._relay.start())
 
     def on_message(self, now_ns: int, peer: str, message: Message) -> Effects:
-        kind = type(message)
-        if kind is Observation or kind is Sealed:
-            return self._metered(now_ns, self._on_device(now_ns, peer, message))
+        if isinstance(message, Observation):
+            known = self._knows(peer, message)
+            return self._serving.take(now_ns, message) if known else []
+        if isinstance(message, Sealed):
+            known = self._knows(peer, message)
+            return self._metered(now_ns, self._relay.take(message)) if known else []
         if isinstance(message, Hello):
             return self._on_hello(now_ns, message)
         if peer == CLOUD:
@@ -131,14 +134,12 @@ class EdgeNode:
             events=self._account.take_events(),
         )
 
-    def _on_device(self, now_ns: int, peer: str, message: Message) -> Effects:
-        assert isinstance(message, Observation | Sealed)
-        if message.device != peer or self._boots.get(peer) != message.boot:
-            self._counts["refused.stranger"] += 1
-            return []
-        if isinstance(message, Observation):
-            return self._serving.take(now_ns, message)
-        return self._relay.take(message)
+    def _knows(self, peer: str, message: Observation | Sealed) -> bool:
+        """Whether it comes from the device and the boot it names."""
+        if self._boots.get(peer) == message.boot and message.device == peer:
+            return True
+        self._counts["refused.stranger"] += 1
+        return False
 
     def _on_hello(self, now_ns: int, hello: Hello) -> Effects:
         """Answers once the outbox is open: only then is it known what is stored."""
