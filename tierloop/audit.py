@@ -50,7 +50,7 @@ def audit(out: Path, acked: Mapping[Life, int], shed: int) -> Audit:
     `acked`: segments that each life of a device knows to be safe; `shed`: what the edge says it
     dropped for want of room. Raises UserError if a store is in use by a running tier.
     """
-    stored = _rows(out / CLOUD_STORE, f"{_SEGMENTS} WHERE source='lived'")
+    stored = _rows(out / CLOUD_STORE, _SEGMENTS)
     refused = _rows(out / CLOUD_STORE, "SELECT device, boot, seq, reason FROM refused")
     waiting = _rows(out / EDGE_OUTBOX, "SELECT device, boot, seq FROM parcels")
     runs = _rows(out / EDGE_OUTBOX, "SELECT device, boot, runs FROM marks")

@@ -16,6 +16,7 @@ from tierloop.summary import ages_ms
 
 WINDOW = 20
 """Episodes over which running success is taken."""
+SIZE_IN = (5.6, 2.9)
 Z_95 = 1.96
 
 # Colours to draw with, and the page's variable that each becomes.
@@ -40,7 +41,8 @@ _STYLE: Any = {
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
-    "axes.titlelocation": "left",
+    "xtick.minor.bottom": False,
+    "ytick.minor.left": False,
     "grid.color": _GRID,
     "grid.linewidth": 0.7,
     "xtick.color": _FAINT,
@@ -49,11 +51,13 @@ _STYLE: Any = {
 }
 
 
-def draw(paint: Callable[[Axes], None], width: float = 5.6, height: float = 2.9) -> str:
-    """The SVG of one chart, width and height in inches; `paint` draws on its axes."""
+def draw(paint: Callable[[Axes], None], left_in: float = 0.62) -> str:
+    """The SVG of one chart; `paint` draws on its axes. `left_in`: inches kept for its labels."""
+    width, height = SIZE_IN
+    frame = (left_in / width, 0.46 / height, 1 - (left_in + 0.1) / width, 1 - 0.6 / height)
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        paint(figure.add_subplot())
+        figure = Figure(figsize=SIZE_IN)
+        paint(figure.add_axes(frame))
         file = io.StringIO()
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
     text = file.getvalue()
@@ -73,14 +77,10 @@ def success_by_version(versions: Sequence[dict[str, Any]]) -> Callable[[Axes], N
         axes.bar(at, rates, 0.62, color=_SERIES[0])
         spread = np.abs(bounds.T - rates)
         axes.errorbar(at, rates, spread, fmt="none", ecolor=_INK, elinewidth=1, capsize=3)
-        for x, v in zip(at, lived, strict=True):
-            axes.annotate(
-                f"n={v['episodes']}", (float(x), 0), (0, 4), textcoords="offset points",
-                ha="center", color="white", fontsize=8,
-            )  # fmt: skip
-        axes.set_xticks(at, [f"v{v['version']}" for v in lived])
+        axes.set_xticks(at, [f"v{v['version']} ({v['episodes']})" for v in lived])
         axes.set_ylim(0, 1.05)
-        axes.set_ylabel("share of episodes")
+        axes.set_xlabel("policy version (episodes lived)")
+        axes.set_ylabel("success, 95 % interval")
         axes.grid(axis="x", visible=False)
 
     return paint
@@ -134,6 +134,7 @@ def age_histogram(record: Record, validity_ms: float) -> Callable[[Axes], None]:
         )  # fmt: skip
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter("{x:g}")
+        axes.minorticks_off()
         axes.set_xlabel("age of action when it first acted, ms")
         axes.set_ylabel("decisions")
 
@@ -156,6 +157,7 @@ def lateness(record: Record, period_us: float) -> Callable[[Axes], None]:
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.xaxis.set_major_formatter("{x:g}")
+        axes.minorticks_off()
         axes.yaxis.set_major_formatter(lambda y, _: f"{100 * y:g} %")
         axes.set_xlabel("lateness of a tick, µs")
         axes.set_ylabel("share of ticks at least as late")
@@ -194,7 +196,8 @@ def timeline(
             axes.scatter(
                 [(h.at_ns - start_ns) / NS_PER_S for h in chosen],
                 [names.index(h.process) for h in chosen],
-                s=34 if bad else 16, color=_BAD if bad else _SERIES[0], marker="X" if bad else "o",
+                s=34 if bad else 16, color=_BAD if bad else _SERIES[0],
+                marker="X" if bad else "o", clip_on=False,
             )  # fmt: skip
         axes.set_yticks(range(len(names)), names)
         axes.set_ylim(-0.6, len(names) - 0.4)

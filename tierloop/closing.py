@@ -1,7 +1,9 @@
 """Conducts a run from the checks to the closing words and the exit code."""
 
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from rich.console import Console
@@ -24,6 +26,7 @@ _ENDS = {
 def conduct(deployment: Deployment, roles: tuple[str, ...], out: Path) -> int:
     """Runs `roles` of a deployment into `out`; the exit code. Raises UserError before it starts."""
     check(deployment, roles, out)
+    Thread(target=import_module, args=("tierloop.charts",), daemon=True).start()  # for the end
     console = Console()
     shown = view(console)
     try:

@@ -145,10 +145,11 @@ class Record:
         return [Lived(v, self._live_ns.get(v, 0), *self._episodes[v]) for v in known]
 
     def span_ns(self) -> tuple[int, int]:
-        """When the supervisors' first and last reports were made; (0, 0) if there are none."""
-        lives = self.of(ROOF) or list(self.lives.values())
-        firsts, lasts = [x.first_ns for x in lives], [x.last.at_ns for x in lives]
-        return min(firsts, default=0), max(lasts, default=0)
+        """When the first supervisor began, which its boot says, and when the last one ended."""
+        roofs = self.of(ROOF)
+        return min((r.boot for r in roofs), default=0), max(
+            (r.last.at_ns for r in roofs), default=0
+        )
 
     def ledgers(self) -> Iterator[tuple[Life, Rows]]:
         """Each device life with its own rows."""

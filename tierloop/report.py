@@ -62,6 +62,6 @@ def _charts(
         ),
         ("Age of action", c.draw(c.age_histogram(record, validity_ms))),
         ("Tick lateness", c.draw(c.lateness(record, period_us))),
-        (f"Energy by part ({spent['source']})", c.draw(c.energy(joules))),
-        ("Events", c.draw(c.timeline(record.happenings, FAULTS, start_ns, seconds))),
+        (f"Energy by part ({spent['source']})", c.draw(c.energy(joules), left_in=1.35)),
+        ("Events", c.draw(c.timeline(record.happenings, FAULTS, start_ns, seconds), left_in=0.8)),
     ]

@@ -18,6 +18,15 @@ RECENT = 10
 """Reports of a device, one a second, over which recent figures are taken."""
 LINE_EVERY_S = 5.0
 EVENTS_SHOWN = 8
+GAUGES = {
+    "backlog": "backlog",
+    "devices": "devices",
+    "batch_mean": "batch",
+    "waiting": "waiting",
+    "outbox_rows": "outbox",
+    "in_flight": "in flight",
+}
+"""Gauges shown beside a process, and the words for them."""
 
 
 class Status(NamedTuple):
@@ -173,7 +182,7 @@ def _versions(record: Record) -> Table:
         table.add_column(column, justify="right" if column == "episodes" else "left")
     for lived in record.versions():
         filled = round(20 * lived.rate)
-        bar = Text("━" * filled, "green") + Text("━" * (20 - filled), "dim")
+        bar = Text.assemble(("━" * filled, "green"), ("━" * (20 - filled), "bright_black"))
         rate = f"{lived.rate:.2f}" if lived.episodes else "—"
         table.add_row(f"v{lived.version}", str(lived.episodes), bar, rate)
     return table
@@ -181,8 +190,8 @@ def _versions(record: Record) -> Table:
 
 def _processes(status: Status) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for column in ("process", "state", "W", "queues and gauges"):
-        table.add_column(column, justify="right" if column == "W" else "left")
+    for column in ("process", "state", "W", "doing, and what waits"):
+        table.add_column(column, justify="right" if column == "W" else "left", no_wrap=True)
     lives = {life.process: life for life in status.record.lives.values() if life.role != ROOF}
     for name in sorted({*status.states, *lives}, key=lambda n: (n in ("edge", "cloud"), n)):
         life = lives.get(name)
@@ -194,8 +203,10 @@ def _processes(status: Status) -> Table:
 def _gauges(life: Life | None) -> str:
     if life is None:
         return ""
-    words = [f"{name} {value:g}" for name, value in life.last.gauges.items()]
-    return "  ".join((*life.last.labels.values(), *words))
+    gauges = life.last.gauges
+    labels = [text for name, text in life.last.labels.items() if name != "energy" and text]
+    words = [f"{word} {gauges[name]:.3g}" for name, word in GAUGES.items() if name in gauges]
+    return "  ".join((*labels, *words))
 
 
 def _events(status: Status) -> Text:
