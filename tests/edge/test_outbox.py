@@ -49,6 +49,7 @@ class OutboxMachine(RuleBasedStateMachine):
         self.directory = Path(tempfile.mkdtemp())
         self.path = self.directory / "outbox.sqlite"
         self.outbox = Outbox(self.path, QUOTA)
+        self.dead: list[Outbox] = []
         self.held: list[Parcel] = []
         self.lent: set[Name] = set()
         self.seen: set[Name] = set()
@@ -122,6 +123,7 @@ class OutboxMachine(RuleBasedStateMachine):
     @rule()
     def kill(self):
         self.path = crash(self.path)
+        self.dead.append(self.outbox)
         self.outbox = Outbox(self.path, QUOTA)
         self.lent = set()
         loaded = self.outbox.load()
@@ -141,6 +143,8 @@ class OutboxMachine(RuleBasedStateMachine):
 
     def teardown(self):
         if hasattr(self, "directory"):
+            for outbox in [*self.dead, self.outbox]:
+                outbox._connection().close()
             shutil.rmtree(self.directory)
 
 
