@@ -49,7 +49,7 @@ class Learner:
 
     @staticmethod
     def from_mlp(mlp: Mlp, config: LearnerConfig, seed: int) -> "Learner":
-        """A learner whose next round goes on from a released network."""
+        """A learner whose next round goes on from a released network, with that one's widths."""
         learner = Learner(mlp.spec, config, seed)
         learner._mlp, learner._fitted = mlp, True
         return learner

@@ -99,13 +99,13 @@ class Mlp:
 
     def forward(self, features: FloatArray) -> FloatArray:
         """float32[B, D] to float32[B, H, A]. What is not finite in a row makes that row NaN."""
-        hidden = np.clip((features - self.mean) / self.std, -REACH, REACH)
-        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
-            hidden = np.maximum(hidden @ weight + bias, 0)
-        motion = (hidden @ self.weights[-1] + self.biases[-1]) * self.scale
-        with np.errstate(invalid="ignore"):
-            actions = motion + features @ self.skip
         low, high = self.limits
+        with np.errstate(invalid="ignore", over="ignore"):
+            hidden = np.clip((features - self.mean) / self.std, -REACH, REACH)
+            for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
+                hidden = np.maximum(hidden @ weight + bias, 0)
+            motion = (hidden @ self.weights[-1] + self.biases[-1]) * self.scale
+            actions = motion + features @ self.skip
         chunk = actions.reshape(len(features), self.spec.horizon, self.spec.action.size)
         clipped: FloatArray = np.minimum(np.maximum(chunk, low), high)
         return clipped

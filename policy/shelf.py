@@ -109,7 +109,8 @@ class Shelf:
     def rollback(self, version: int | None = None) -> Policy:
         """Goes back to the previously active policy, or to a lower `version`, staged or kept.
 
-        Raises ArtefactError with reason no_previous, unknown or hash.
+        Where `version` is no step back, because this shelf never had what is undone, it is
+        activated. Raises ArtefactError with reason no_previous, unknown, missing or hash.
         """
         stack = self._stack()
         if version is None:
@@ -117,7 +118,7 @@ class Shelf:
                 raise ArtefactError("no_previous", "nothing to go back to")
             version = stack[-2].version
         if not stack or version >= stack[-1].version:
-            raise ArtefactError("regress", f"version {version} is no step back")
+            return self.activate(version)
         kept = {e.version: e.digest for e in stack}
         if version in self._staged:
             ready = self._staged[version]

@@ -127,6 +127,16 @@ def test_another_normaliser_and_scale_leave_the_function_as_it_was(data):
     np.testing.assert_allclose(changed.forward(data[0]), mlp.forward(data[0]), atol=1e-5)
 
 
+def test_a_round_on_quite_other_data_starts_from_what_was_learned(data):
+    first = Learner(SPEC, CONFIG, seed=0).fit(*data)
+    features = data[0][(data[0][:, 2] > 0.5) & (data[0][:, 0] < 0)]
+    features[:, 5] = 0
+    slow = LearnerConfig(hidden=(48, 48), steps_per_round=1, learning_rate=1e-7)
+    second = Learner.from_mlp(first, slow, seed=0).fit(features, teach(features))
+    assert abs(second.mean[2] - first.mean[2]) > 0.5
+    assert np.abs(second.forward(features) - first.forward(features)).max() < 1e-4
+
+
 def test_old_samples_do_not_hold_back_later_rounds(data, monkeypatch):
     """Weight decay against none, warm from a first round on few samples of a narrow region."""
 
@@ -146,6 +156,7 @@ def test_constant_features_and_labels_are_no_trouble():
     labels = np.zeros((50, 4, 3), np.float32)
     labels[..., 2] = 1
     mlp = Learner(SPEC, CONFIG, seed=0).fit(features, labels)
+    np.testing.assert_allclose(mlp.scale.reshape(4, 3), [[0.006, 0.006, 1]] * 4, rtol=1e-6)
     np.testing.assert_allclose(mlp.forward(features), labels, atol=0.02)
     far = mlp.forward(states(50, seed=0))
     assert np.isfinite(far).all()
@@ -153,15 +164,15 @@ def test_constant_features_and_labels_are_no_trouble():
 
 def test_one_sample_is_enough_for_a_round():
     features = states(1, seed=0)
-    Learner(SPEC, replace_steps(3), seed=0).fit(features, teach(features))
+    Learner(SPEC, brief(3), seed=0).fit(features, teach(features))
 
 
-def replace_steps(steps: int) -> LearnerConfig:
+def brief(steps: int) -> LearnerConfig:
     return LearnerConfig(hidden=(8,), steps_per_round=steps)
 
 
 def test_data_that_do_not_fit_are_named():
-    learner = Learner(SPEC, replace_steps(1), seed=0)
+    learner = Learner(SPEC, brief(1), seed=0)
     x = states(5, seed=0)
     y = teach(x)
     with pytest.raises(

@@ -52,7 +52,10 @@ def make_manifest(mlp: Mlp, onnx: bytes, version: int) -> Manifest:
 
 def make_artefact(version: int = 1, spec: PolicySpec = SPEC, hidden: int = 8) -> Artefact:
     """An artefact for the numpy backend: its graph is a placeholder that no runtime would take."""
-    mlp = Mlp.random(spec, (hidden,), seed=version)
+    return wrap(Mlp.random(spec, (hidden,), seed=version), version)
+
+
+def wrap(mlp: Mlp, version: int) -> Artefact:
     onnx = b"placeholder"
     return Artefact(make_manifest(mlp, onnx, version), onnx, mlp.encode())
 

@@ -52,10 +52,13 @@ def test_the_base_follows_labels_not_places():
 
 
 def test_a_feature_never_met_in_training_stays_bounded():
-    mlp = replace(Mlp.random(SPEC, (8,), seed=0), std=np.full(6, 1e-6, np.float32))
-    far, farther = make_features(SPEC, 1), make_features(SPEC, 1)
+    mlp = Mlp.random(SPEC, (8,), seed=0)
+    mlp = replace(mlp, std=mlp.std * np.float32([1, 1, 1, 1, 1, 0.05]))
+    near, far, farther = (np.zeros((1, 6), np.float32) for _ in range(3))
     far[0, 5], farther[0, 5] = 1.0, 1e6
     np.testing.assert_array_equal(mlp.forward(far), mlp.forward(farther))
+    assert np.abs(mlp.forward(far) - mlp.forward(near)).max() > 0.1
+    assert np.abs(mlp.forward(far)[..., :2]).max() < 2, "not the limits but the reach is tested"
 
 
 def test_random_is_repeatable_and_seeded():

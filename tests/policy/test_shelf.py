@@ -3,13 +3,14 @@
 import errno
 import os
 from contextlib import suppress
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from policy_samples import SPEC, make_artefact, make_blob, make_features, make_spec
+from policy_samples import SPEC, make_artefact, make_blob, make_features, make_spec, wrap
 
 from contract.errors import SpecError, UserError
 from policy import shelf as module
@@ -123,6 +124,7 @@ def test_rolling_back_goes_to_the_last_good_one_never_to_what_was_rolled_back(sh
 def test_rolling_back_to_a_version_by_name(shelf):
     release(shelf, 2, 3, 5)
     assert shelf.rollback(2).version == 2
+    put(shelf, 3)
     assert reason(shelf.rollback, 3) == "regress"
     assert reason(shelf.rollback, 1) == "unknown"
     put(shelf, 1)
@@ -134,7 +136,19 @@ def test_rolling_back_to_a_version_by_name(shelf):
 
 def test_an_empty_shelf_has_nothing_to_go_back_to(shelf):
     assert reason(shelf.rollback) == "no_previous"
-    assert reason(shelf.rollback, 1) == "regress"
+    assert reason(shelf.rollback, 1) == "unknown"
+
+
+def test_a_shelf_that_missed_the_undone_version_just_activates(shelf):
+    """The cloud went from 5 back to 4 while this node, on 3, was away."""
+    put(shelf, 3)
+    shelf.rollback(3)
+    put(shelf, 4)
+    shelf.rollback(4)
+    put(shelf, 4)
+    shelf.rollback(4)
+    assert is_running(shelf, 4)
+    assert history(shelf) == [("activate", 3, -1), ("activate", 4, 3)]
 
 
 def test_keeps_what_it_could_go_back_to_and_no_more(shelf):
@@ -174,6 +188,16 @@ def test_a_graph_the_runtime_refuses_never_reaches_the_disk(tmp_path):
     shelf = Shelf(tmp_path, SPEC, "onnx")
     assert reason(put, shelf, 1) == "graph"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_policy_that_answers_nonsense_is_found_before_it_may_act(shelf):
+    release(shelf, 1)
+    mlp = Mlp.random(SPEC, (8,), seed=2)
+    huge = tuple(np.sign(w) * np.float32(3e38) for w in mlp.weights)
+    blob = pack(wrap(replace(mlp, weights=huge), 2))
+    assert reason(shelf.stage, blob, digest(blob)) == "answer"
+    assert reason(shelf.activate, 2) == "unknown"
+    assert is_running(again(shelf), 1)
 
 
 @given(bit=st.integers(0, len(BLOBS[2]) * 8 - 1))
