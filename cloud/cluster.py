@@ -6,6 +6,7 @@ import logging
 import os
 import secrets
 import shutil
+import sys
 import tempfile
 import threading
 from collections import deque
@@ -24,8 +25,8 @@ RETRIES = 3
 """How often Ray repeats a call whose worker died under it; every call may be repeated."""
 
 START_S = 60.0
-STOP_S = 2.0
-"""How long Ray may take to end by itself before what it started is killed."""
+LEAVE_S, STOP_S = 0.5, 0.5
+"""How long Ray may take to sign off, and then to find that all is over."""
 
 LOOK_S = 0.2
 """How soon a waiting call notices that the backend is closed."""
@@ -58,32 +59,34 @@ class RayBackend:
         self._about, self._config = hands, config
         self._state = state
         self._folder: Path | None = None
-        self._closing = threading.Event()
-        self._up = threading.Event()
-        self._connected = False
+        self._cancelled, self._closing = threading.Event(), threading.Event()
+        self._in_call = threading.Lock()
         self._owner: threading.Thread | None = None
         self._before: set[psutil.Process] = set()
         self._workers: list[Any] = []
 
     def start(self) -> None:
         """Starts or joins the cluster and its workers. Raises RuntimeError if that fails."""
-        self._up, failure = threading.Event(), list[Exception]()
+        up, failure = threading.Event(), list[Exception]()
         self._before = set(psutil.Process().children())
-        self._owner = threading.Thread(target=self._own, args=(self._up, failure), daemon=True)
+        self._owner = threading.Thread(target=self._own, args=(up, failure), daemon=True)
         self._owner.start()
-        while not self._up.wait(LOOK_S):
-            self._unless_closing()
+        while not up.wait(LOOK_S):
+            self._unless_cancelled()
         if failure:
             self._owner.join(STOP_S)
-            self._kill()
-            self._unless_closing()
+            if self._local:
+                self._kill()
+            self._unless_cancelled()
             raise RuntimeError(f"Ray did not start: {failure[0]}") from failure[0]
 
     def play(self, jobs: Sequence[Play]) -> list[list[Segment]]:
-        return self._spread("play", jobs)
+        with self._in_call:
+            return self._spread("play", jobs)
 
     def fit(self, job: Fit) -> Fitted:
-        fitted: Fitted = self._spread("fit", [job])[0]
+        with self._in_call:
+            fitted: Fitted = self._spread("fit", [job])[0]
         return fitted
 
     def pids(self) -> list[int]:
@@ -93,16 +96,25 @@ class RayBackend:
         return list(ray.get([worker.pid.remote() for worker in self._workers]))
 
     def cancel(self) -> None:
-        self._closing.set()
+        self._cancelled.set()
 
     def close(self) -> None:
-        """Ends the cluster if it was started here, by force if it does not end in time."""
-        self._closing.set()
-        if self._owner is not None:
-            self._owner.join(STOP_S if self._connected else 0)
-        self._kill()
-        if self._owner is not None and self._owner.is_alive():
-            _forget_exit_hook()
+        """Leaves the cluster; one that was started here is ended, with its files.
+
+        Workers keep nothing that matters: after LEAVE_S, enough for this process to sign off,
+        they are killed. A process starts one local cluster in its life.
+        """
+        self._cancelled.set()
+        if self._owner is None:
+            return
+        if self._in_call.acquire(timeout=LEAVE_S):
+            self._closing.set()
+            self._owner.join(LEAVE_S)
+        if self._local:
+            self._kill()
+        self._owner.join(STOP_S)
+        if self._owner.is_alive():
+            atexit.register(_exit_at_once)
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -124,9 +136,7 @@ class RayBackend:
             ray.shutdown()
 
     def _kill(self) -> None:
-        """Kills whatever is left of a local cluster, until it is gone."""
-        if not self._local:
-            return
+        """Kills all of a local cluster, until it is gone."""
         for _ in range(20):
             mine = [p for p in psutil.Process().children() if p not in self._before]
             if not mine:
@@ -156,7 +166,6 @@ class RayBackend:
 
         logging.getLogger("ray").setLevel(logging.ERROR)
         ray.init(log_to_driver=False, configure_logging=False, **where)
-        self._connected = True
         actor = ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=RETRIES)(Worker)
         self._workers = [
             actor.remote(self._config.niceness, *self._about) for _ in range(self._config.workers)
@@ -168,7 +177,7 @@ class RayBackend:
         import ray
 
         for _ in range(round(START_S / LOOK_S)):
-            self._unless_closing()
+            self._unless_cancelled()
             if not ray.wait(refs, num_returns=len(refs), timeout=LOOK_S)[1]:
                 return
         raise TimeoutError(f"no {len(refs)} workers with a processor each in {START_S:.0f} s")
@@ -180,20 +189,23 @@ class RayBackend:
         waiting, idle = deque(enumerate(jobs)), list(self._workers)
         running: dict[Any, tuple[int, Any]] = {}
         results: list[Any] = [None] * len(jobs)
-        while waiting or running:
-            self._unless_closing()
-            while waiting and idle:
-                at, job = waiting.popleft()
-                worker = idle.pop()
-                running[getattr(worker, method).remote(job)] = at, worker
-            for ref in ray.wait(list(running), timeout=LOOK_S)[0]:
-                at, worker = running.pop(ref)
-                results[at] = ray.get(ref)
-                idle.append(worker)
+        try:
+            while waiting or running:
+                self._unless_cancelled()
+                while waiting and idle:
+                    at, job = waiting.popleft()
+                    worker = idle.pop()
+                    running[getattr(worker, method).remote(job)] = at, worker
+                for ref in ray.wait(list(running), timeout=LOOK_S)[0]:
+                    at, worker = running.pop(ref)
+                    results[at] = ray.get(ref)
+                    idle.append(worker)
+        finally:
+            running.clear()
         return results
 
-    def _unless_closing(self) -> None:
-        if self._closing.is_set():
+    def _unless_cancelled(self) -> None:
+        if self._cancelled.is_set():
             raise Cancelled
 
 
@@ -218,11 +230,11 @@ def _folder(wanted: Path) -> Path:
     return wanted.absolute()
 
 
-def _forget_exit_hook() -> None:
-    """Keeps Ray from taking leave, at the interpreter's end, of a cluster that is dead."""
-    import ray
-
-    atexit.unregister(ray.shutdown)
+def _exit_at_once() -> None:
+    """Ends the interpreter where Ray, stuck in a cluster half started, would hang or crash it."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _children(process: psutil.Process) -> list[psutil.Process]:

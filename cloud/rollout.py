@@ -9,7 +9,6 @@ from cloud.teacher import Teacher
 from contract.messages import Outcome, Segment
 from contract.specs import FloatArray
 from policy.mlp import Mlp
-from sim.env import SortEnv
 from sim.scenario import Scenario, policy_spec
 
 TWIN = "twin"
@@ -34,6 +33,8 @@ class TwinRollout:
     """One twin world. Not thread-safe. An episode depends on nothing but its policy and seed."""
 
     def __init__(self, scenario: Scenario, software: str) -> None:
+        from sim.env import SortEnv
+
         self._software = software
         self._spec = policy_spec(scenario)
         self._digest = self._spec.digest
@@ -46,7 +47,7 @@ class TwinRollout:
 
     def _episode(self, job: Play, number: int, seed: int) -> Segment:
         taught = np.random.default_rng(seed).random() < job.teacher_share
-        features, applied, done, info = [], [], False, {}
+        features, applied, done = [], [], False
         observation, _ = self._env.reset(seed=seed)
         while not done:
             rows = observation[np.newaxis]

@@ -1,6 +1,5 @@
 """The cloud's node: sessions, commits, rounds; every step by hand, every failure survived."""
 
-
 import pytest
 from toy import ToyBackend, toy_trainer
 

@@ -1,0 +1,154 @@
+"""The cloud as a process over real sockets: serves, stores, stops, and goes on after kill -9."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from cloud.store import Store
+from contract.messages import Fetch, Hello, Offer, Part, Stored, Welcome
+from link.channel import Client
+from link.sockets import ClientSocket, ReportSink
+from policy.artefact import digest, unpack
+from sim.scenario import Scenario, policy_spec
+
+ROOT = Path(__file__).parents[2]
+CLOUD = """
+import sys
+from pathlib import Path
+from cloud.config import CloudConfig, LearnerConfig
+from cloud.main import run
+from sim.scenario import Scenario
+learner = LearnerConfig(
+    hidden=(16,), steps_per_round=20, twin_episodes=1, gate_episodes=1, min_lived=30
+)
+config = CloudConfig(ray="none", niceness=5)
+sys.exit(run(config, learner, Scenario(), sys.argv[1], Path(sys.argv[2]), 1, sys.argv[3], "1"))
+"""
+pytestmark = pytest.mark.process
+
+
+class Edge:
+    """The client's end of a session, driven by the test."""
+
+    def __init__(self, address, boot=1):
+        spec = policy_spec(Scenario())
+        hello = Hello(node="edge", role="edge", boot=boot, software="1", spec=spec.digest)
+        self.client = Client(ClientSocket(address), hello, "cloud")
+        self.inbox = []
+
+    def until(self, kind, seconds=20.0):
+        """The next message of that kind."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.inbox += [message for _, message in self.client.poll(time.monotonic_ns())]
+            self.client.lost(time.monotonic_ns())
+            for message in self.inbox:
+                if isinstance(message, kind):
+                    self.inbox.remove(message)
+                    return message
+            time.sleep(0.005)
+        raise AssertionError(f"no {kind.__name__} within {seconds} s")
+
+
+@pytest.fixture
+def start(tmp_path, free_address):
+    sink, running = ReportSink(), []
+
+    def begin():
+        cloud = subprocess.Popen(
+            [sys.executable, "-c", CLOUD, free_address, str(tmp_path), sink.address], cwd=ROOT
+        )
+        running.append(cloud)
+        return cloud, Edge(free_address)
+
+    begin.sink = sink
+    yield begin
+    for cloud in running:
+        if cloud.poll() is None:
+            cloud.kill()
+            cloud.wait()
+    sink.close()
+
+
+@pytest.fixture
+def sort_segment(make_segment):
+    import numpy as np
+
+    spec = policy_spec(Scenario())
+    rng = np.random.default_rng(1)
+
+    def make(seq):
+        features = np.stack([spec.observation.sample(rng) for _ in range(10)])
+        applied = np.stack([spec.action.sample(rng) for _ in range(10)])
+        return make_segment(seq, rows=10, spec=spec.digest, features=features, applied=applied)
+
+    return make
+
+
+def test_it_serves_learns_survives_kill_9_and_stops_when_told(
+    start, tmp_path, free_address, sort_segment, seal
+):
+    cloud, edge = start()
+    edge.until(Welcome)
+    offer = edge.until(Offer)
+    assert offer.version == 0
+    blob = b""
+    while len(blob) < offer.size:
+        edge.client.send(Fetch(digest=offer.digest, offset=len(blob), length=1 << 16))
+        blob += edge.until(Part).data.tobytes()
+    assert digest(blob) == offer.digest
+    assert unpack(blob).manifest.version == 0
+    assert os.getpriority(os.PRIO_PROCESS, cloud.pid) == 5
+
+    for seq in range(2):
+        edge.client.send(seal(sort_segment(seq), deflated=True))
+    assert edge.until(Stored).below >= 1
+    edge.client.send(seal(sort_segment(2)))
+    while edge.until(Stored).below < 3:
+        pass
+    os.kill(cloud.pid, signal.SIGKILL)
+    cloud.wait()
+    edge.client.close()
+
+    cloud, edge = start()
+    assert edge.until(Offer).digest == offer.digest
+    edge.client.send(seal(sort_segment(3)))
+    assert edge.until(Stored).below == 4
+    phases, rounds = set(), 0
+    end = time.monotonic() + 30
+    while not rounds and time.monotonic() < end:
+        for report in start.sink.poll(200):
+            phases.add(report.labels["phase"])
+            rounds = report.counters.get("rounds", 0)
+        edge.client.poll(time.monotonic_ns())
+    assert rounds >= 1, phases
+
+    begun = time.monotonic()
+    cloud.send_signal(signal.SIGTERM)
+    assert cloud.wait(10) == 0
+    assert time.monotonic() - begun < 4
+    edge.client.close()
+    store = Store(tmp_path / "store.sqlite")
+    assert store.contiguous("arm-0", 7) == 4
+    assert store.next_version() >= 2
+    store.close()
+
+
+def test_a_port_in_use_is_the_users_mistake(start, tmp_path, free_address):
+    from cloud.config import CloudConfig, LearnerConfig
+    from cloud.main import run
+    from contract.errors import UserError
+
+    _, edge = start()
+    edge.until(Welcome)
+    edge.client.close()
+    with pytest.raises(UserError, match="in use"):
+        run(CloudConfig(), LearnerConfig(), Scenario(), free_address, tmp_path / "x", 1, None, "1")
+    assert not (tmp_path / "x").exists()
+    assert psutil.Process().nice() == 0

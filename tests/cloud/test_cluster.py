@@ -1,0 +1,100 @@
+"""Ray wraps the same hands: same results, whoever dies; loopback, token, and gone at the end."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from cloud.cluster import SOCKET_ROOM, _folder
+
+HERE = Path(__file__).parent
+pytestmark = pytest.mark.process
+
+
+@pytest.fixture(scope="module")
+def saw(tmp_path_factory):
+    state = tmp_path_factory.mktemp("ray")
+    done = subprocess.run(
+        [sys.executable, HERE / "cluster_run.py", state],
+        stdout=subprocess.PIPE,
+        cwd=HERE.parents[1],
+        timeout=100,
+        check=True,
+        text=True,
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_ray_gives_what_the_serial_wiring_gives(saw):
+    assert saw["same"]
+    assert saw["same_fit"]
+
+
+def test_a_killed_worker_is_replaced_and_its_jobs_repeated(saw):
+    assert saw["victim_replaced"]
+    assert saw["same_after_kill"]
+
+
+def test_it_listens_on_loopback_alone_with_a_token(saw):
+    assert set(saw["listening"]) <= {"127.0.0.1", "::1"}
+    assert saw["listening"]
+    assert saw["environment"] == ["token"]
+
+
+def test_workers_yield(saw):
+    assert saw["nice"] == [12, 12]
+
+
+def test_nothing_is_left_and_nobody_waits(saw):
+    assert saw["alive"] == []
+    assert saw["files"] == []
+    assert saw["cancelled_s"] < 2
+    assert saw["close_s"] < 3
+
+
+def test_its_folder_is_private_empty_and_short_enough(tmp_path):
+    wanted = tmp_path / "ray"
+    folder = _folder(wanted)
+    assert len(str(folder)) <= SOCKET_ROOM
+    assert folder.stat().st_mode & 0o77 == 0
+    long = _folder(tmp_path / ("x" * 100))
+    assert len(str(long)) <= SOCKET_ROOM
+    long.rmdir()
+
+
+def test_a_folder_left_behind_is_emptied(tmp_path, monkeypatch):
+    monkeypatch.setattr("cloud.cluster.SOCKET_ROOM", 1000)
+    (tmp_path / "ray" / "session").mkdir(parents=True)
+    assert list(_folder(tmp_path / "ray").iterdir()) == []
+
+
+CLOUD = """
+import sys
+from pathlib import Path
+from cloud.config import CloudConfig, LearnerConfig
+from cloud.main import run
+from sim.scenario import Scenario
+bind, state = sys.argv[1], Path(sys.argv[2])
+sys.exit(run(CloudConfig(), LearnerConfig(), Scenario(), bind, state, 1, None, "1"))
+"""
+
+
+@pytest.mark.parametrize("after_s", [0.8, 2.0])
+def test_a_cloud_told_to_stop_while_ray_starts_stops_in_time(tmp_path, free_address, after_s):
+    cloud = subprocess.Popen(
+        [sys.executable, "-c", CLOUD, free_address, str(tmp_path)], cwd=HERE.parents[1]
+    )
+    time.sleep(after_s)
+    started = psutil.Process(cloud.pid).children(recursive=True)
+    begun = time.monotonic()
+    os.kill(cloud.pid, signal.SIGTERM)
+    assert cloud.wait(20) in (0, -signal.SIGTERM)
+    assert time.monotonic() - begun < 4
+    psutil.wait_procs(started, 2)
+    assert [p for p in started if p.is_running() and p.status() != "zombie"] == []

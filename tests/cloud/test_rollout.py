@@ -1,0 +1,91 @@
+"""Twin episodes in the real simulator: repeatable, labelled by who acted, learnt from."""
+
+import numpy as np
+import pytest
+
+from cloud.backend import Cancelled, Hands, SerialBackend
+from cloud.config import LearnerConfig
+from cloud.experience import Experience
+from cloud.rollout import TWIN, Play, TwinRollout, successes
+from cloud.store import Key
+from cloud.teacher import Teacher
+from cloud.trainer import Trainer
+from contract.codec import Codec
+from policy.mlp import Mlp
+from sim.scenario import Scenario, policy_spec
+
+SCENARIO = Scenario(belt_low_m_s=0.1, belt_high_m_s=0.15, episode_s=5.0)
+SPEC = policy_spec(SCENARIO)
+UNTRAINED = Mlp.random(SPEC, (16,), 1)
+
+
+@pytest.fixture(scope="module")
+def twin():
+    return TwinRollout(SCENARIO, "1")
+
+
+def test_an_episode_depends_on_its_policy_and_seed_alone(twin):
+    alone = twin.play(Play(UNTRAINED, 1, (7,)))[0]
+    behind = twin.play(Play(UNTRAINED, 1, (3, 7)))[1]
+    other = TwinRollout(SCENARIO, "1").play(Play(UNTRAINED, 1, (7,)))[0]
+    for again in (behind, other):
+        np.testing.assert_array_equal(alone.features, again.features)
+        np.testing.assert_array_equal(alone.applied, again.applied)
+        assert successes([alone]) == successes([again])
+    assert not np.array_equal(alone.features[0], twin.play(Play(UNTRAINED, 1, (8,)))[0].features[0])
+
+
+def test_the_student_acts_with_the_first_row_of_its_chunk(twin):
+    (segment,) = twin.play(Play(UNTRAINED, 4, (1,), boot=9, first_seq=20))
+    chunks = np.concatenate([UNTRAINED.forward(row[np.newaxis]) for row in segment.features])
+    np.testing.assert_array_equal(segment.applied, chunks[:, 0])
+    assert (segment.device, segment.boot, segment.seq) == (TWIN, 9, 20)
+    assert set(segment.versions) == {4}
+    assert segment.outcomes[0].policy_version == 4
+    assert segment.spec == SPEC.digest
+    Codec().encode(segment)
+
+
+def test_the_teacher_acts_when_it_is_its_turn_and_sorts(twin):
+    segments = twin.play(Play(UNTRAINED, 1, (1, 2), teacher_share=1.0))
+    assert successes(segments) == [True, True]
+    for segment in segments:
+        labels = Teacher(SPEC).label(segment.features)
+        np.testing.assert_allclose(segment.applied, labels[:, 0], atol=1e-6)
+        assert set(segment.versions) == {-1}
+
+
+def test_the_untrained_student_sorts_nothing(twin):
+    assert successes(twin.play(Play(UNTRAINED, 0, (1, 2)))) == [False, False]
+
+
+def one_round(config):
+    backend = SerialBackend(Hands(SCENARIO, config, "1"))
+    trainer = Trainer(SPEC, config, Teacher(SPEC).label, backend, 3, "1")
+    trainer.untrained()
+    segments = trainer.play()
+    features = np.concatenate([segment.features for segment in segments])
+    keys = tuple(Key(s.device, s.boot, s.seq) for s in segments)
+    trainer.fit([Experience(features, keys, {"lived": 0, "twin": len(features)}, 0)])
+    return trainer.judge(), trainer.conclude()
+
+
+def test_one_serial_round_learns_some_of_the_real_task():
+    verdict, record = one_round(
+        LearnerConfig(hidden=(128, 128), steps_per_round=1500, twin_episodes=24, gate_episodes=8)
+    )
+    assert verdict.incumbent == 0
+    assert verdict.wins >= 2
+    assert record.metrics["loss"] < 0.02
+
+
+def test_serial_rounds_repeat_to_the_bit():
+    config = LearnerConfig(hidden=(32,), steps_per_round=50, twin_episodes=2, gate_episodes=2)
+    assert one_round(config) == one_round(config)
+
+
+def test_a_cancelled_backend_does_no_more_work():
+    backend = SerialBackend(Hands(SCENARIO, LearnerConfig(), "1"))
+    backend.cancel()
+    with pytest.raises(Cancelled):
+        backend.play([Play(UNTRAINED, 1, (1,))])
