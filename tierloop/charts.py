@@ -147,7 +147,7 @@ def lateness(record: Record, period_us: float) -> Callable[[Axes], None]:
     def paint(axes: Axes) -> None:
         late = np.sort(np.maximum(record.lateness_ns() / NS_PER_US, 1.0))
         share = 1.0 - np.arange(len(late)) / max(len(late), 1)
-        keep = np.unique(np.geomspace(1, max(len(late), 1), 800).astype(int))
+        keep = np.unique(np.geomspace(1, len(late) or 1, 800).astype(int))[: len(late)]
         axes.plot(late[-keep], share[-keep], color=_SERIES[0], lw=1.8)
         axes.axvline(period_us, color=_BAD, lw=1.2)
         axes.annotate(
@@ -156,6 +156,7 @@ def lateness(record: Record, period_us: float) -> Callable[[Axes], None]:
         )  # fmt: skip
         axes.set_xscale("log")
         axes.set_yscale("log")
+        axes.set_ylim(0.5 / max(len(late), 1), 1.5)
         axes.xaxis.set_major_formatter("{x:g}")
         axes.minorticks_off()
         axes.yaxis.set_major_formatter(lambda y, _: f"{100 * y:g} %")

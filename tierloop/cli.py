@@ -88,7 +88,7 @@ def report(
 @app.command()
 def schema() -> None:
     """Prints the JSON Schema of a deployment file."""
-    from tierloop.deployment import schema
+    from tierloop.schema import schema
 
     sys.stdout.write(schema().decode())
 

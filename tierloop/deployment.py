@@ -112,10 +112,3 @@ def load(path: Path, options: Sequence[str] = ()) -> Deployment:
         raise UserError(f"{source.where(keys)}: key 'initial' in [policy]: {error}") from None
     policy = PolicyConfig(initial=str(initial))
     return msgspec.structs.replace(deployment, policy=policy)
-
-
-def schema() -> bytes:
-    """The JSON Schema of a deployment file, formatted, with a newline at the end."""
-    document = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
-    text = msgspec.json.encode(document | msgspec.json.schema(Deployment))
-    return msgspec.json.format(text, indent=2) + b"\n"

@@ -16,7 +16,10 @@ Rows = NDArray[np.int64]
 ENERGY = "energy_j."
 """Begins the names of counters that hold joules."""
 ROOF = "roof"
-"""The role of the supervisors' own reports: their events are the run's faults."""
+"""The role of the supervisors' own reports.
+
+Their events are what became of processes; each detail begins with the process it is about.
+"""
 
 
 class Life:
@@ -53,7 +56,7 @@ def energy_j(counters: dict[str, float]) -> float:
 
 
 class Happening(NamedTuple):
-    """An event and where it happened."""
+    """An event, the process it is about, and the role that tells of it."""
 
     at_ns: int
     process: str
@@ -92,9 +95,10 @@ class Record:
         else:
             self.lives[key] = Life(report)
         for event in report.events:
-            self.happenings.append(
-                Happening(event.at_ns, report.process, report.role, event.name, event.detail)
-            )
+            process, detail = report.process, event.detail
+            if report.role == ROOF:
+                process, _, detail = detail.partition(": ")
+            self.happenings.append(Happening(event.at_ns, process, report.role, event.name, detail))
         for outcome in report.outcomes:
             tally = self._episodes[outcome.policy_version]
             tally[0] += 1

@@ -154,8 +154,8 @@ class Run:
         self._supervisor.heard(report.process)
 
     def _tell(self, process: str, name: str, detail: str) -> None:
-        text = f"{process}: {detail}" if detail else process
-        self._events.append(Event(at_ns=time.monotonic_ns(), name=name, detail=text))
+        event = Event(at_ns=time.monotonic_ns(), name=name, detail=f"{process}: {detail}")
+        self._events.append(event)
 
     def _report(self) -> None:
         """The supervisor's own report: what it did to its processes."""

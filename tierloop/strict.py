@@ -109,7 +109,7 @@ class Source:
             try:
                 msgspec.convert(_without(self.data, path), kind)
             except msgspec.ValidationError as error:
-                if _MISSING.match(str(error)):
+                if path[:-1] == keys and _MISSING.match(str(error)):
                     required = path
                 continue
             return path

@@ -1,0 +1,247 @@
+"""Parts, record, summary, ledger and report, on reports whose every figure is known."""
+
+import json
+import re
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from records import MS, S, deployment, fill, outcome, report, roof, row, short_run
+
+from contract.errors import UserError
+from contract.ledger import LEDGER
+from sim.scenario import Scenario, policy_spec
+from tierloop import parts
+from tierloop.audit import Audit
+from tierloop.charts import wilson
+from tierloop.closing import headlines, judge
+from tierloop.invariants import invariants
+from tierloop.join import join
+from tierloop.record import Record
+from tierloop.summary import percentiles
+
+CLEAN = Audit(stored=0, waiting=0, duplicate=0, missing=0, altered=0)
+
+
+def recorded(reports) -> Record:
+    record = Record()
+    for one in reports:
+        record.take(one)
+    return record
+
+
+def test_a_torn_part_loses_only_what_was_torn(tmp_path):
+    kept = [report("arm-0", "device", t, counters={"ticks": float(t)}) for t in (1, 2, 3)]
+    writer = parts.Parts(tmp_path)
+    for one in kept:
+        writer.append(one)
+    whole = (tmp_path / "arm-0.reports").read_bytes()
+    for end in (len(whole) - 1, len(whole) - 40, 2 * len(whole) // 3 + 2):
+        (tmp_path / "arm-0.reports").write_bytes(whole[:end])
+        assert [r.counters["ticks"] for r in parts.read(tmp_path)] == [1.0, 2.0]
+    (tmp_path / "arm-0.reports").write_bytes(whole)
+    assert [r.at_ns for r in parts.read(tmp_path)] == [1 * S, 2 * S, 3 * S]
+
+
+def test_counters_are_summed_over_the_lives_of_a_process():
+    record = recorded(
+        [
+            report("edge", "edge", 1, boot=1, counters={"answered": 5.0}),
+            report("edge", "edge", 2, boot=1, counters={"answered": 9.0}),
+            report("edge", "edge", 3, boot=2, counters={"answered": 4.0}),
+            report("arm-0", "device", 3, counters={"ticks": 7.0}),
+        ]
+    )
+    assert record.counters("edge") == {"answered": 13.0}
+    assert record.counters() == {"answered": 13.0, "ticks": 7.0}
+
+
+def test_versions_count_their_own_episodes_and_mixed_ones_count_overall():
+    outcomes = (outcome(0, True, 1, 100), outcome(1, False, 1, 200), outcome(2, True, -1, 300))
+    rows = [row(0, 10, policy_version=1), row(1, 60, policy_version=2), row(2, 110, 0)]
+    record = recorded([report("arm-0", "device", 1, rows=rows, outcomes=outcomes)])
+    first, second = record.versions()
+    assert (first.version, first.episodes, first.successes, first.rate) == (1, 2, 1, 0.5)
+    assert (second.version, second.episodes, second.rate) == (2, 0, 0.0)
+    assert second.live_ns == 65 * MS
+    assert len(record.outcomes()) == 3
+
+
+def test_watts_come_from_the_last_two_reports():
+    reports = [
+        report("arm-0", "device", t, counters={"energy_j.base": j, "other": 1e6})
+        for t, j in ((1, 10.0), (2, 20.0), (4, 50.0))
+    ]
+    (life,) = recorded(reports).of("device")
+    assert life.watts == pytest.approx(15.0)
+
+
+def test_percentiles_of_nothing_are_null_and_of_something_exact():
+    assert percentiles(np.zeros(0)) == {
+        "n": 0, "p50": None, "p90": None, "p99": None, "p99_9": None, "max": None,
+    }  # fmt: skip
+    found = percentiles(np.arange(1001.0))
+    assert found == {"n": 1001, "p50": 500, "p90": 900, "p99": 990, "p99_9": 999, "max": 1000}
+
+
+def judged(rows, audit=CLEAN, **counters):
+    record = recorded([report("arm-0", "device", 1, rows=rows, counters=counters)])
+    return {k: n for k, n in invariants(record, policy_spec(Scenario()), audit).items() if n}
+
+
+def test_each_invariant_sees_its_violation():
+    good = [row(0, 0, 5), row(1, 50, 5), row(2, 100, 400)]
+    assert judged(good) == {}
+    assert judged([*good, row(3, 150, 401)]) == {"stale_action": 1}
+    assert judged([row(0, 0, 80), row(1, 50, 5)]) == {"action_order": 1}
+    assert judged(good, CLEAN._replace(duplicate=2)) == {"exactly_once": 2}
+    assert judged(good, CLEAN._replace(missing=3)) == {"nothing_acked_lost": 3}
+    assert judged(good, CLEAN._replace(altered=1)) == {"nothing_altered": 1}
+    assert judged(good, **{"invariant.stale_action": 4.0}) == {"stale_action": 4}
+    assert judged(good, **{"invariant.limits": 1.0}) == {"limits": 1}
+
+
+def test_messages_from_nowhere_are_seen_unless_a_death_took_counts_along():
+    def reports(received: float):
+        return [
+            report("arm-0", "device", 1, counters={"link.observation.sent": 10.0}),
+            report("edge", "edge", 1, counters={"link.observation.received": received}),
+            report("cloud", "cloud", 1),
+        ]
+
+    def found(reports):
+        return invariants(recorded(reports), policy_spec(Scenario()), CLEAN)["conservation"]
+
+    assert found(reports(9)) == 0
+    assert found(reports(12)) == 2
+    assert found(reports(12)[:2]) == 0, "a tier was not heard"
+    assert found([*reports(12), *roof(0, 2, (1, "died", "edge"))]) == 0
+
+
+SUMMARY_KEYS = {
+    "schema_version": int, "deployment": str, "clock": str, "seed": int, "duration_s": float,
+    "host": dict, "robots": list, "success": dict, "policy_versions": list,
+    "action_age_ms": dict, "round_trip_ms": dict, "tick_lateness_us": dict, "ticks": dict,
+    "decisions": dict, "energy_j": dict, "experience": dict, "faults": list,
+    "invariants": dict, "trace_sha256": type(None),
+}  # fmt: skip
+
+
+def test_the_summary_has_every_key_and_its_figures_are_right(tmp_path):
+    fill(tmp_path, short_run())
+    join(tmp_path)
+    s = json.loads((tmp_path / "summary.json").read_text())
+    assert {key: type(value) for key, value in s.items()} == SUMMARY_KEYS
+    assert (s["clock"], s["seed"], s["duration_s"], s["robots"]) == (
+        "wall", 1, 10.0, ["arm-0", "arm-1"],
+    )  # fmt: skip
+    assert s["success"] == {"episodes": 6, "successes": 3, "success_rate": 0.5}
+    v0, v1 = s["policy_versions"]
+    assert v0["live_at_s"] == pytest.approx(1.004)
+    assert (v0["episodes"], v0["success_rate"], v1["successes"], v1["success_rate"]) == (
+        2,
+        0,
+        3,
+        0.75,
+    )
+    assert {"version", "parents", "digest"} < set(v0)
+    for key in ("action_age_ms", "round_trip_ms", "tick_lateness_us"):
+        assert list(s[key]) == ["n", "p50", "p90", "p99", "p99_9", "max"]
+    assert (s["action_age_ms"]["n"], s["action_age_ms"]["p50"], s["action_age_ms"]["max"]) == (
+        200,
+        7,
+        10,
+    )
+    assert s["round_trip_ms"]["max"] == 3
+    assert s["tick_lateness_us"]["max"] == 69.9
+    assert s["ticks"] == {"n": 4800, "missed": 6}
+    assert s["decisions"]["by_tier"] == {"none": 2, "device": 0, "edge": 200, "cloud": 0}
+    assert s["decisions"]["refused"]["expired"] == 4
+    assert s["decisions"]["fallback"]["hold"] == 0.5
+    assert s["energy_j"]["device"] == {
+        "actuation": 60, "compute": 0, "radio": 0, "sensing": 0, "base": 100,
+    }  # fmt: skip
+    assert (s["energy_j"]["edge"], s["energy_j"]["cloud"]) == (200, 600)
+    assert s["energy_j"]["per_success"] == 320
+    assert s["energy_j"]["source"] == "model"
+    assert s["experience"] == {
+        "produced": 40, "acked": 0, "stored": 0, "waiting": 0, "duplicate": 0, "missing": 0,
+        "altered": 0, "shed": 3,
+    }  # fmt: skip
+    assert s["faults"] == [
+        {"at_s": 4.0, "process": "edge", "fault": "died", "detail": "killed by SIGKILL"},
+        {"at_s": 4.3, "process": "edge", "fault": "restarted", "detail": ""},
+    ]
+    assert not any(s["invariants"].values())
+
+
+def test_the_ledger_has_a_row_a_decision_with_documented_columns(tmp_path):
+    fill(tmp_path, short_run())
+    join(tmp_path)
+    table = pq.read_table(tmp_path / "ledger.parquet")
+    assert table.column_names == ["device", "boot", *(column.name for column in LEDGER)]
+    assert table.num_rows == 202
+    assert table.column("device").to_pylist() == ["arm-0"] * 101 + ["arm-1"] * 101
+    assert table.column("seq").to_pylist() == [*range(101), *range(101)]
+    assert all(field.metadata[b"doc"] for field in table.schema)
+
+
+def test_the_report_stands_alone(tmp_path):
+    fill(tmp_path, short_run())
+    join(tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("<svg") == 6
+    links = re.findall(r'(?:src|href)="([^"]*)"', page)
+    assert all(link.startswith("#") for link in links), "refers to something outside"
+    assert not re.search(r"#0[0-9a-b]000\d|#01010|#02020|#03030", page), (
+        "a colour is not the page's"
+    )
+    for words in (
+        "0.75",
+        "v0 (2)",
+        "killed by SIGKILL",
+        "valid until 400 ms",
+        "prefers-color-scheme",
+    ):
+        assert words in page
+
+
+def test_an_empty_run_still_makes_a_record(tmp_path):
+    fill(tmp_path, [*roof(1, 2), report("arm-0", "device", 1.5)])
+    s = join(tmp_path)
+    assert s["success"]["success_rate"] is None
+    assert s["energy_j"]["per_success"] is None
+    assert pq.read_table(tmp_path / "ledger.parquet").num_rows == 0
+    assert (judge(s, interrupted=True), judge(s, interrupted=False)) == (4, 1)
+
+
+def test_a_run_is_judged_by_its_invariants_first(tmp_path):
+    fill(tmp_path, short_run())
+    s = join(tmp_path)
+    assert judge(s, interrupted=False) == 0
+    assert judge(s | {"invariants": {"stale_action": 1}}, interrupted=False) == 1
+    words = dict(headlines(s))
+    assert words["success of v1"] == "0.75  (3 of 4 episodes)"
+    assert words["invariants"].startswith("all")
+
+
+def test_a_folder_without_a_record_is_the_users_mistake(tmp_path):
+    with pytest.raises(UserError, match="no record of a run"):
+        join(tmp_path)
+    fill(tmp_path, [])
+    with pytest.raises(UserError, match="no reports"):
+        join(tmp_path)
+    assert not (tmp_path / "summary.json").exists()
+
+
+def test_wilsons_interval():
+    assert wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=1e-3)
+    assert wilson(18, 20) == pytest.approx((0.6990, 0.9721), abs=1e-3)
+
+
+def test_the_shipped_deployment_is_the_demo():
+    shipped = deployment()
+    assert shipped.name == "sorting-cell"
+    assert shipped.run.until_success >= 0.9
+    assert shipped.run.until_episodes >= 20
+    assert len(shipped.scenario.robots) == 2

@@ -1,0 +1,163 @@
+"""The supervisor on small real processes: restart, back-off, order, stubbornness, families."""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tierloop.processes import Process
+from tierloop.supervisor import Supervisor, end_session
+
+pytestmark = pytest.mark.process
+
+IDLE = "import time; open(sys.argv[1], 'a').write('up '); time.sleep(60)"
+DEAF = (
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+    "open(sys.argv[1], 'a').write('up '); time.sleep(60)"
+)
+PARENT = (
+    "import subprocess, time; p = subprocess.Popen([sys.executable, '-c', 'import time;"
+    "time.sleep(60)']); open(sys.argv[1], 'w').write(str(p.pid) + ' '); time.sleep(60)"
+)
+
+
+class Stage:
+    """A supervisor over scripts, and what it told."""
+
+    def __init__(self, tmp_path: Path, *scripts: tuple[str, str, str], grace_s: float = 1.0):
+        self.folder = tmp_path
+        self.told: list[tuple[str, str, str]] = []
+        processes = [
+            Process(name, role, grace_s, self.command(name, script), b"{}")
+            for name, role, script in scripts
+        ]
+        self.supervisor = Supervisor(processes, tmp_path, lambda *what: self.told.append(what))
+
+    def command(self, name: str, script: str) -> tuple[str, ...]:
+        return (sys.executable, "-c", f"import sys; {script}", str(self.folder / f"{name}.up"))
+
+    def until(self, condition, seconds: float = 10.0) -> None:
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, self.told
+            self.supervisor.step()
+            time.sleep(0.01)
+
+    def ups(self, name: str) -> list[str]:
+        path = self.folder / f"{name}.up"
+        return path.read_text().split() if path.exists() else []
+
+    def pid(self, name: str) -> int:
+        (child,) = (c for c in self.supervisor.children if c.process.name == name)
+        assert child.popen is not None
+        return child.popen.pid
+
+    def stop(self, hurry: bool = False) -> None:
+        def wait(seconds: float) -> bool:
+            time.sleep(seconds)
+            return hurry
+
+        self.supervisor.stop(wait)
+
+    def names(self, what: str) -> list[str]:
+        return [process for process, name, _ in self.told if name == what]
+
+
+def alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_a_killed_child_is_started_again(tmp_path):
+    stage = Stage(tmp_path, ("a", "device", IDLE), ("b", "edge", IDLE))
+    stage.until(lambda: stage.ups("a") and stage.ups("b"))
+    first, other = stage.pid("a"), stage.pid("b")
+    os.kill(first, signal.SIGKILL)
+    stage.until(lambda: len(stage.ups("a")) == 2)
+    assert stage.pid("a") != first
+    assert stage.pid("b") == other, "its neighbour was left alone"
+    assert ("a", "died", "killed by SIGKILL") in stage.told
+    assert stage.names("restarted") == ["a"]
+    second = stage.pid("a")
+    stage.stop()
+    assert not alive(second)
+    assert not alive(other)
+
+
+def test_pauses_grow_when_a_child_dies_again_and_again(tmp_path):
+    stage = Stage(tmp_path, ("a", "edge", "sys.exit(1)"))
+    begin = time.monotonic()
+    stage.until(lambda: len(stage.names("died")) == 4)
+    assert time.monotonic() - begin > 0.2 + 0.4 + 0.8
+    assert stage.supervisor.children[0].pause_s == 3.2
+    stage.stop()
+
+
+def test_a_users_mistake_in_a_child_is_not_tried_again(tmp_path):
+    script = "print('noise'); print('port 7811 is in use', file=sys.stderr); sys.exit(2)"
+    stage = Stage(tmp_path, ("a", "edge", script), ("b", "device", IDLE))
+    stage.until(lambda: stage.supervisor.mistake is not None)
+    stage.supervisor.step()
+    assert stage.supervisor.mistake is stage.supervisor.children[0]
+    assert stage.supervisor.mistake.last_line() == "port 7811 is in use"
+    assert stage.supervisor.mistake.lives == 1
+    stage.stop()
+
+
+def test_the_end_comes_role_by_role_and_spares_no_one(tmp_path):
+    stage = Stage(
+        tmp_path, ("a", "device", IDLE), ("b", "device", DEAF), ("c", "edge", IDLE), grace_s=0.3
+    )
+    stage.until(lambda: all(stage.ups(n) for n in "abc"))
+    pids = [stage.pid(n) for n in "abc"]
+    stage.stop()
+    assert not any(map(alive, pids))
+    ended = [(p, what) for p, what, _ in stage.told if what in ("stopped", "killed")]
+    assert ended == [("a", "stopped"), ("b", "killed"), ("c", "stopped")]
+
+
+def test_in_a_hurry_nobody_is_waited_for(tmp_path):
+    stage = Stage(tmp_path, ("a", "device", DEAF), ("b", "edge", DEAF), grace_s=30)
+    stage.until(lambda: stage.ups("a") and stage.ups("b"))
+    begin = time.monotonic()
+    stage.stop(hurry=True)
+    assert time.monotonic() - begin < 5
+    assert stage.names("killed") == ["a", "b"]
+
+
+@pytest.mark.parametrize("how", ["stop", "kill"])
+def test_what_a_child_started_ends_with_it(tmp_path, how):
+    stage = Stage(tmp_path, ("a", "cloud", PARENT))
+    stage.until(lambda: stage.ups("a"))
+    (grandchild,) = map(int, stage.ups("a"))
+    assert alive(grandchild)
+    if how == "kill":
+        os.kill(stage.pid("a"), signal.SIGKILL)
+        stage.until(lambda: stage.names("died"))
+    else:
+        stage.stop()
+    assert not alive(grandchild)
+    stage.stop()
+
+
+def test_a_session_without_members_is_already_ended():
+    end_session(2**22 - 1)
+
+
+def test_a_child_is_up_once_it_has_reported(tmp_path):
+    stage = Stage(tmp_path, ("a", "device", IDLE), ("b", "edge", IDLE))
+    assert stage.supervisor.children[0].state == "down"
+    stage.until(lambda: stage.ups("a") and stage.ups("b"))
+    assert [c.state for c in stage.supervisor.children] == ["starting", "starting"]
+    stage.supervisor.heard("a")
+    assert [c.state for c in stage.supervisor.children] == ["up", "starting"]
+    os.kill(stage.pid("a"), signal.SIGKILL)
+    stage.until(lambda: stage.names("restarted"))
+    assert stage.supervisor.children[0].state == "starting"
+    stage.stop()

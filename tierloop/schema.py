@@ -1,0 +1,43 @@
+"""The JSON Schema of a deployment file, for editors and other tools."""
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+
+from tierloop.deployment import Deployment
+
+
+def schema() -> bytes:
+    """The schema, formatted, with each field's sentence as its description."""
+    document: dict[str, Any] = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    document |= msgspec.json.schema(Deployment)
+    for table in _tables(Deployment):
+        properties = document["$defs"][table.__name__]["properties"]
+        for name, sentence in _sentences(table):
+            properties[name]["description"] = sentence
+    return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
+
+
+def _tables(table: type[msgspec.Struct]) -> Iterator[type[msgspec.Struct]]:
+    yield table
+    for field in msgspec.structs.fields(table):
+        if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
+            yield from _tables(field.type)
+
+
+def _sentences(table: type[msgspec.Struct]) -> Iterator[tuple[str, str]]:
+    """Fields and the strings that stand under them in the class's source."""
+    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(table))).body
+    assert isinstance(definition, ast.ClassDef)
+    for field, below in pairwise(definition.body):
+        match field, below:
+            case (
+                ast.AnnAssign(target=ast.Name(id=name)),
+                ast.Expr(value=ast.Constant(value=str(sentence))),
+            ):
+                yield name, inspect.cleandoc(sentence).replace("\n", " ")
