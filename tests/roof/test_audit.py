@@ -1,0 +1,103 @@
+"""The audit against real stores, written by the edge's outbox and the cloud's store."""
+
+import contextlib
+import sqlite3
+import zlib
+
+import pytest
+
+from cloud.store import Datum, Key, Misfit, PolicyRecord, Store
+from contract.codec import digest64
+from contract.errors import UserError
+from contract.messages import Stored
+from edge.outbox import Name, Outbox, Parcel
+from edge.triage import Priority
+from tierloop.audit import CLOUD_STORE, EDGE_OUTBOX, Audit, audit, releases
+
+LIFE = ("arm-0", 7)
+
+
+def body(seq: int) -> bytes:
+    return f"segment {seq}".encode() * 20
+
+
+def datum(seq: int, source: str = "lived") -> Datum:
+    digest = digest64(body(seq))
+    return Datum(Key(*LIFE, seq), digest, 1, (0,), "test", "spec", body(seq), source)
+
+
+@pytest.fixture
+def tiers(tmp_path):
+    """Ten segments taken in by the edge; the cloud has the first eight of them."""
+    (tmp_path / EDGE_OUTBOX).parent.mkdir(parents=True)
+    outbox = Outbox(tmp_path / EDGE_OUTBOX, 10**9)
+    outbox.commit(
+        [
+            Parcel(Name(*LIFE, n), digest64(body(n)), Priority.ROUTINE, zlib.compress(body(n)))
+            for n in range(10)
+        ]
+    )
+    store = Store(tmp_path / CLOUD_STORE)
+    store.commit([datum(n) for n in range(8)])
+    store.commit([Datum(Key("twin", 1, 0), 5, 1, (), "test", "spec", b"x", "twin")])
+    outbox.settle([Stored(device=LIFE[0], boot=LIFE[1], below=8)])
+    outbox._connection().close()
+    store.close()
+    return tmp_path
+
+
+def sql(path, statement: str) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute(statement)
+        database.commit()
+
+
+def test_what_is_on_either_disk_is_not_missing(tiers):
+    found = audit(tiers, {LIFE: 10}, 0)
+    assert found == Audit(stored=8, waiting=2, duplicate=0, missing=0, altered=0)
+
+
+def test_a_segment_that_vanished_behind_its_acknowledgement_is_missing(tiers):
+    sql(tiers / CLOUD_STORE, "DELETE FROM segments WHERE seq = 3 AND source = 'lived'")
+    assert audit(tiers, {LIFE: 10}, 0).missing == 1
+    assert audit(tiers, {LIFE: 10}, 1).missing == 0, "the edge said that it dropped one"
+    sql(tiers / EDGE_OUTBOX, "DELETE FROM parcels WHERE seq = 9")
+    assert audit(tiers, {LIFE: 10}, 0).missing == 2
+
+
+def test_an_acknowledgement_before_its_commit_is_missing(tiers):
+    assert audit(tiers, {LIFE: 12}, 0).missing == 2
+    assert audit(tiers, {LIFE: 3, ("arm-1", 1): 1}, 0).missing == 1
+
+
+def test_a_changed_byte_is_altered(tiers):
+    sql(tiers / CLOUD_STORE, "UPDATE segments SET body = x'00' WHERE seq = 2")
+    assert audit(tiers, {LIFE: 10}, 0).altered == 1
+    store = Store(tiers / CLOUD_STORE)
+    store.commit([], [Misfit(Key(*LIFE, 8), 1, 1, "digest"), Misfit(Key(*LIFE, 9), 1, 1, "spec")])
+    store.close()
+    assert audit(tiers, {LIFE: 10}, 0).altered == 2
+
+
+def test_a_tier_that_ran_elsewhere_is_not_judged(tmp_path):
+    assert audit(tmp_path, {LIFE: 10}, 0) == Audit(0, 0, 0, 0, 0)
+    assert releases(tmp_path) == []
+
+
+def test_a_store_in_use_is_the_users_mistake(tiers):
+    outbox = Outbox(tiers / EDGE_OUTBOX, 10**9)
+    outbox.load()
+    with pytest.raises(UserError, match="is the run still going"):
+        audit(tiers, {}, 0)
+    outbox._connection().close()
+
+
+def test_releases_are_listed_by_version_without_the_refused(tmp_path):
+    store = Store(tmp_path / CLOUD_STORE)
+    for version, state in ((0, "released"), (1, "refused"), (2, "released")):
+        store.record(PolicyRecord(version, f"d{version}", (0,), state, {"loss": 0.5}, b"x", ()))
+    store.close()
+    assert [(r.version, r.digest, r.parents) for r in releases(tmp_path)] == [
+        (0, "d0", (0,)),
+        (2, "d2", (0,)),
+    ]

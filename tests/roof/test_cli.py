@@ -1,0 +1,229 @@
+"""The command line as a user meets it: real processes, real ports, real signals."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from contract.messages import Report
+from tierloop import parts
+from tierloop.join import join
+
+pytestmark = pytest.mark.process
+
+ROOT = Path(__file__).parents[2]
+SHIPPED = ROOT / "deployments" / "sorting-cell.toml"
+
+
+def free_address() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+
+
+def options(tmp_path: Path) -> list[str]:
+    """One robot, a serial cloud, fresh ports, the record under `tmp_path`."""
+    keys = {
+        "links.device_edge": free_address(),
+        "links.edge_cloud": free_address(),
+        "cloud.ray": "none",
+        "scenario.robots": '["arm-0"]',
+        "learner.rounds_max": 1,
+    }
+    sets = [word for key, value in keys.items() for word in ("--set", f"{key}={value}")]
+    return [*sets, "--out", str(tmp_path / "run")]
+
+
+def tierloop(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tierloop", *words],
+        capture_output=True, text=True, timeout=60, cwd=cwd,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def started(mark: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
+    """A command under way; all its descendants can be found by `mark`, and none outlives this."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tierloop", *words],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT,
+        env=os.environ | {"TIERLOOP_TEST": str(mark)},
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        for pid in marked(mark):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        process.communicate()
+
+
+def marked(mark: Path) -> list[int]:
+    """The processes alive whose environment carries `mark`."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            alive = process.status() != psutil.STATUS_ZOMBIE
+            if alive and process.environ().get("TIERLOOP_TEST") == str(mark):
+                found.append(process.pid)
+    return found
+
+
+def until(condition, process: subprocess.Popen[str], seconds: float = 40.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["run", "gone.toml"], "gone.toml: No such file"),
+        (["run", str(SHIPPED), "--set", "scenario.scan_hs=3"], "did you mean 'scan_hz'?"),
+        (["edge", str(SHIPPED), "--set", "edge.batch_max=0"], "key 'batch_max' in [edge]"),
+        (["cloud", str(SHIPPED), "--for", "-1"], "duration_s must be positive"),
+        (["device", str(SHIPPED), "--seed", "-1"], "key 'seed'"),
+        (["report", "."], "no record of a run"),
+        (["doctor", "gone.toml"], "gone.toml: No such file"),
+    ],
+)
+def test_a_users_mistake_is_one_line_and_nothing_is_written(tmp_path, words, expected):
+    done = tierloop(*words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert expected in done.stderr
+    assert done.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("tier", ["run", "edge", "cloud"])
+def test_a_port_in_use_is_refused_before_anything_is_written(tmp_path, tier):
+    words = options(tmp_path)
+    key = "links.edge_cloud" if tier == "cloud" else "links.device_edge"
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        done = tierloop(tier, str(SHIPPED), *words, "--set", f"{key}={address}", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"tierloop: {address}: the port is in use; stop what listens there or choose another\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "mine.txt").write_text("mine")
+    done = tierloop("run", str(SHIPPED), *options(tmp_path), cwd=tmp_path)
+    assert done.returncode == 2
+    assert "not empty, and no record of a run" in done.stderr
+    assert [p.name for p in (tmp_path / "run").iterdir()] == ["mine.txt"]
+
+
+def test_another_python_is_refused_in_one_line():
+    code = (
+        "import sys; sys.version_info = (3, 12, 1, 'final', 0); sys.argv = ['tierloop', 'run'];"
+        "from tierloop.__main__ import main; code = main();"
+        "assert 'msgspec' not in sys.modules; sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 2
+    assert done.stderr == "tierloop: needs Python 3.11, this is Python 3.12\n"
+
+
+def test_a_device_loads_nothing_that_belongs_to_other_tiers():
+    code = (
+        "import sys, tierloop.processes, device.main, sim.cell;"
+        "heavy = {'ray', 'torch', 'onnx', 'onnxruntime', 'typer', 'rich', 'matplotlib', 'pyarrow'};"
+        "sys.exit(', '.join(heavy & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_schema_and_doctor_print(tmp_path):
+    assert json.loads(tierloop("schema", cwd=tmp_path).stdout)["$ref"] == "#/$defs/Deployment"
+    (tmp_path / "cell.toml").write_text(
+        f'name = "c"\n[links]\ndevice_edge = "{free_address()}"\nedge_cloud = "{free_address()}"\n'
+    )
+    done = tierloop("doctor", "cell.toml", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert "onnxruntime" in done.stdout
+
+
+@pytest.mark.parametrize("after_s", [0.05, 0.4, 1.1, 2.3])
+def test_ctrl_c_at_any_moment_ends_all_within_five_seconds(tmp_path, after_s):
+    with started(tmp_path, "run", str(SHIPPED), *options(tmp_path)) as process:
+        time.sleep(after_s)
+        asked_s = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=20)
+        assert time.monotonic() - asked_s < 5
+        assert marked(tmp_path) == []
+    assert "Traceback" not in output
+    if not (tmp_path / "run" / "parts").exists():
+        assert process.returncode == 130
+        return
+    assert process.returncode in (0, 4), output
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["schema_version"] == 1
+    assert list((tmp_path / "run").glob(".*")) == [], "a draft was left behind"
+
+
+def test_a_killed_edge_comes_back_and_a_killed_supervisor_leaves_no_orphan(tmp_path):
+    out = tmp_path / "run"
+
+    def heard(name: str) -> list[Report]:
+        return [report for report in parts.read(out / "parts") if report.process == name]
+
+    with started(tmp_path, "run", str(SHIPPED), *options(tmp_path)) as process:
+        until(lambda: any(len(report.decisions) for report in heard("arm-0")), process)
+        (edge,) = (
+            child.pid
+            for child in psutil.Process(process.pid).children()
+            if child.cmdline()[-1] == "edge"
+        )
+        os.kill(edge, signal.SIGKILL)
+        until(lambda: len({report.boot for report in heard("edge")}) == 2, process)
+        assert len({report.boot for report in heard("arm-0")}) == 1, "the device was touched"
+        assert len(marked(tmp_path)) == 4
+        process.kill()
+        process.wait()
+        end = time.monotonic() + 5
+        while marked(tmp_path) and time.monotonic() < end:
+            time.sleep(0.05)
+        assert marked(tmp_path) == []
+    s = join(out)
+    assert [(f["process"], f["fault"]) for f in s["faults"]] == [
+        ("edge", "died"),
+        ("edge", "restarted"),
+    ]
+    assert s["action_age_ms"]["n"] > 0
+    assert s["experience"]["missing"] == s["experience"]["altered"] == 0
+    again = tierloop("run", str(SHIPPED), *options(tmp_path), cwd=tmp_path)
+    assert again.returncode == 2
+    assert "the record of another deployment" in again.stderr
+
+
+def test_tiers_of_two_deployments_do_not_join_and_say_so(tmp_path):
+    words = options(tmp_path)[:-2]
+    edge = ["edge", str(SHIPPED), *words, "--set", "scenario.horizon=4"]
+    device = ["device", str(SHIPPED), *words, "--for", "30"]
+    with started(tmp_path, *edge, "--out", str(tmp_path / "edge")):
+        done = tierloop(*device, "--out", str(tmp_path / "device"), cwd=tmp_path)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("arm-0: ")
+    assert "start both from the same deployment file" in line
