@@ -12,6 +12,7 @@ from cloud.export import export
 from contract.codec import Codec, digest64, pack
 from contract.effects import Compute, Effects, Send, Timer
 from contract.messages import Hello, Message, Observation, Offer, Outcome, Sealed, Segment, Welcome
+from contract.specs import PolicySpec
 from edge.config import EdgeConfig
 from edge.node import EdgeNode
 from edge.outbox import Outbox
@@ -26,9 +27,9 @@ S = 1_000_000_000
 
 
 @cache
-def blob(version: int, hidden: int = 8) -> bytes:
+def blob(version: int, hidden: int = 8, spec: PolicySpec = SPEC) -> bytes:
     artefact = export(
-        Mlp.random(SPEC, (hidden,), seed=version), version=version, parents=(), software="test",
+        Mlp.random(spec, (hidden,), seed=version), version=version, parents=(), software="test",
         seed=version, trained_on=(), samples={}, metrics={},
     )  # fmt: skip
     return pack_artefact(artefact)

@@ -212,6 +212,32 @@ def test_a_narrow_uplink_carries_what_teaches_most_first_and_keeps_its_pace(tmp_
     assert upward(bench) == [4, 6, 2, 1, 0, 3, 5]
 
 
+def test_on_a_narrow_uplink_a_fresh_failure_overtakes_what_waits(tmp_path):
+    bench = Bench(tmp_path, 1, config=EdgeConfig(uplink_bytes_per_s=2000)).start()
+    bench.join("arm")
+    for seq in range(4):
+        bench.hear("arm", sealed(seq))
+    bench.hear("cloud", WELCOME)
+    bench.hear("arm", sealed(4, outcomes=(outcome(False),)))
+    bench.advance(5 * S)
+    assert upward(bench)[:5] == [0, 4, 1, 2, 3]
+
+
+def test_what_the_cloud_has_after_all_is_not_sent_again(tmp_path):
+    bench = Bench(tmp_path, 1, config=EdgeConfig(uplink_bytes_per_s=2000)).start()
+    bench.join("arm")
+    bench.hear("cloud", WELCOME)
+    for seq in range(4):
+        bench.hear("arm", sealed(seq))
+    bench.advance(2 * S)
+    bench.apply(bench.node.on_lost(bench.now_ns, "cloud"))
+    bench.hear("cloud", WELCOME)
+    assert upward(bench) == [0, 1, 2, 3, 0]
+    bench.hear("cloud", stored(below=3))
+    bench.advance(S)
+    assert upward(bench) == [0, 1, 2, 3, 0, 3]
+
+
 def test_a_failing_disk_acknowledges_nothing_and_stops_no_decision(bench):
     commit = bench.outbox.commit
 

@@ -1,6 +1,7 @@
+import msgspec
 import numpy as np
 import pytest
-from edge_bench import MS, WELCOME, Bench, S, blob, observation, offer, stocked
+from edge_bench import MS, SPEC, WELCOME, Bench, S, blob, observation, offer, stocked
 
 from contract.messages import ActionChunk, Fetch, Part, PolicyStatus, Refused
 from edge.download import PART_BYTES
@@ -260,6 +261,27 @@ def test_a_failing_engine_waits_for_the_policy_that_is_on_its_way(bench):
     assert len(bench.held["policy"]) == 1, "no step back behind the installation"
     bench.release("policy")
     assert version_of(bench, 1) == 3
+
+
+def test_without_anything_to_step_back_to_the_next_offer_is_taken_up(bench):
+    failing(bench)
+    bench.hold("policy")
+    bench.hear("arm", observation(0))
+    assert bench.hear("cloud", offer(2)) == []
+    bench.release("policy")
+    fetches = bench.to("cloud", Fetch)
+    (status,) = serve_parts(bench, blob(2), fetches)
+    assert (status.version, status.state) == (2, "active")
+
+
+def test_a_policy_for_another_body_is_refused_for_good_naming_the_spec(bench):
+    other = msgspec.structs.replace(SPEC, body="another")
+    data = blob(2, spec=other)
+    release = offer(2, digest=digest(data), size=len(data))
+    (status,) = serve_parts(bench, data, bench.hear("cloud", release))
+    assert (status.state, status.reason.split(":")[0]) == ("refused", "spec")
+    (again,) = bench.hear("cloud", release)
+    assert again == status
 
 
 def test_only_the_cloud_may_offer_and_what_it_says_otherwise_is_counted(bench):

@@ -211,3 +211,11 @@ def test_the_report_tells_the_batches_the_energy_and_the_policy(bench):
     again = bench.node.report(bench.now_ns)
     assert again.gauges["batch_mean"] == 0
     assert again.events == ()
+
+
+@pytest.mark.parametrize(
+    "changes", [{"batch_max": 0}, {"deadline_ms": 0}, {"outbox_mb": 0}, {"batch_window_ms": -1}]
+)
+def test_a_configuration_that_cannot_be_says_so(changes):
+    with pytest.raises(ValueError, match=next(iter(changes))):
+        EdgeConfig(**changes)

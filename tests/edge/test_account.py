@@ -1,0 +1,27 @@
+import pytest
+
+from edge.account import DETAIL_MAX, EVENTS_MAX, Account, Meter
+
+S = 1_000_000_000
+
+
+def test_jobs_that_overlap_are_busy_time_once():
+    meter = Meter(idle_w=1.0, busy_w=3.0)
+    meter.start(0)
+    for at_s, move in ((1, meter.begin), (2, meter.begin), (3, meter.end), (4, meter.end)):
+        move(at_s * S)
+    assert meter.energy_j(10 * S) == pytest.approx(10 * 1.0 + 3 * 2.0)
+    meter.begin(10 * S)
+    assert meter.energy_j(11 * S) == pytest.approx(11 * 1.0 + 4 * 2.0), "one still under way"
+    meter.end(12 * S)
+    assert meter.energy_j(20 * S) == pytest.approx(20 * 1.0 + 5 * 2.0)
+
+
+def test_a_storm_of_events_keeps_the_latest_and_stays_short():
+    account = Account()
+    for n in range(EVENTS_MAX + 5):
+        account.event(n, "storm", "x" * 10_000)
+    events = account.take_events()
+    assert [events[0].at_ns, events[-1].at_ns] == [5, EVENTS_MAX + 4]
+    assert {len(e.detail) for e in events} == {DETAIL_MAX}
+    assert account.take_events() == ()
