@@ -59,7 +59,9 @@ def test_counters_are_summed_over_the_lives_of_a_process():
 def test_versions_count_their_own_episodes_and_mixed_ones_count_overall():
     outcomes = (outcome(0, True, 1, 100), outcome(1, False, 1, 200), outcome(2, True, -1, 300))
     rows = [row(0, 10, policy_version=1), row(1, 60, policy_version=2), row(2, 110, 0)]
-    record = recorded([report("arm-0", "device", 1, rows=rows, outcomes=outcomes)])
+    earlier = report("arm-0", "device", 1, rows=rows, outcomes=outcomes)
+    later = report("arm-1", "device", 2, rows=[row(0, 900, policy_version=2)])
+    record = recorded([earlier, later])
     first, second = record.versions()
     assert (first.version, first.episodes, first.successes, first.rate) == (1, 2, 1, 0.5)
     assert (second.version, second.episodes, second.rate) == (2, 0, 0.0)

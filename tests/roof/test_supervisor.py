@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from tierloop.processes import Process
-from tierloop.supervisor import Supervisor, end_session
+from tierloop.supervisor import BACK_OFF_S, Supervisor, end_session
 
 pytestmark = pytest.mark.process
 
@@ -103,6 +103,7 @@ def test_a_users_mistake_in_a_child_is_not_tried_again(tmp_path):
     script = "print('noise'); print('port 7811 is in use', file=sys.stderr); sys.exit(2)"
     stage = Stage(tmp_path, ("a", "edge", script), ("b", "device", IDLE))
     stage.until(lambda: stage.supervisor.mistake is not None)
+    time.sleep(BACK_OFF_S[0] + 0.1)
     stage.supervisor.step()
     assert stage.supervisor.mistake is stage.supervisor.children[0]
     assert stage.supervisor.mistake.last_line() == "port 7811 is in use"
