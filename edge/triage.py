@@ -8,7 +8,7 @@ from contract.messages import Sealed, Segment
 
 UNSURE_RAD = 0.05
 """Successive answers that disagree by more than this, about the same instant, mean an unsure
-policy (assumed)."""
+policy (assumed; in the sorting cell an untrained one shows about 0.3, a trained one 0.02)."""
 
 
 class Priority(IntEnum):
