@@ -51,7 +51,7 @@ _STYLE: Any = {
 }
 
 
-def draw(paint: Callable[[Axes], None], left_in: float = 0.62) -> str:
+def draw(paint: Callable[[Axes], None], left_in: float = 0.7) -> str:
     """The SVG of one chart; `paint` draws on its axes. `left_in`: inches kept for its labels."""
     width, height = SIZE_IN
     frame = (left_in / width, 0.46 / height, 1 - (left_in + 0.1) / width, 1 - 0.6 / height)
