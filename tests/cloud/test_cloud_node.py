@@ -147,6 +147,7 @@ def test_what_came_together_is_one_commit_and_acknowledged_after_it(
     for seq in range(5, 8):
         shell.receive(seal(make_segment(seq)), "edge-2")
     assert shell.take(Stored) == []
+    shell._apply(shell.node.on_timer(shell.now_ns, "commit"))
     assert shell.names().count("commit") == 1
     shell.do("commit")
     assert [(to, ack.below) for to, ack in shell.take(Stored)] == [("edge", 5)]
@@ -268,6 +269,8 @@ def test_a_step_that_fails_is_told_and_the_round_begun_again(store, spec, make_s
         if name == step:
             break
     assert any(name == "step_failed" and step in detail for name, detail in events(shell))
+    busy_s = shell.node.report(shell.now_ns).counters["busy_s"]
+    assert shell.node.report(shell.now_ns + NS_PER_S).counters["busy_s"] == busy_s
     assert shell.node.rounds.phase == "collecting"
     backend.broken = False
     store._db.execute("PRAGMA query_only=OFF")

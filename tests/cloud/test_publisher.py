@@ -32,6 +32,7 @@ def test_a_release_is_offered_to_all_in_session_and_to_all_who_come():
     assert sent.message.size == 10
     assert publisher.joined("edge-1") == [Send("edge-1", first.offer)]
     assert publisher.joined("edge-0") == [Send("edge-0", first.offer)]
+    assert publisher.release(first) == [Send(f"edge-{n}", first.offer) for n in (0, 1)]
     publisher.left("edge-0")
     assert publisher.release(release(2)) == [Send("edge-1", release(2).offer)]
 

@@ -26,7 +26,7 @@ def twin():
 
 def test_an_episode_depends_on_its_policy_and_seed_alone(twin):
     alone = twin.play(Play(UNTRAINED, 1, (7,)))[0]
-    behind = twin.play(Play(UNTRAINED, 1, (3, 7)))[1]
+    behind = twin.play(Play(UNTRAINED, 1, (9, 7)))[1]
     other = TwinRollout(SCENARIO, "1").play(Play(UNTRAINED, 1, (7,)))[0]
     for again in (behind, other):
         np.testing.assert_array_equal(alone.features, again.features)

@@ -88,7 +88,7 @@ def test_lineage_reads_both_ways(store):
     store.record(policy(1, data=[Span("arm-0", 7, 0, 3), Span("arm-0", 7, 5, 6)]))
     store.record(policy(2, "refused", [Span("arm-0", 7, 0, 8)]))
     assert store.data_of(1) == (Span("arm-0", 7, 0, 3), Span("arm-0", 7, 5, 6))
-    assert store.policies_of(Key("arm-0", 7, 3)) == (1, 2)
+    assert store.policies_of(Key("arm-0", 7, 3)) == store.policies_of(Key("arm-0", 7, 5)) == (1, 2)
     assert store.policies_of(Key("arm-0", 7, 4)) == (2,)
     assert store.policies_of(Key("arm-0", 8, 3)) == ()
 

@@ -38,6 +38,7 @@ def test_success_climbs_from_nothing_and_every_release_is_better(spec):
     records = [play_round(trainer, lived(50, k, seed=k)) for k in range(3)]
     assert [r.version for r in records] == [1, 2, 3]
     assert records[0].state == "released"
+    assert trainer.incumbent == max(r.version for r in records if r.state == "released")
     assert records[0].metrics["incumbent"] <= 0.2
     assert max(r.metrics["success"] for r in records) >= 0.9
 
