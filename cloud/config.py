@@ -14,11 +14,11 @@ class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Samples a gradient step."""
     steps_per_round: int = 1500
     """Gradient steps a round, from the weights of the last one."""
-    twin_episodes: int = 16
+    twin_episodes: int = 8
     """Episodes a round that the student lives through in the twin."""
     min_lived: int = 200
     """Lived decisions that must have come in before the first round."""
-    gate_episodes: int = 32
+    gate_episodes: int = 20
     """Fixed seeds on which a candidate meets the incumbent."""
     gate_p: float = 0.1
     """A candidate is released if the exact one-sided sign test says better with p below this."""

@@ -11,6 +11,10 @@ from contract.specs import FloatArray
 from policy.mlp import Mlp
 from sim.scenario import Scenario, policy_spec
 
+PARTS = 3
+"""Parts in a row that make one episode in the twin. A body's day has no fresh starts: with one
+part an episode, a policy that stalled after its first drop passed for perfect."""
+
 TWIN = "twin"
 """The name under which the store keeps what was lived here."""
 
@@ -39,7 +43,7 @@ class TwinRollout:
         self._spec = policy_spec(scenario)
         self._digest = self._spec.digest
         self._teacher = Teacher(self._spec)
-        self._env = SortEnv(scenario)
+        self._env = SortEnv(scenario, PARTS)
 
     def play(self, job: Play) -> list[Segment]:
         """One segment an episode, with its outcome; the first row of each chunk acts."""

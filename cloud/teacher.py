@@ -6,7 +6,7 @@ import numpy as np
 
 from contract.errors import SpecError
 from contract.specs import FloatArray, PolicySpec, Vector
-from sim.bodies.panda import HOME_RAD, body_spec, postures
+from sim.bodies.panda import HOME_RAD, Postures, body_spec, postures
 from sim.tasks import sort_layout as lay
 
 READY_M = (lay.BELT_X_M, -0.12, 0.26)
@@ -33,9 +33,16 @@ BLEND_M = 0.03
 GAIN_HZ = 5.0
 """Speed towards a goal for each metre away."""
 SPEED_M_S = 0.55
-ACCELERATION_M_S2 = 4.0
+ACCELERATION_M_S2 = 3.0
+START_M_S = 0.12
+"""Speed at once from rest."""
 TILT_GAIN_HZ = 4.0
 HOME_GAIN_HZ = 1.0
+RETURN_GAIN_HZ = 2.0
+ASTRAY_TILT = (0.15, 0.4)
+"""1 - cos of the tool's tilt: from the first on the arm is going astray, from the second it is."""
+ASTRAY_M = (0.005, 0.03)
+"""The same for the tool's depth below the top of the belt."""
 DAMPING = 0.03
 JOINT_SHARE = 0.7
 """How much of a joint's speed limit a calm motion uses."""
@@ -54,7 +61,6 @@ class _View(NamedTuple):
     bin_m: Vector
     known: Vector
     position_rad: Vector
-    velocity_rad_s: Vector
 
 
 class Teacher:
@@ -70,7 +76,9 @@ class Teacher:
     def __init__(self, spec: PolicySpec) -> None:
         """Raises SpecError for another task or body than those it knows."""
         if (spec.task, spec.body) != ("sort", "panda"):
-            raise SpecError(f"teacher: knows the task sort of a panda, not {spec.task} of {spec.body}")
+            raise SpecError(
+                f"teacher: knows the task sort of a panda, not {spec.task} of {spec.body}"
+            )
         self._spec = spec
         self._dt_s = spec.period_ns * 1e-9
         self._speed = JOINT_SHARE * np.array(body_spec(1, 1).velocity_rad_s)[:, np.newaxis]
@@ -80,15 +88,11 @@ class Teacher:
         """float32[N, D] features to float32[N, H, A] setpoints."""
         view = self._view(features.astype(np.float64).T)
         rows = np.empty((len(features), self._spec.horizon, self._spec.action.size))
-        q, dq, part = view.position_rad, view.velocity_rad_s, view.part_m
+        q, part = view.position_rad, view.part_m
         for row in range(self._spec.horizon):
             arm = postures(q)
-            tool_v = np.einsum("nij,jn->in", arm.jacobian, dq)[:3]
             wish, suction = _plan(view, arm.tool_m, part)
-            change = wish - tool_v
-            size = np.sqrt((change**2).sum(0))
-            allowed = np.minimum(1.0, ACCELERATION_M_S2 * self._dt_s / np.maximum(size, 1e-9))
-            dq = self._joint_velocity(arm.jacobian, arm.axis, tool_v + change * allowed, q)
+            dq = self._joint_velocity(arm, wish, q)
             q = q + dq * self._dt_s
             part = part + np.array([[0.0], [1.0], [0.0]]) * view.belt_m_s * self._dt_s
             rows[:, row, :-1] = (q + dq * LAG_S).T
@@ -111,17 +115,23 @@ class Teacher:
             bin_m=middles.T @ kinds,
             known=f[at["part_known"]],
             position_rad=f[:7],
-            velocity_rad_s=f[7:14],
         )
 
-    def _joint_velocity(self, jacobian: Vector, axis: Vector, tool_v: Vector, q: Vector) -> Vector:
-        """Joint velocities float64[7, N] for a tool velocity, tilt undone, drawn towards home."""
+    def _joint_velocity(self, arm: Postures, tool_v: Vector, q: Vector) -> Vector:
+        """Joint velocities float64[7, N]: the tool's, tilt undone, the rest drawn towards home.
+
+        An arm gone astray (tool tilted far, or below the belt) goes home first, joint by joint.
+        """
+        jacobian, axis = arm.jacobian, arm.axis
         turn = TILT_GAIN_HZ * np.array([-axis[1], axis[0]])
-        home = HOME_GAIN_HZ * (np.array(HOME_RAD)[:, np.newaxis] - q)
+        away = np.array(HOME_RAD)[:, np.newaxis] - q
+        home = HOME_GAIN_HZ * away
         rest = np.concatenate([tool_v, turn]).T - np.einsum("nij,jn->ni", jacobian, home)
         square = jacobian @ jacobian.transpose(0, 2, 1) + DAMPING**2 * np.eye(5)
         extra = jacobian.transpose(0, 2, 1) @ np.linalg.solve(square, rest[..., np.newaxis])
-        dq = home + extra[..., 0].T
+        tilted = _smooth(1.0 + axis[2], *ASTRAY_TILT)
+        astray = np.maximum(tilted, _smooth(lay.BELT_TOP_M - arm.tool_m[2], *ASTRAY_M))
+        dq = (1.0 - astray) * (home + extra[..., 0].T) + astray * RETURN_GAIN_HZ * away
         over = np.max(np.abs(dq) / self._speed, axis=0)
         slowed: Vector = dq / np.maximum(over, 1.0)
         return slowed
@@ -131,11 +141,24 @@ def _plan(view: _View, tool: Vector, part: Vector) -> tuple[Vector, Vector]:
     """The tool velocity wished for, float64[3, N], and the pump's switch, float64[N]."""
     fetch_v, fetch_suction = _fetch(view, tool, part)
     carry_v, carry_suction = _carry(view, tool)
-    wait_v = _towards(np.array(READY_M)[:, np.newaxis] - tool)
-    free_v = np.where(view.known > 0.5, fetch_v, wait_v)
-    holding = view.holding > 0.5
-    suction = np.where(holding, carry_suction, fetch_suction * (view.known > 0.5))
+    wait_v = _towards(np.array(READY_M)[:, np.newaxis] - tool, SPEED_M_S)
+    known, holding = view.known > 0.5, view.holding > 0.5
+    free_v = np.where(known, fetch_v, wait_v) * _leaving(tool)
+    suction = np.where(holding, carry_suction, fetch_suction * known)
     return np.where(holding, carry_v, free_v), suction
+
+
+def _leaving(tool: Vector) -> Vector:
+    """Share of the speed allowed this far from the nearest bin's middle: a gentle start."""
+    away = np.min([np.hypot(tool[0] - x, tool[1] - y) for x, y in lay.BINS_M], axis=0)
+    return _ramp(away)
+
+
+def _ramp(way_m: Vector) -> Vector:
+    """Share of the full speed that a steady acceleration has reached after this way."""
+    reached = np.sqrt(START_M_S**2 + 2.0 * ACCELERATION_M_S2 * np.maximum(way_m, 0.0))
+    share: Vector = np.minimum(reached / SPEED_M_S, 1.0)
+    return share
 
 
 def _fetch(view: _View, tool: Vector, part: Vector) -> tuple[Vector, Vector]:
@@ -144,7 +167,7 @@ def _fetch(view: _View, tool: Vector, part: Vector) -> tuple[Vector, Vector]:
     goal = part.copy()
     goal[1] = np.clip(part[1], *PICK_Y_M)
     goal[2] += TOUCH_M + HOVER_M * _smooth(away, *FUNNEL_M)
-    velocity = _towards(goal - tool)
+    velocity = _towards(goal - tool, SPEED_M_S)
     inside = _smooth(part[1], PICK_Y_M[0] - BLEND_M, PICK_Y_M[0])
     velocity[1] += inside * view.belt_m_s
     far = np.sqrt(((part - tool) ** 2).sum(0))
@@ -154,17 +177,17 @@ def _fetch(view: _View, tool: Vector, part: Vector) -> tuple[Vector, Vector]:
 def _carry(view: _View, tool: Vector) -> tuple[Vector, Vector]:
     """Up, over the bin, let go."""
     gap = view.bin_m - tool
-    velocity = _towards(gap)
-    clear = _smooth(tool[2] - view.height_m - lay.BELT_TOP_M, *CLEAR_M)
-    velocity[:2] *= clear
+    clear = tool[2] - view.height_m - lay.BELT_TOP_M
+    velocity = _towards(gap, SPEED_M_S) * _ramp(clear)
+    velocity[:2] *= _smooth(clear, *CLEAR_M)
     return velocity, _smooth(np.hypot(gap[0], gap[1]), *DROP_M)
 
 
-def _towards(gap: Vector) -> Vector:
+def _towards(gap: Vector, speed_m_s: float) -> Vector:
     """Velocity that closes a gap: in proportion to it, up to a speed, smoothly bounded."""
     wish = GAIN_HZ * gap
     size = np.sqrt((wish**2).sum(0))
-    bounded: Vector = wish * (SPEED_M_S / np.sqrt(size**2 + SPEED_M_S**2))
+    bounded: Vector = wish * (speed_m_s / np.sqrt(size**2 + speed_m_s**2))
     return bounded
 
 

@@ -22,20 +22,22 @@ class SortEnv(gym.Env[FloatArray, FloatArray]):
 
     Observation and action are those of `policy_spec(scenario)`. An action is one row (joint
     setpoints, then the switch): the joints move straight to it within one decision period, none
-    faster than its limit; the switch takes its value at once. An episode ends when its part is
-    judged; the reward is 1 if it was sorted, else 0. `info` then has `success` and `reason`.
+    faster than its limit; the switch takes its value at once. An episode ends when its `parts` are
+    judged, which come one after another as they do in a cell; the reward is 1 for each that was
+    sorted. `info` then has `success` (all of them were) and `reason` (the first failure's).
     The arm starts at rest in a posture drawn from the seed; same seed, same episode, to the bit.
     """
 
     metadata = {"render_modes": []}  # noqa: RUF012
 
-    def __init__(self, scenario: Scenario | None = None) -> None:
+    def __init__(self, scenario: Scenario | None = None, parts: int = 1) -> None:
         scenario = scenario or Scenario()
         self.spec_of_policy = spec = policy_spec(scenario)
         self.observation_space = _box(spec.observation.low, spec.observation.high)
         self.action_space = _box(spec.action.low, spec.action.high)
         self._cell = Cell(scenario, 0)
         body = self._cell.spec
+        self._parts = parts
         self._tick_ns = body.control_period_ns
         self._ticks = scenario.control_hz // scenario.decision_hz
         self._reach_rad = np.array(body.velocity_rad_s) * self._ticks * self._tick_ns * 1e-9
@@ -52,7 +54,8 @@ class SortEnv(gym.Env[FloatArray, FloatArray]):
         self._cell.reset(int(self.np_random.integers(2**31)), posture)
         self._perceiver = SortPerceiver(self.spec_of_policy.observation)
         self._setpoint = self._cell.hold()
-        return self._observe()[0], {}
+        self._judged: list[Episode] = []
+        return self._observe(), {}
 
     def step(
         self, action: FloatArray
@@ -62,11 +65,14 @@ class SortEnv(gym.Env[FloatArray, FloatArray]):
             self._cell.write(setpoint)
             self._now_ns += self._tick_ns
             self._cell.advance(self._now_ns)
-        observation, episode = self._observe()
-        if episode is None:
-            return observation, 0.0, False, False, {}
-        info = {"success": episode.success, "reason": episode.reason}
-        return observation, float(episode.success), True, False, info
+        before = len(self._judged)
+        observation = self._observe()
+        reward = float(sum(episode.success for episode in self._judged[before:]))
+        if len(self._judged) < self._parts:
+            return observation, reward, False, False, {}
+        failed = [e.reason for e in self._judged if not e.success]
+        info = {"success": not failed, "reason": (failed or ["sorted"])[0]}
+        return observation, reward, True, False, info
 
     def close(self) -> None:
         """Ends the world."""
@@ -82,16 +88,19 @@ class SortEnv(gym.Env[FloatArray, FloatArray]):
         self._setpoint = setpoints[-1]
         return setpoints
 
-    def _observe(self) -> tuple[FloatArray, Episode | None]:
-        """The observation now, and the verdict on the episode's part once there is one."""
+    def _observe(self) -> FloatArray:
+        """The observation now; verdicts on the episode's parts are added to those before."""
         reading = self._cell.read(self._now_ns)
         self._perceiver.update(reading)
-        first = next((episode for episode in reading.outcomes if episode.number == 1), None)
-        return self._perceiver.features(reading), first
+        self._judged += [e for e in reading.outcomes if e.number <= self._parts]
+        return self._perceiver.features(reading)
 
 
-def _box(low: tuple[float, ...], high: tuple[float, ...]) -> gym.spaces.Box:
-    return gym.spaces.Box(np.array(low, np.float32), np.array(high, np.float32), dtype=np.float32)
+def _box(low: tuple[float, ...], high: tuple[float, ...]) -> gym.Space[FloatArray]:
+    box: gym.Space[FloatArray] = gym.spaces.Box(  # type: ignore[assignment]
+        np.array(low, np.float32), np.array(high, np.float32), dtype=np.float32
+    )
+    return box
 
 
 def _start(rng: np.random.Generator) -> Vector:

@@ -2,7 +2,6 @@
 
 from importlib import import_module
 from math import isfinite
-from typing import Any
 
 import msgspec
 
@@ -95,13 +94,13 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 def policy_spec(scenario: Scenario) -> PolicySpec:
     """What a policy for this scenario takes and gives. Does not load the simulator."""
-    task = _module(TASKS[scenario.task])
+    task, arm = import_module(TASKS[scenario.task]), import_module(BODIES[scenario.body])
     body = body_spec(scenario)
     return PolicySpec(
         task=scenario.task,
         body=scenario.body,
         observation=task.observation_spec(body),
-        action=task.action_spec(body),
+        action=task.action_spec(body, arm.WORK_LOW_RAD, arm.WORK_HIGH_RAD),
         horizon=scenario.horizon,
         period_ns=period_ns(scenario.decision_hz),
     )
@@ -111,7 +110,7 @@ def body_spec(scenario: Scenario) -> BodySpec:
     """The robots' body. Does not load the simulator."""
     step_ns = period_ns(scenario.physics_hz)
     steps = scenario.physics_hz // scenario.control_hz
-    spec: BodySpec = _module(BODIES[scenario.body]).body_spec(steps * step_ns, step_ns)
+    spec: BodySpec = import_module(BODIES[scenario.body]).body_spec(steps * step_ns, step_ns)
     return spec
 
 
@@ -123,9 +122,5 @@ def embody(scenario: Scenario, seed: int) -> Embodiment:
     from sim.cell import Cell
 
     spec = policy_spec(scenario)
-    perceiver = _module(TASKS[scenario.task]).SortPerceiver(spec.observation)
+    perceiver = import_module(TASKS[scenario.task]).SortPerceiver(spec.observation)
     return Embodiment(Cell(scenario, seed), perceiver, spec)
-
-
-def _module(name: str) -> Any:
-    return import_module(name)

@@ -169,18 +169,25 @@ class World:
         joints: Sequence[int],
         target: Sequence[float],
         force: Sequence[float],
-        gain: Sequence[float],
+        speed: Sequence[float],
+        gain: float,
     ) -> None:
-        """Position control from now on: `gain` is the share of the error undone in a step."""
-        _bullet.setJointMotorControlArray(
-            self._ids[name],
-            joints,
-            _bullet.POSITION_CONTROL,
-            targetPositions=target,
-            forces=force,
-            positionGains=gain,
-            physicsClientId=self._client,
-        )
+        """Position control from now on, within a force and a speed for each joint.
+
+        `gain` is the share of the error undone in a step.
+        """
+        body, client = self._ids[name], self._client
+        for joint, to, strength, fastest in zip(joints, target, force, speed, strict=True):
+            _bullet.setJointMotorControl2(
+                body,
+                joint,
+                _bullet.POSITION_CONTROL,
+                targetPosition=to,
+                force=strength,
+                maxVelocity=fastest,
+                positionGain=gain,
+                physicsClientId=client,
+            )
 
     def joints(self, name: str, joints: Sequence[int]) -> JointStates:
         """What these joints measure now."""

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 JOINTS = tuple(f"joint_{i}" for i in range(1, 8))
 HOME_RAD = (0.0, -0.2, 0.0, -2.35, 0.0, 2.15, 0.785)
 """Ready: the tool points down between belt and bins."""
+WORK_LOW_RAD = (-0.6, -0.5, -0.5, -2.85, -0.4, 1.7, 0.2)
+WORK_HIGH_RAD = (0.6, 0.55, 0.5, -1.6, 0.4, 2.75, 1.4)
+"""The postures a policy may ask for: what the cell needs, with room to spare."""
 
 CUP_M = 0.107 + 0.120
 """From the seventh joint along its axis to the lip of the cup: the flange (Franka's a8), then the
@@ -33,20 +36,23 @@ _INWARDS = tuple((t, *o) for t, o in zip(_TURNS, _OFFSETS_M, strict=True))[::-1]
 
 _LOW_RAD = (-2.8973, -1.7628, -2.8973, -3.0718, -2.8973, -0.0175, -2.8973)
 _HIGH_RAD = (2.8973, 1.7628, 2.8973, -0.0698, 2.8973, 3.7525, 2.8973)
+_SPEED_RAD_S = (2.175, 2.175, 2.175, 2.175, 2.61, 2.61, 2.61)
 _TORQUE_NM = (87.0, 87.0, 87.0, 87.0, 12.0, 12.0, 12.0)
+
+_GAIN = 0.3
+"""Share of the position error that the drives undo in a physics step."""
 
 
 def body_spec(control_period_ns: int, physics_period_ns: int) -> BodySpec:
     """The Panda's limits and power model.
 
     Position, velocity, acceleration and torque limits are the vendor's: Franka Control Interface
-    documentation, "Robot and interface specifications", Panda. The workspace is the sorting
-    cell's: above the floor, short of the walls. The power constants are a model, not measured:
+    documentation, "Robot and interface specifications", Panda. The workspace is all
+    that the arm can reach above the floor. The power constants are a model, not measured:
     a joint at its torque limit heats by 60 W (the large four) or 25 W (the small three); at its
     speed limit it loses 4 W to viscous and 4 W to dry friction; the cup's pump draws 12 W; the
     joint sensors 3 W.
     """
-    speed = (2.175, 2.175, 2.175, 2.175, 2.61, 2.61, 2.61)
     heat_w = (60.0,) * 4 + (25.0,) * 3
     return BodySpec(
         name="panda",
@@ -55,14 +61,14 @@ def body_spec(control_period_ns: int, physics_period_ns: int) -> BodySpec:
         physics_period_ns=physics_period_ns,
         position_low_rad=_LOW_RAD,
         position_high_rad=_HIGH_RAD,
-        velocity_rad_s=speed,
+        velocity_rad_s=_SPEED_RAD_S,
         acceleration_rad_s2=(15.0, 7.5, 10.0, 12.5, 15.0, 20.0, 20.0),
         torque_nm=_TORQUE_NM,
-        workspace_low_m=(0.15, -0.7, 0.05),
-        workspace_high_m=(0.85, 0.7, 0.9),
+        workspace_low_m=(-0.9, -0.9, -0.15),
+        workspace_high_m=(0.9, 0.9, 1.2),
         copper_w_per_nm2=tuple(w / t**2 for w, t in zip(heat_w, _TORQUE_NM, strict=True)),
-        viscous_w_s2=tuple(4.0 / v**2 for v in speed),
-        coulomb_w_s=tuple(4.0 / v for v in speed),
+        viscous_w_s2=tuple(4.0 / v**2 for v in _SPEED_RAD_S),
+        coulomb_w_s=tuple(4.0 / v for v in _SPEED_RAD_S),
         switch_w=12.0,
         sensors_w=3.0,
     )
@@ -128,14 +134,12 @@ class Panda:
 
     _ARM = tuple(range(7))
     _FINGERS = (9, 10)
-    _GAIN = (0.3,) * 7
-    """Share of the position error that the drives undo in a physics step."""
 
     def __init__(self, world: "World") -> None:
         self._world = world
         world.load(self.name, "franka_panda/panda.urdf")
         world.place_joints(self.name, self._FINGERS, (0.0, 0.0))
-        world.drive_joints(self.name, self._FINGERS, (0.0, 0.0), (20.0, 20.0), (0.3, 0.3))
+        world.drive_joints(self.name, self._FINGERS, (0.0, 0.0), (20.0, 20.0), (0.2, 0.2), _GAIN)
 
     def place(self, position_rad: Vector) -> None:
         """Puts the arm in a posture, at rest and driven to stay there."""
@@ -145,7 +149,7 @@ class Panda:
     def drive(self, position_rad: Vector) -> None:
         """Drives the joints to float64[7] from now on."""
         self._world.drive_joints(
-            self.name, self._ARM, position_rad.tolist(), _TORQUE_NM, self._GAIN
+            self.name, self._ARM, position_rad.tolist(), _TORQUE_NM, _SPEED_RAD_S, _GAIN
         )
 
     def sense(self) -> "JointStates":

@@ -16,13 +16,15 @@ if TYPE_CHECKING:
 __all__ = ["SortPerceiver", "SortTask", "action_spec", "observation_spec"]
 
 
-def action_spec(body: BodySpec) -> ArraySpec:
-    """One setpoint a joint, then the suction switch."""
+def action_spec(
+    body: BodySpec, low_rad: tuple[float, ...], high_rad: tuple[float, ...]
+) -> ArraySpec:
+    """One setpoint a joint, within the postures the cell needs, then the suction switch."""
     return ArraySpec(
         name="action",
         labels=(*(f"{joint}_rad" for joint in body.joints), "suction"),
-        low=(*body.position_low_rad, 0.0),
-        high=(*body.position_high_rad, 1.0),
+        low=(*low_rad, 0.0),
+        high=(*high_rad, 1.0),
     )
 
 

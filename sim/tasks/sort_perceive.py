@@ -1,6 +1,7 @@
 """Perceive, for the sort task: noisy scans in, a track of the part and the observation out."""
 
 from dataclasses import dataclass
+from math import tanh
 
 import numpy as np
 
@@ -14,6 +15,8 @@ SPEED_M_S = 0.10
 TRUST_S2 = 0.004
 """How much that belief weighs: (scan noise 2 mm / its spread 3 cm/s) squared."""
 AGE_MAX_S = 3.0
+NEAR_M = 0.03
+"""Within about this distance the near features resolve where the part is."""
 ON_BELT_M = 0.03
 """A part lost no higher than this above the belt still stands on it."""
 
@@ -27,16 +30,12 @@ def observation_spec(body: BodySpec) -> ArraySpec:
         )
     ]
     rows += [
-        (f"{joint}_rad_s", -v, v) for joint, v in zip(body.joints, body.velocity_rad_s, strict=True)
-    ]
-    rows += [
         (f"tool_{axis}_m", low, high)
-        for axis, low, high in zip(
-            "xyz", body.workspace_low_m, body.workspace_high_m, strict=True
-        )
+        for axis, low, high in zip("xyz", body.workspace_low_m, body.workspace_high_m, strict=True)
     ]
-    rows += [("holding", 0.0, 1.0), ("switch", 0.0, 1.0)]
+    rows.append(("holding", 0.0, 1.0))
     rows += [(f"part_{axis}_from_tool_m", -0.6, 0.6) for axis in "xyz"]
+    rows += [(f"part_{axis}_near", -1.0, 1.0) for axis in "xyz"]
     rows += [("belt_m_s", 0.0, 0.2), ("part_height_m", 0.0, 0.1)]
     rows += [(f"is_{kind}", 0.0, 1.0) for kind in lay.KINDS]
     rows += [("part_known", 0.0, 1.0), ("scan_age_s", 0.0, AGE_MAX_S)]
@@ -132,8 +131,8 @@ class SortPerceiver:
     def features(self, reading: Reading) -> FloatArray:
         """The observation at the reading's capture time, float32[observation.size]."""
         x, y, z = reading.tool_m.tolist()
-        values = reading.position_rad.tolist() + reading.velocity_rad_s.tolist()
-        values += (x, y, z, float(reading.holding), reading.switch)
+        values = reading.position_rad.tolist()
+        values += (x, y, z, float(reading.holding))
         values += self._part(reading.captured_ns, x, y, z)
         features = np.array(values, np.float32)
         clipped: FloatArray = np.minimum(np.maximum(features, self._low), self._high)
@@ -151,4 +150,5 @@ class SortPerceiver:
         about = carried or (track if known else None)
         kind, height = (about.kind, about.height_m) if about else (-1, 0.0)
         classes = [float(kind == k) for k in range(len(lay.KINDS))]
-        return (*away, speed, height, *classes, known, age_s)
+        near = [tanh(d / NEAR_M) for d in away]
+        return (*away, *near, speed, height, *classes, known, age_s)

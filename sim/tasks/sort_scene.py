@@ -53,7 +53,7 @@ class Scene:
         self._seed = self._number = 0
         self._belt_speed_m_s = 0.0
         self.parts: list[Part] = []
-        world.add_box("belt", lay.BELT_HALF_M, _BELT_AT, friction=1.0)
+        world.add_box("belt", lay.BELT_HALF_M, _BELT_AT, friction=_BELT_FRICTION)
         world.add_box("floor", (1.0, 1.0, 0.01), (0.4, 0.0, -0.01), friction=0.8)
         for n, (x, y) in enumerate(lay.BINS_M):
             for side, (dx, dy) in enumerate(((1, 0), (-1, 0), (0, 1), (0, -1))):
@@ -163,6 +163,7 @@ class Scene:
         self._world.remove(part.name)
 
 
+_BELT_FRICTION = 0.3
 _WALL_M = 0.005
 _BELT_AT = (lay.BELT_X_M, lay.BELT_Y_M, lay.BELT_TOP_M - lay.BELT_HALF_M[2])
 _HEIGHTS_M = ((0.03, 0.05), (0.035, lay.HEIGHT_MAX_M), (0.02, 0.03))
