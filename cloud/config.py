@@ -12,7 +12,7 @@ class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Adam's step size at the start of a round; it decays to a tenth by a cosine."""
     batch_size: int = 256
     """Samples a gradient step."""
-    steps_per_round: int = 1500
+    steps_per_round: int = 500
     """Gradient steps a round, from the weights of the last one."""
     twin_episodes: int = 8
     """Episodes a round that the student lives through in the twin."""
@@ -22,7 +22,7 @@ class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Fixed seeds on which a candidate meets the incumbent."""
     gate_p: float = 0.1
     """A candidate is released if the exact one-sided sign test says better with p below this."""
-    rounds_max: int = 12
+    rounds_max: int = 40
     """Rounds after which learning rests."""
 
     def __post_init__(self) -> None:

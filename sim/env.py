@@ -97,7 +97,7 @@ class SortEnv(gym.Env[FloatArray, FloatArray]):
 
 
 def _box(low: tuple[float, ...], high: tuple[float, ...]) -> gym.Space[FloatArray]:
-    box: gym.Space[FloatArray] = gym.spaces.Box(  # type: ignore[assignment]
+    box: gym.Space[FloatArray] = gym.spaces.Box(
         np.array(low, np.float32), np.array(high, np.float32), dtype=np.float32
     )
     return box

@@ -82,8 +82,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     def _check_rates(self) -> None:
         for slow, fast, words in (
-            ("control_hz", "physics_hz", "the control period must be a multiple of the physics step"),
-            ("decision_hz", "control_hz", "the decision period must be a multiple of the control's"),
+            ("control_hz", "physics_hz", "a control period is whole physics steps"),
+            ("decision_hz", "control_hz", "a decision period is whole control periods"),
         ):  # fmt: skip
             if getattr(self, fast) % getattr(self, slow):
                 raise ValueError(

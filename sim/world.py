@@ -153,7 +153,7 @@ class World:
         return linear
 
     def carry(self, name: str, at_m: Triple, velocity_m_s: Triple) -> None:
-        """Puts a body in a place with a velocity: a fixed box so treated at every step is a belt."""
+        """Puts a body in a place with a velocity; a fixed box so treated each step is a belt."""
         body, client = self._ids[name], self._client
         _bullet.resetBasePositionAndOrientation(body, at_m, _UPRIGHT, physicsClientId=client)
         _bullet.resetBaseVelocity(body, velocity_m_s, physicsClientId=client)
