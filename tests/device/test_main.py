@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import threading
 import time
 
 import numpy as np
@@ -12,10 +13,11 @@ from plant import POLICY, embodiment
 from contract.ledger import INDEX
 from contract.messages import ActionChunk, Hello, Observation, Refused, Report, Sealed, Welcome
 from device.config import DeviceConfig
-from device.main import run
+from device.main import ControlLoop, run
+from device.node import DeviceNode
 from device.realtime import habits
-from link.channel import Server
-from link.sockets import ReportSink, ServerSocket
+from link.channel import Client, Server
+from link.sockets import ClientSocket, ReportSink, ServerSocket
 
 pytestmark = pytest.mark.process
 
@@ -151,3 +153,51 @@ def test_habits_are_recorded_as_got_or_refused(monkeypatch):
     assert "refused" in got["affinity"]
     assert "refused" in got["memory"]
     assert got["timer_slack"] == "1 ns"
+
+
+def test_a_device_alone_holds_and_ends_when_told(address, monkeypatch):
+    """In this process: no edge, no roof; SIGTERM brings it to rest."""
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("device.main.habits", lambda *_: {})
+    robot = embodiment()
+    sink = ReportSink()
+    timer = threading.Timer(1.5, os.kill, (os.getpid(), signal.SIGTERM))
+    timer.start()
+    try:
+        code = run(DeviceConfig(hold_s=0.3), "arm", 7, robot, address, sink.address, "test")
+    finally:
+        timer.join()
+        signal.signal(signal.SIGTERM, before)
+    assert code == 0
+    last = sink.poll(2000)[-1]
+    sink.close()
+    assert last.labels["rung"] == "stop"
+    assert last.counters["ticks"] + last.counters["missed"] >= 240
+    assert last.counters["link.observation.dropped.closed"] >= 20
+    assert np.ptp(np.array(robot.body.writes), axis=0).max() == 0.0
+
+
+def test_a_loop_over_a_link_acts_and_sends(address):
+    """The loop's own steps, tick by tick, with an edge on the other end of a real socket."""
+    robot, server = embodiment(), Server(ServerSocket(address))
+    node = DeviceNode("arm", 7, robot, DeviceConfig(), "test")
+    hello = Hello(node="arm", role="device", boot=7, software="t", spec=POLICY.digest)
+    link = Client(ClientSocket(address), hello, "edge")
+    loop = ControlLoop(node, robot.body, link, None)
+    node.on_start(time.monotonic_ns())
+    end = time.monotonic() + 20
+    while node.arbiter.chunk is None:
+        assert time.monotonic() < end, "no chunk acted"
+        loop.tick()
+        for peer, message in server.poll(time.monotonic_ns()):
+            if isinstance(message, Hello):
+                server.send(peer, Welcome(node="edge", boot=1, acked=0))
+            elif isinstance(message, Observation):
+                server.send(peer, chunk(message))
+    server.close()
+    while link.open:
+        assert time.monotonic() < end, "the silence was not noticed"
+        loop.tick()
+    loop.stop()
+    loop.run()
+    link.close()
