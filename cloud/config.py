@@ -19,7 +19,7 @@ class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     min_lived: int = 200
     """Lived decisions that must have come in before the first round."""
     gate_episodes: int = 20
-    """Fixed seeds on which a candidate meets the incumbent; three times as many if it is close."""
+    """Fixed seeds on which a candidate meets the incumbent; four times as many if it is close."""
     gate_p: float = 0.1
     """Chance, at most, that the gate's exact sign tests release a candidate that is no better."""
     rounds_max: int = 40

@@ -4,7 +4,10 @@ from collections.abc import Sequence
 from math import comb
 from typing import NamedTuple
 
-SECOND_LOOK = 3
+FIRST_SHARE = 0.2
+"""Share of the risk of a wrong release that the first look may spend."""
+
+SECOND_LOOK = 4
 """The second look takes this many times the seeds of the first."""
 
 
@@ -20,7 +23,8 @@ def looks(seeds: int, p_max: float) -> tuple[Look, Look]:
 
     Both together release a candidate that is no better with a chance of at most `p_max`.
     """
-    return Look(seeds, p_max / 2), Look(SECOND_LOOK * seeds, p_max / 2)
+    first = FIRST_SHARE * p_max
+    return Look(seeds, first), Look(SECOND_LOOK * seeds, p_max - first)
 
 
 class Verdict(NamedTuple):

@@ -148,8 +148,8 @@ class Scripted(ToyBackend):
     ("fails", "state", "seeds"),
     [
         ({0: range(12)}, "released", 12),
-        ({0: (0, 5, 20, 30, 35)}, "released", 36),
-        ({0: (0, 5)}, "refused", 36),
+        ({0: (0, 5, 20, 30, 40)}, "released", 48),
+        ({0: (0, 5)}, "refused", 48),
         ({}, "refused", 12),
         ({1: (0,)}, "refused", 12),
     ],
