@@ -19,9 +19,9 @@ class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     min_lived: int = 200
     """Lived decisions that must have come in before the first round."""
     gate_episodes: int = 20
-    """Fixed seeds on which a candidate meets the incumbent; four times as many if it is close."""
+    """Fixed seeds on which a candidate meets the incumbent."""
     gate_p: float = 0.1
-    """Chance, at most, that the gate's exact sign tests release a candidate that is no better."""
+    """A candidate is released if the exact one-sided sign test says better with p below this."""
     rounds_max: int = 40
     """Rounds after which learning rests."""
 

@@ -4,28 +4,6 @@ from collections.abc import Sequence
 from math import comb
 from typing import NamedTuple
 
-FIRST_SHARE = 0.2
-"""Share of the risk of a wrong release that the first look may spend."""
-
-SECOND_LOOK = 4
-"""The second look takes this many times the seeds of the first."""
-
-
-class Look(NamedTuple):
-    """A comparison on the first `seeds` of the fixed seeds, won by `p_max` or less."""
-
-    seeds: int
-    p_max: float
-
-
-def looks(seeds: int, p_max: float) -> tuple[Look, Look]:
-    """A quick look, and a thorough one for a candidate that is ahead but not yet beyond chance.
-
-    Both together release a candidate that is no better with a chance of at most `p_max`.
-    """
-    first = FIRST_SHARE * p_max
-    return Look(seeds, first), Look(SECOND_LOOK * seeds, p_max - first)
-
 
 class Verdict(NamedTuple):
     """What the gate found. `wins`: seeds only the candidate solved; `losses`: only the incumbent.
@@ -40,11 +18,6 @@ class Verdict(NamedTuple):
     losses: int
     candidate: float
     incumbent: float
-
-    @property
-    def open(self) -> bool:
-        """Whether more seeds could still show the candidate to be better."""
-        return not self.released and self.wins > self.losses
 
     def __str__(self) -> str:
         return (

@@ -14,7 +14,7 @@ from cloud.backend import Backend, Fit
 from cloud.config import LearnerConfig
 from cloud.experience import Experience
 from cloud.export import export
-from cloud.gate import Verdict, judge, looks
+from cloud.gate import Verdict, judge
 from cloud.rollout import Play, successes
 from cloud.store import Key, PolicyRecord, spans
 from contract.messages import Segment
@@ -51,8 +51,8 @@ class Trainer:
         self._seed, self._software, self._boot = seed, software, boot
         self._label = label
         self._policy = self._best = self._candidate = Mlp.random(spec, config.hidden, seed)
-        self._solved: list[bool] = []
-        self._candidate_solved: list[bool] = []
+        self._solved: list[bool] | None = None
+        self._candidate_solved: list[bool] | None = None
         self._verdict: Verdict | None = None
         self._features: list[FloatArray] = []
         self._labels: list[FloatArray] = []
@@ -106,15 +106,12 @@ class Trainer:
 
     def judge(self) -> Verdict:
         """Candidate against incumbent; the incumbent's figures are kept, as they cannot change."""
-        self._candidate_solved = []
-        for look in looks(self._config.gate_episodes, self._config.gate_p):
-            self._solve(self._best, self.incumbent, self._solved, look.seeds)
-            self._solve(self._candidate, self.version, self._candidate_solved, look.seeds)
-            theirs = self._solved[: look.seeds]
-            self._verdict = verdict = judge(self._candidate_solved, theirs, look.p_max)
-            if not verdict.open:
-                break
-        return verdict
+        seeds = self._seeds(_GATE, n=self._config.gate_episodes)
+        if self._solved is None:
+            self._solved = successes(self._run(self._best, self.incumbent, seeds))
+        self._candidate_solved = successes(self._run(self._candidate, self.version, seeds))
+        self._verdict = judge(self._candidate_solved, self._solved, self._config.gate_p)
+        return self._verdict
 
     def conclude(self) -> PolicyRecord:
         """Ends the round: what to record, and to release if its state says so."""
@@ -152,11 +149,6 @@ class Trainer:
         self._policy, self.parent, self.version = self._candidate, version, version + 1
         state = "released" if released else "refused"
         return PolicyRecord(version, digest(blob), parents, state, figures, blob, data)
-
-    def _solve(self, policy: Mlp, version: int, solved: list[bool], n: int) -> None:
-        """Extends `solved` to the first `n` of the fixed seeds."""
-        seeds = self._seeds(_GATE, n=n)[len(solved) :]
-        solved += successes(self._run(policy, version, seeds))
 
     def _run(
         self, policy: Mlp, version: int, seeds: Sequence[int], share: float = 0.0, first: int = 0

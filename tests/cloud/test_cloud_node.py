@@ -242,7 +242,7 @@ def test_learning_rests_after_the_last_round(store, spec, make_segment, seal):
 
 
 def test_a_refused_candidate_is_on_record_and_not_offered(store, spec, make_segment, seal):
-    shell = begin(store, spec, gate_p=1e-30)
+    shell = begin(store, spec, gate_p=1e-9)
     shell.receive(hello(spec))
     ready(shell)
     shell.take(Offer)
