@@ -12,7 +12,7 @@ class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Adam's step size at the start of a round; it decays to a tenth by a cosine."""
     batch_size: int = 256
     """Samples a gradient step."""
-    steps_per_round: int = 500
+    steps_per_round: int = 800
     """Gradient steps a round, from the weights of the last one."""
     twin_episodes: int = 8
     """Episodes a round that the student lives through in the twin."""

@@ -11,7 +11,7 @@ from contract.specs import FloatArray
 from policy.mlp import Mlp
 from sim.scenario import Scenario, policy_spec
 
-PARTS = 3
+PARTS = 2
 """Parts in a row that make one episode in the twin. A body's day has no fresh starts: with one
 part an episode, a policy that stalled after its first drop passed for perfect."""
 
