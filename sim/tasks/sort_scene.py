@@ -28,13 +28,12 @@ LEAD_S = (1.0, 1.8)
 
 @dataclass
 class Part:
-    """One part: `speed_m_s` is the belt's while it travels; `loose_ns` is 0 until let go."""
+    """One part, an episode. `loose_ns`: when the cup let go of it after lifting; 0 before."""
 
     number: int
     name: str
     kind: int
     height_m: float
-    speed_m_s: float
     started_ns: int
     lifted: bool = False
     loose_ns: int = 0
@@ -141,7 +140,7 @@ class Scene:
         name = f"part {number}"
         height = self._add(name, kind, rng, lay.SCAN_END_M - speed * rng.uniform(*LEAD_S))
         self._belt_speed_m_s = speed
-        self.parts.append(Part(number, name, kind, height, speed, now_ns))
+        self.parts.append(Part(number, name, kind, height, now_ns))
 
     def _add(self, name: str, kind: int, rng: np.random.Generator, y_m: float) -> float:
         """Puts a part on the belt; returns its height."""

@@ -72,7 +72,7 @@ def one_round(config):
 
 def test_one_serial_round_learns_some_of_the_real_task():
     verdict, record = one_round(
-        LearnerConfig(hidden=(128, 128), steps_per_round=1500, twin_episodes=24, gate_episodes=8)
+        LearnerConfig(hidden=(128, 128), steps_per_round=1500, twin_episodes=12, gate_episodes=6)
     )
     assert verdict.incumbent == 0
     assert verdict.wins >= 2
