@@ -22,7 +22,11 @@ ON_BELT_M = 0.03
 
 
 def observation_spec(body: BodySpec) -> ArraySpec:
-    """The features in order. Joint positions come first, labelled as the action's joints are."""
+    """The features in order. Joint positions come first, labelled as the action's joints are.
+
+    Speeds of joints and the state of the switch are left out on purpose: they tell what the last
+    action was, a student then repeats it, and with a delay in the loop it swings itself up.
+    """
     rows: list[tuple[str, float, float]] = [
         (f"{joint}_rad", low, high)
         for joint, low, high in zip(
