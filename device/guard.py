@@ -52,21 +52,25 @@ class Guard:
         """Whether the setpoint itself is still on its way."""
         return bool(np.abs(self._velocity).max() > 1e-6)
 
-    def limit(self, wish: Vector, position: Vector, torque: Vector) -> tuple[Vector, Limit]:
+    def limit(self, wish: Vector | None, position: Vector, torque: Vector) -> tuple[Vector, Limit]:
         """The setpoint nearest to `wish` that may be written now, and which limits bit.
 
-        `position` and `torque` are what the joints measured. A malformed wish (shape, NaN,
-        infinity) becomes the standstill.
+        `position` and `torque` are what the joints measured. No wish, and a malformed one (shape,
+        NaN, infinity), mean the standstill: every joint brakes as hard as it may.
         """
         hit = Limit.NONE
-        if wish.shape != (self._size,) or not np.isfinite(wish).all():
-            wish, hit = self.setpoint, Limit.MALFORMED
+        if wish is not None and (wish.shape != (self._size,) or not np.isfinite(wish).all()):
+            wish, hit = None, Limit.MALFORMED
         last = self.setpoint[:-1]
-        target = np.minimum(np.maximum(wish[:-1], self._low), self._high)
-        if (target != wish[:-1]).any():
-            hit |= Limit.POSITION
-        velocity, bits = self._reach(target, last)
-        hit |= bits
+        if wish is None:
+            velocity, switch = self._brake(), self.setpoint[-1]
+            target = last + velocity * self._dt_s
+        else:
+            target, switch = np.minimum(np.maximum(wish[:-1], self._low), self._high), wish[-1]
+            if (target != wish[:-1]).any():
+                hit |= Limit.POSITION
+            velocity, bits = self._reach(target, last)
+            hit |= bits
         over = np.abs(torque) > self._torque
         if over.any():
             pushing = over & (velocity * (last - position) > 0)
@@ -82,7 +86,7 @@ class Guard:
         self._outside_m, self._velocity, self._wish = outside_m, velocity, target
         setpoint = np.empty(self._size)
         setpoint[:-1] = np.minimum(np.maximum(joints, self._low), self._high)
-        setpoint[-1] = min(max(wish[-1], 0.0), 1.0)
+        setpoint[-1] = min(max(switch, 0.0), 1.0)
         self.setpoint = setpoint
         return setpoint, hit
 

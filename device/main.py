@@ -78,8 +78,7 @@ class ControlLoop:
             now_ns = self._clock.now_ns()
             self._lateness.append(self._rate.tick(now_ns))
             reading = self._body.read(now_ns)
-            rest = self._node.guard.setpoint
-            setpoint, _ = self._node.guard.limit(rest, reading.position_rad, reading.torque_nm)
+            setpoint, _ = self._node.guard.limit(None, reading.position_rad, reading.torque_nm)
             self._body.write(setpoint)
             if not self._node.guard.moving and abs(reading.velocity_rad_s).max() < 1e-2:
                 break

@@ -82,8 +82,6 @@ class DeviceNode:
         self._perceiver.update(reading)
         wish = self.arbiter.choose(now_ns)
         rung = self.arbiter.rung
-        if wish is None:
-            wish = self.guard.setpoint
         setpoint, hit = self.guard.limit(wish, reading.position_rad, reading.torque_nm)
         if hit:
             for limit in hit:

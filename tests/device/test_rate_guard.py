@@ -108,3 +108,18 @@ def test_an_overloaded_joint_does_not_push_on():
     assert setpoint[0] - lead < 3.0**2 / (2 * 20.0)
     away, _ = g.limit(np.array([-1.0, 0.0, 0.0]), np.zeros(2), np.array([11.0, 0.0]))
     assert away[0] < setpoint[0]
+
+
+@pytest.mark.parametrize("wish", [None, np.full(3, np.nan)], ids=["hold", "malformed"])
+def test_a_moving_setpoint_brakes_to_rest_when_nothing_valid_is_wished(wish):
+    """Held while under way, it stops within its braking distance and stays; it does not coast."""
+    g = guard()
+    for tick in range(1, 240):
+        g.limit(np.array([0.3 * tick * DT_S, 0.0, 1.0]), np.zeros(2), np.zeros(2))
+    start = g.setpoint.copy()
+    assert g.moving
+    steps = [g.limit(wish, g.setpoint[:-1], np.zeros(2))[0] for _ in range(60)]
+    assert not g.moving
+    assert abs(steps[-1][0] - start[0]) <= 0.3**2 / (2 * 20.0) + 1e-6
+    assert (steps[-1] == steps[10]).all()
+    assert steps[-1][-1] == 1.0
