@@ -27,7 +27,7 @@ from contract.messages import ActionChunk, Hello, Observation
 from contract.specs import PolicySpec
 from edge.config import EdgeConfig
 from link.channel import Client
-from link.sockets import ClientSocket
+from link.sockets import ClientSocket, Poller
 from policy.artefact import Artefact, digest, pack
 from policy.mlp import Mlp
 from policy.shelf import Shelf
@@ -49,20 +49,20 @@ def serve_edge(spec: PolicySpec, bind: str, state: Path) -> None:
     run(EdgeConfig(), spec, bind, address(), state, None, "benchmark")
 
 
-def serve_bare(onnx: bytes, shape: tuple[int, ...], bind: str, ready: Event) -> None:
+def serve_bare(onnx: bytes, inputs: int, bind: str, ready: Event) -> None:
     """Receive, infer, send: nothing else."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
-    name, header = session.get_inputs()[0].name, b"h" * 40
+    name, header = session.get_inputs()[0].name, b"h" * 80
     router: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.ROUTER)
     router.bind(bind)
     ready.set()
     while True:
-        route, _, body = router.recv_multipart()
-        features = np.frombuffer(body, np.float32).reshape(1, -1)
-        (rows,) = session.run(None, {name: features})
-        router.send_multipart([route, header, rows.reshape(shape).tobytes()])
+        route, data = router.recv_multipart()
+        features = np.frombuffer(data, np.float32, inputs, len(data) - 4 * inputs)
+        (rows,) = session.run(None, {name: features.reshape(1, -1)})
+        router.send_multipart([route, header + rows.tobytes()])
 
 
 def ask_bare(bind: str, spec: PolicySpec, count: int) -> Callable[[], list[float]]:
@@ -70,14 +70,14 @@ def ask_bare(bind: str, spec: PolicySpec, count: int) -> Callable[[], list[float
     dealer.connect(bind)
     features = np.zeros(spec.observation.size, np.float32)
     observation = Observation(device="arm", boot=1, seq=1, captured_ns=1, features=features)
-    frames = Codec().encode(observation)
+    data = Codec().encode(observation)
 
     def block() -> list[float]:
         samples = []
         for _ in range(count):
             start_ns = time.perf_counter_ns()
-            dealer.send_multipart(frames)
-            dealer.recv_multipart()
+            dealer.send(data)
+            dealer.recv()
             samples.append((time.perf_counter_ns() - start_ns) / 1e3)
         return samples
 
@@ -90,34 +90,32 @@ def ask_edge(bind: str, spec: PolicySpec, count: int) -> Callable[[], list[float
     transport = ClientSocket(bind)
     client = Client(transport, hello, "edge")
     features = np.zeros(spec.observation.size, np.float32)
-    seq = 0
+    seq, poller = 0, Poller([transport])
 
-    def one() -> float:
+    def ask(patience_s: float) -> float | None:
         nonlocal seq
         seq += 1
         start_ns = time.perf_counter_ns()
-        now_ns = time.monotonic_ns()
         client.send(
-            Observation(device="arm", boot=boot, seq=seq, captured_ns=now_ns, features=features)
+            Observation(
+                device="arm", boot=boot, seq=seq, captured_ns=time.monotonic_ns(), features=features
+            )
         )
-        while True:
-            transport.raw.poll(1000)
+        while time.perf_counter_ns() - start_ns < patience_s * 1e9:
+            poller.wait(50)
             for _, message in client.poll(time.monotonic_ns()):
                 if isinstance(message, ActionChunk) and message.seq == seq:
                     return (time.perf_counter_ns() - start_ns) / 1e3
-            if time.perf_counter_ns() - start_ns > 5e9:
-                raise SystemExit("the edge does not answer")
+        return None
 
     def block() -> list[float]:
-        client.poll(time.monotonic_ns())
-        return [one() for _ in range(count)]
+        end = time.monotonic() + 20
+        while ask(0.1) is None:
+            if time.monotonic() > end:
+                raise SystemExit("the edge does not answer")
+        samples = [ask(5.0) for _ in range(count)]
+        return [s for s in samples if s is not None]
 
-    end = time.monotonic() + 20
-    while not client.open:
-        client.poll(time.monotonic_ns())
-        if time.monotonic() > end:
-            raise SystemExit("the edge does not open a session")
-        time.sleep(0.01)
     return block
 
 
@@ -144,11 +142,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         artefact = shelve(spec, Path(folder))
         edge_at, bare_at, ready = address(), address(), context.Event()
-        shape = (1, spec.horizon, spec.action.size)
         servers = [
             context.Process(target=serve_edge, args=(spec, edge_at, Path(folder)), daemon=True),
             context.Process(
-                target=serve_bare, args=(artefact.onnx, shape, bare_at, ready), daemon=True
+                target=serve_bare,
+                args=(artefact.onnx, spec.observation.size, bare_at, ready),
+                daemon=True,
             ),
         ]
         for server in servers:

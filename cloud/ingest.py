@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cloud.store import Committed, Datum, Key, Misfit, Store
-from contract.codec import Codec, digest64, pack, unpack
+from contract.codec import Codec, digest64
 from contract.errors import SpecError, WireError
 from contract.messages import Sealed, Segment, Stored
 from contract.specs import PolicySpec
@@ -73,7 +73,7 @@ class Ingest:
         """Stores segments that the twin lived through. Raises sqlite3.Error."""
         data = []
         for segment in segments:
-            body = pack(self._codec.encode(segment))
+            body = self._codec.encode(segment)
             data.append(_datum(segment, digest64(body), body, now_ns, "twin"))
         self._store.commit(data)
 
@@ -102,7 +102,7 @@ class Ingest:
 def open_body(codec: Codec, body: bytes) -> Segment:
     """The segment in a body. Raises Misfitting."""
     try:
-        message = codec.decode(unpack(body))
+        message = codec.decode(body)
     except WireError as error:
         raise Misfitting(error.reason) from None
     if not isinstance(message, Segment):

@@ -12,7 +12,7 @@ class SpecError(UserError):
 class WireError(Exception):
     """What a peer sent is refused; `reason` is a short word fit for a counter.
 
-    It never leaves the link: a channel counts it and drops the frames.
+    It never leaves the link: a channel counts it and drops the bytes.
     """
 
     def __init__(self, reason: str, detail: str = "") -> None:

@@ -58,7 +58,7 @@ MAX_BYTES: dict[type[m.Message], int] = {s.message: s.max_bytes for s in STREAMS
 
 
 def socket_cap_bytes() -> int:
-    """The largest frame any stream may carry; sockets refuse more."""
+    """The largest message any stream may carry; sockets refuse more."""
     return max(MAX_BYTES.values())
 
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from contract.ledger import Refusal, Rung
 from contract.messages import ActionChunk
-from contract.specs import PolicySpec, Vector
+from contract.specs import PolicySpec, Vector, finite
 from policy.chunks import ChunkPlan
 
 REARM_CHUNKS = 3
@@ -64,7 +64,7 @@ class Arbiter:
             return Refusal.WRONG_BODY
         if now_ns > chunk.valid_until_ns or chunk.captured_ns > now_ns:
             return Refusal.EXPIRED
-        return Refusal.NONE if np.isfinite(chunk.actions).all() else Refusal.NOT_FINITE
+        return Refusal.NONE if finite(chunk.actions) else Refusal.NOT_FINITE
 
     @property
     def _shape(self) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from enum import IntFlag
 import numpy as np
 
 from contract.body import ToolPosition
-from contract.specs import BodySpec, Vector
+from contract.specs import BodySpec, Vector, finite
 
 
 class Limit(IntFlag):
@@ -59,7 +59,7 @@ class Guard:
         NaN, infinity), mean the standstill: every joint brakes as hard as it may.
         """
         hit = Limit.NONE
-        if wish is not None and (wish.shape != (self._size,) or not np.isfinite(wish).all()):
+        if wish is not None and (wish.shape != (self._size,) or not finite(wish)):
             wish, hit = None, Limit.MALFORMED
         last = self.setpoint[:-1]
         if wish is None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from contract.codec import Codec, digest64, pack
+from contract.codec import Codec, digest64
 from contract.messages import Outcome, Sealed, Segment, Stored, Welcome
 from contract.specs import FloatArray, PolicySpec, Vector
 
@@ -77,7 +77,7 @@ class Uplink:
             versions=self._versions[:n], seam_rad=self._seam_rad / max(n, 1),
             refused=dict(self._refused), outcomes=tuple(self._outcomes),
         )  # fmt: skip
-        body = pack(self._codec.encode(segment))
+        body = self._codec.encode(segment)
         self._backlog[self._seq] = Sealed(
             device=self._device, boot=self._boot, seq=self._seq, digest=digest64(body),
             body=np.frombuffer(body, np.uint8),

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from contract.messages import Observation
-from contract.specs import FloatArray
+from contract.specs import FloatArray, finite
 from edge.account import Account
 
 STAMP_MAX = 2**62
@@ -72,7 +72,7 @@ class Batcher:
         if (
             features.shape != self._shape
             or not 0 <= observation.captured_ns < STAMP_MAX
-            or not np.isfinite(features).all()
+            or not finite(features)
         ):
             counts["dropped.misfit"] += 1
             return False

@@ -10,7 +10,7 @@ from contract.clock import NS_PER_MS
 from contract.effects import Compute, Effects, Send, Timer
 from contract.messages import ActionChunk, Observation
 from contract.policy import Policy
-from contract.specs import FloatArray, PolicySpec
+from contract.specs import FloatArray, PolicySpec, finite
 from edge.account import Account
 from edge.batcher import Batch, Batcher, Request
 from edge.config import EdgeConfig
@@ -81,7 +81,7 @@ class Serving:
         if wrong:
             self._counts["dropped.engine"] += len(requests)
             return effects + self._on_fault(now_ns, policy, wrong)
-        if not np.isfinite(result).all():
+        if not finite(result):
             requests, result = self._finite(now_ns, policy, requests, result)
         self._counts["answered"] += len(requests)
         self._counts["batches"] += 1
@@ -115,7 +115,7 @@ class Serving:
     def _finite(
         self, now_ns: int, policy: Policy, requests: list[Request], result: FloatArray
     ) -> tuple[list[Request], FloatArray]:
-        fine = [i for i, actions in enumerate(result) if np.isfinite(actions).all()]
+        fine = [i for i, actions in enumerate(result) if finite(actions)]
         self._counts["dropped.answer_not_finite"] += len(requests) - len(fine)
         self._account.event(now_ns, "answer_not_finite", f"policy v{policy.version}")
         return [requests[i] for i in fine], result[fine]

@@ -2,7 +2,7 @@
 
 from enum import IntEnum
 
-from contract.codec import Codec, unpack
+from contract.codec import Codec
 from contract.errors import WireError
 from contract.messages import Sealed, Segment
 
@@ -28,7 +28,7 @@ class Triage:
 
     def weigh(self, sealed: Sealed) -> Priority:
         """What a sealed segment is worth. Raises WireError if it holds no segment of that name."""
-        segment = self._codec.decode(unpack(sealed.body.data))
+        segment = self._codec.decode(sealed.body.data)
         if not isinstance(segment, Segment):
             raise WireError("not_a_segment")
         if (segment.device, segment.boot, segment.seq) != (sealed.device, sealed.boot, sealed.seq):

@@ -6,10 +6,9 @@ Everything dropped is counted by reason.
 """
 
 from collections import deque
-from collections.abc import Sequence
 from typing import Protocol
 
-from contract.codec import Codec, Frame
+from contract.codec import Codec
 from contract.errors import WireError
 from contract.messages import Hello, Message, Refused, Welcome
 from contract.streams import DELIVERY, DEPTH, Delivery
@@ -21,14 +20,14 @@ DRAIN_MAX = 512
 
 
 class ClientTransport(Protocol):
-    def send(self, frames: Sequence[Frame]) -> bool: ...
-    def receive(self) -> list[bytes] | None: ...
+    def send(self, data: bytes) -> bool: ...
+    def receive(self) -> bytes | None: ...
     def close(self) -> None: ...
 
 
 class ServerTransport(Protocol):
-    def send(self, route: bytes, frames: Sequence[Frame]) -> bool: ...
-    def receive(self) -> tuple[bytes, list[bytes]] | None: ...
+    def send(self, route: bytes, data: bytes) -> bool: ...
+    def receive(self) -> tuple[bytes, bytes] | None: ...
     def close(self) -> None: ...
 
 
@@ -60,23 +59,23 @@ class Outgoing:
 
     def __init__(self, tally: Tally) -> None:
         self._tally = tally
-        self._queue: deque[tuple[type[Message], Sequence[Frame]]] = deque()
+        self._queue: deque[tuple[type[Message], bytes]] = deque()
         self._waiting: dict[type[Message], int] = {}
 
     def __len__(self) -> int:
         return len(self._queue)
 
-    def put(self, kind: type[Message], frames: Sequence[Frame]) -> bool:
-        """Queues frames unless the stream keeps only its newest or its depth is reached."""
+    def put(self, kind: type[Message], data: bytes) -> bool:
+        """Queues a message unless the stream keeps only its newest or its depth is reached."""
         waiting = self._waiting.get(kind, 0)
         if DELIVERY[kind] is Delivery.NEWEST or waiting >= DEPTH[kind]:
             self._tally.drop(kind, "full")
             return False
         self._waiting[kind] = waiting + 1
-        self._queue.append((kind, frames))
+        self._queue.append((kind, data))
         return True
 
-    def head(self) -> Sequence[Frame]:
+    def head(self) -> bytes:
         return self._queue[0][1]
 
     def pop(self) -> None:
@@ -116,19 +115,19 @@ class Client:
         owed = self.session.due(now_ns)
         if owed is not None and self.transport.send(self._codec.encode(owed)):
             self.tally.sent[type(owed)] += 1
-        frames = self.transport.receive()
-        if frames is None:
+        data = self.transport.receive()
+        if data is None:
             return []
         arrivals = Arrivals(self.tally)
         for _ in range(DRAIN_MAX):
             try:
-                message = self._codec.decode(frames)
+                message = self._codec.decode(data)
                 if self.session.receive(now_ns, message):
                     arrivals.add(self.server, message)
             except WireError as error:
                 self.tally.refuse(error.reason)
-            frames = self.transport.receive()
-            if frames is None:
+            data = self.transport.receive()
+            if data is None:
                 break
         return arrivals.take()
 
@@ -145,12 +144,12 @@ class Client:
         if self.session.state is not State.OPEN:
             self.tally.drop(kind, "closed")
             return False
-        frames = self._codec.encode(message)
-        self.last_bytes = sum(map(len, frames))
-        if not self._out and self.transport.send(frames):
+        data = self._codec.encode(message)
+        self.last_bytes = len(data)
+        if not self._out and self.transport.send(data):
             self.tally.sent[kind] += 1
             return True
-        return self._out.put(kind, frames)
+        return self._out.put(kind, data)
 
     def close(self) -> None:
         self.transport.close()
@@ -177,9 +176,9 @@ class Server:
             arrived = self.transport.receive()
             if arrived is None:
                 break
-            route, frames = arrived
+            route, data = arrived
             try:
-                self._take(now_ns, route, self._codec.decode(frames), arrivals)
+                self._take(now_ns, route, self._codec.decode(data), arrivals)
             except WireError as error:
                 self.tally.refuse(error.reason)
         return arrivals.take()
@@ -211,14 +210,14 @@ class Server:
         if known is None or not (known.open or kind in (Welcome, Refused)):
             self.tally.drop(kind, "closed")
             return False
-        frames = self._codec.encode(message)
+        data = self._codec.encode(message)
         known.open = known.open or kind is Welcome
         queue = self._out.get(peer)
-        if not queue and self.transport.send(known.route, frames):
+        if not queue and self.transport.send(known.route, data):
             self.tally.sent[kind] += 1
             sent = True
         else:
-            sent = self._out.setdefault(peer, Outgoing(self.tally)).put(kind, frames)
+            sent = self._out.setdefault(peer, Outgoing(self.tally)).put(kind, data)
         if kind is Refused:
             self.session.forget(known)
         return sent

@@ -2,7 +2,7 @@
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import Any
 
@@ -16,6 +16,9 @@ from link.sockets import ClientSocket, Poller, ReportSource, ServerSocket, Waker
 REPORT_EVERY_NS = NS_PER_S
 IDLE_MS = 50.0
 """The longest wait: sessions are looked after, and a stop noticed, this often."""
+
+CARE_EVERY_NS = 10 * NS_PER_MS
+"""The shortest time between two looks after the sessions; what has arrived is taken at once."""
 
 Done = deque[tuple[str, Any]]
 
@@ -75,7 +78,7 @@ class WallShell:
         self._channels = [c for c in (server, client) if c is not None]
         self._reporter = reporter
         transports = [c.transport for c in self._channels]
-        self._poller = Poller(t for t in transports if isinstance(t, ClientSocket | ServerSocket))
+        self._poller = Poller([t for t in transports if isinstance(t, ClientSocket | ServerSocket)])
         self._done: Done = deque()
         self._lanes: dict[str, Lane] = {}
         self._timers: dict[str, int] = {}
@@ -88,29 +91,41 @@ class WallShell:
     def run(self, drain_s: float = 1.0) -> None:
         """Drives the node until `stop`; then lanes get `drain_s` to end what they hold."""
         now_ns = self._clock.now_ns()
-        report_ns = now_ns + REPORT_EVERY_NS
+        report_ns, care_ns = now_ns + REPORT_EVERY_NS, now_ns
         self._apply(self._node.on_start(now_ns))
         while not self._stopping:
-            self._poller.wait(self._wait_ms(now_ns, report_ns))
-            self._turn()
+            self._turn(self._poller.wait(self._wait_ms(now_ns, report_ns)))
             now_ns = self._clock.now_ns()
+            if now_ns >= care_ns:
+                care_ns = now_ns + CARE_EVERY_NS
+                self._care()
             if now_ns >= report_ns:
                 report_ns = now_ns + REPORT_EVERY_NS
                 self._report(now_ns)
         for lane in self._lanes.values():
             lane.finish(drain_s)
-        self._turn()
+        self._care()
+        self._turn(())
         self._report(self._clock.now_ns())
         self._poller.close()
 
-    def _turn(self) -> None:
-        node, clock = self._node, self._clock
-        for channel in self._channels:
-            now_ns = clock.now_ns()
+    def _care(self) -> None:
+        """Looks after the sessions: who is lost, what is owed, what waits to be sent."""
+        for i, channel in enumerate(self._channels):
+            now_ns = self._clock.now_ns()
             for peer in channel.lost(now_ns):
-                self._apply(node.on_lost(now_ns, peer))
-            for peer, message in channel.poll(now_ns):
-                self._apply(node.on_message(now_ns, peer, message))
+                self._apply(self._node.on_lost(now_ns, peer))
+            self._take(i)
+
+    def _take(self, i: int) -> None:
+        now_ns = self._clock.now_ns()
+        for peer, message in self._channels[i].poll(now_ns):
+            self._apply(self._node.on_message(now_ns, peer, message))
+
+    def _turn(self, ready: Sequence[int]) -> None:
+        node, clock = self._node, self._clock
+        for i in ready:
+            self._take(i)
         while self._done:
             name, result = self._done.popleft()
             self._apply(node.on_done(clock.now_ns(), name, result))

@@ -1,12 +1,12 @@
 """The one door to ZeroMQ: bounded, size-capped, non-blocking sockets on loopback addresses."""
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 import zmq
 
-from contract.codec import Codec, Frame
+from contract.codec import Codec
 from contract.errors import UserError, WireError
 from contract.messages import Report
 from contract.streams import DEPTH, socket_cap_bytes
@@ -72,9 +72,27 @@ def _socket(kind: int, context: Context | None = None) -> Socket:
     return socket
 
 
+_send = zmq.backend.Socket.send
+_receive = zmq.backend.Socket.recv
+"""The compiled calls; the wrappers around them cost more than the rest of a decision's way."""
+
+_EVENTS, _POLLIN, _NOBLOCK = int(zmq.EVENTS), int(zmq.POLLIN), int(zmq.NOBLOCK)
+_MORE = int(zmq.NOBLOCK | zmq.SNDMORE)
+
+
 def _readable(socket: Socket) -> bool:
     """Whether a whole message is there; to ask is cheaper than to try and fail."""
-    return bool(int(socket.get(zmq.EVENTS)) & zmq.POLLIN)
+    return bool(int(socket.get(_EVENTS)) & _POLLIN)
+
+
+def _last_part(socket: Socket) -> bytes:
+    """The part that ends a message of ours; of a longer, foreign one nothing but b""."""
+    frame = _receive(socket, _NOBLOCK, False)
+    if not frame.more:
+        return frame.bytes
+    while frame.more:
+        frame = _receive(socket, _NOBLOCK, False)
+    return b""
 
 
 class ClientSocket:
@@ -86,17 +104,17 @@ class ClientSocket:
         self.raw.setsockopt(zmq.IMMEDIATE, 1)
         self.raw.connect(address)
 
-    def send(self, frames: Sequence[Frame]) -> bool:
-        """Hands frames to the link; False if it is full or not connected."""
+    def send(self, data: bytes) -> bool:
+        """Hands a message to the link; False if it is full or not connected."""
         try:
-            self.raw.send_multipart(frames, zmq.NOBLOCK)
+            _send(self.raw, data, _NOBLOCK)
         except zmq.Again:
             return False
         return True
 
-    def receive(self) -> list[bytes] | None:
-        """The next message's frames, or None."""
-        return self.raw.recv_multipart() if _readable(self.raw) else None
+    def receive(self) -> bytes | None:
+        """The next message, or None."""
+        return _last_part(self.raw) if _readable(self.raw) else None
 
     def close(self) -> None:
         self.raw.close()
@@ -115,20 +133,20 @@ class ServerSocket:
             self.raw.close()
             raise _bind_error(address, error) from None
 
-    def send(self, route: bytes, frames: Sequence[Frame]) -> bool:
-        """Hands frames to the link; False if the route is full or gone."""
+    def send(self, route: bytes, data: bytes) -> bool:
+        """Hands a message to the link; False if the route is full or gone."""
         try:
-            self.raw.send_multipart([route, *frames], zmq.NOBLOCK)
+            _send(self.raw, route, _MORE)
+            _send(self.raw, data, _NOBLOCK)
         except zmq.ZMQError:
             return False
         return True
 
-    def receive(self) -> tuple[bytes, list[bytes]] | None:
-        """The next message's route and frames, or None."""
+    def receive(self) -> tuple[bytes, bytes] | None:
+        """The next message's route and bytes, or None."""
         if not _readable(self.raw):
             return None
-        route, *frames = self.raw.recv_multipart()
-        return route, frames
+        return _receive(self.raw, _NOBLOCK), _last_part(self.raw)
 
     def close(self) -> None:
         self.raw.close()
@@ -137,20 +155,24 @@ class ServerSocket:
 class Poller:
     """Waits for the first of several sockets, or for a wake-up from another thread."""
 
-    def __init__(self, sockets: Iterable[ClientSocket | ServerSocket]) -> None:
-        self._poller = zmq.Poller()
+    def __init__(self, sockets: Sequence[ClientSocket | ServerSocket]) -> None:
         self._wake: Socket = zmq.Context.instance().socket(zmq.PULL)
         self._address = f"inproc://wake-{id(self)}"
         self._wake.bind(self._address)
-        for raw in (*(s.raw for s in sockets), self._wake):
-            self._poller.register(raw, zmq.POLLIN)
+        self._waited = [(raw, _POLLIN) for raw in (*(s.raw for s in sockets), self._wake)]
+        self._number = {raw: i for i, (raw, _) in enumerate(self._waited[:-1])}
 
-    def wait(self, timeout_ms: float) -> None:
-        """Returns when something can be received, or after `timeout_ms`."""
-        if any(raw is self._wake for raw, _ in self._poller.poll(int(timeout_ms))):
-            with contextlib.suppress(zmq.Again):
-                while True:
-                    self._wake.recv(zmq.NOBLOCK)
+    def wait(self, timeout_ms: float) -> list[int]:
+        """The places of the sockets that can be received from, at the latest after `timeout_ms`."""
+        ready = []
+        for raw, _ in zmq.zmq_poll(self._waited, int(timeout_ms)):
+            if raw is self._wake:
+                with contextlib.suppress(zmq.Again):
+                    while True:
+                        self._wake.recv(zmq.NOBLOCK)
+            else:
+                ready.append(self._number[raw])
+        return ready
 
     def waker(self) -> "Waker":
         """A handle with which one other thread ends a wait."""
@@ -190,7 +212,7 @@ class ReportSource:
     def send(self, report: Report) -> bool:
         """Hands a report over; False if the roof is away and the queue is full."""
         try:
-            self._socket.send_multipart(self._codec.encode(report), zmq.NOBLOCK)
+            self._socket.send(self._codec.encode(report), zmq.NOBLOCK)
         except zmq.Again:
             return False
         return True
@@ -217,9 +239,9 @@ class ReportSink:
             return reports
         with contextlib.suppress(zmq.Again):
             while True:
-                frames = self._socket.recv_multipart(zmq.NOBLOCK)
+                data = b"".join(self._socket.recv_multipart(zmq.NOBLOCK))
                 try:
-                    message = self._codec.decode(frames)
+                    message = self._codec.decode(data)
                 except WireError:
                     self.malformed += 1
                     continue

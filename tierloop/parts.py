@@ -8,7 +8,7 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-from contract.codec import Codec, pack, unpack
+from contract.codec import Codec
 from contract.errors import WireError
 from contract.messages import Report
 
@@ -25,7 +25,7 @@ class Parts:
         self._codec = Codec()
 
     def append(self, report: Report) -> None:
-        body = pack(self._codec.encode(report))
+        body = self._codec.encode(report)
         with (self._folder / f"{report.process}{SUFFIX}").open("ab", buffering=0) as file:
             file.write(_LENGTH.pack(len(body)) + body)
 
@@ -39,7 +39,7 @@ def read(folder: Path) -> Iterator[Report]:
             (length,) = _LENGTH.unpack_from(data, at)
             at += _LENGTH.size
             try:
-                report = codec.decode(unpack(data[at : at + length]))
+                report = codec.decode(data[at : at + length])
             except WireError:
                 break
             at += length

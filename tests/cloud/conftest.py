@@ -6,7 +6,7 @@ import zlib
 import numpy as np
 import pytest
 
-from contract.codec import Codec, digest64, pack
+from contract.codec import Codec, digest64
 from contract.messages import Sealed, Segment
 from contract.specs import ArraySpec, PolicySpec
 
@@ -57,7 +57,7 @@ def seal():
     codec = Codec()
 
     def make(segment, deflated=False, **changes):
-        body = pack(codec.encode(segment))
+        body = codec.encode(segment)
         carried = zlib.compress(body) if deflated else body
         fields = {
             "device": segment.device,

@@ -4,7 +4,7 @@ from plant import PERIOD_NS, POLICY, SPEC, embodiment
 
 from contract.body import Episode
 from contract.clock import NS_PER_S
-from contract.codec import Codec, digest64, unpack
+from contract.codec import Codec, digest64
 from contract.effects import Send
 from contract.ledger import INDEX, Refusal, Rung, Tier
 from contract.messages import ActionChunk, Observation, Refused, Sealed, Segment, Stored, Welcome
@@ -39,7 +39,7 @@ class Rig:
 
     def segments(self) -> list[Segment]:
         codec = Codec()
-        return [codec.decode(unpack(m.body)) for m in self.sent if isinstance(m, Sealed)]
+        return [codec.decode(m.body.data) for m in self.sent if isinstance(m, Sealed)]
 
 
 def answer(observation: Observation, version: int = 1, value: float = 0.3) -> ActionChunk:

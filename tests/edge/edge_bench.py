@@ -9,7 +9,7 @@ import numpy as np
 from plant import POLICY
 
 from cloud.export import export
-from contract.codec import Codec, digest64, pack
+from contract.codec import Codec, digest64
 from contract.effects import Compute, Effects, Send, Timer
 from contract.messages import Hello, Message, Observation, Offer, Outcome, Sealed, Segment, Welcome
 from contract.specs import PolicySpec
@@ -80,7 +80,7 @@ def segment(
 
 
 def seal(message: Message, **changes: Any) -> Sealed:
-    body = pack(Codec().encode(message))
+    body = Codec().encode(message)
     fields = {
         "device": getattr(message, "device", "arm"),
         "boot": getattr(message, "boot", 7),

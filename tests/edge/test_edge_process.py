@@ -247,11 +247,12 @@ def test_garbage_on_its_socket_disturbs_no_decision(tmp_path, cloud, join):
         vandal = ClientSocket(edge.address)
         host, port = edge.address.removeprefix("tcp://").split(":")
         for seq in range(150):
-            frames = [rng.randbytes(rng.randrange(200)) for _ in range(rng.randrange(1, 5))]
-            vandal.send(frames)
-            vandal.send(
-                [msgspec.msgpack.encode(["observation", "arm", 7, seq, 0, [1, "<f4", [4]]])]
+            vandal.raw.send_multipart(
+                [rng.randbytes(rng.randrange(200)) for _ in range(rng.randrange(1, 5))]
             )
+            vandal.send(rng.randbytes(rng.randrange(200)))
+            head = msgspec.msgpack.encode(["observation", "arm", 7, seq, 0, ["<f4", [4]]])
+            vandal.send(len(head).to_bytes(4, "little") + head)
             if seq % 30 == 0:
                 with socket.create_connection((host, int(port))) as raw:
                     raw.sendall(rng.randbytes(500))

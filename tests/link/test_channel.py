@@ -68,8 +68,8 @@ class ClientEnd:
     def __init__(self, up: Pipe, down: Pipe) -> None:
         self.up, self.down = up, down
 
-    def send(self, frames) -> bool:
-        return self.up.put((b"route", [bytes(f) for f in frames]))
+    def send(self, data) -> bool:
+        return self.up.put((b"route", data))
 
     def receive(self):
         return self.down.take()
@@ -79,8 +79,8 @@ class ClientEnd:
 
 
 class ServerEnd(ClientEnd):
-    def send(self, route, frames) -> bool:
-        return route == b"route" and self.down.put([bytes(f) for f in frames])
+    def send(self, route, data) -> bool:
+        return route == b"route" and self.down.put(data)
 
     def receive(self):
         return self.up.take()
@@ -104,7 +104,7 @@ class TestSockets(LinkSuite):
         server = ServerSocket(self.address)
         client = ClientSocket(self.address)
         end = time.monotonic() + 5
-        while not client.send([b"hi"]) and time.monotonic() < end:
+        while not client.send(b"hi") and time.monotonic() < end:
             time.sleep(0.005)
         while server.receive() is None and time.monotonic() < end:
             time.sleep(0.005)
@@ -213,9 +213,9 @@ def test_a_beat_is_answered_by_the_link_alone():
 
 def test_garbage_is_counted_and_changes_nothing():
     rig = Rig().open()
-    rig.up.put((b"route", [b"\xff\xff"]))
-    rig.up.put((b"route", []))
-    rig.down.put([b"junk", b"more"])
+    rig.up.put((b"route", b"\x02\0\0\0\xff\xff"))
+    rig.up.put((b"route", b""))
+    rig.down.put(b"\x04\0\0\0junk")
     rig.client.send(observation(1))
     assert [m.seq for _, m in rig.server.poll(1)] == [1]
     rig.client.poll(1)
@@ -272,9 +272,9 @@ def test_a_port_in_use_is_one_clear_line(address):
 def test_an_oversized_frame_never_reaches_the_program(address):
     server, client = ServerSocket(address), ClientSocket(address)
     end = time.monotonic() + 5
-    while not client.send([b"hi"]) and time.monotonic() < end:
+    while not client.send(b"hi") and time.monotonic() < end:
         time.sleep(0.005)
-    client.send([bytes(socket_cap_bytes() + 1)])
+    client.send(bytes(socket_cap_bytes() + 1))
     time.sleep(0.2)
     assert server.receive() is not None
     assert server.receive() is None

@@ -152,7 +152,7 @@ def test_all_that_came_together_is_served_together(address):
             Observation(device=name, boot=1, seq=0, captured_ns=0, features=np.zeros(1, np.float32))
         )
     time.sleep(0.1)
-    shell._turn()
+    shell._turn([0])
     assert [type(e).__name__ for e in node.log] == ["Observation", "Observation", "tuple"]
     for client in clients:
         client.close()
