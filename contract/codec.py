@@ -23,6 +23,7 @@ from contract.messages import ALL, Message
 from contract.streams import MAX_BYTES
 
 _DTYPES = {dtype: np.dtype(dtype) for dtype in ("<f4", "<i8", "|u1")}
+_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 _LENGTH = struct.Struct("<I")
 _ALIGN = 8
 _PADS = tuple(bytes(n) for n in range(_ALIGN))
@@ -78,10 +79,11 @@ class Codec:
         return message
 
     def _put(self, value: Any) -> tuple[str, tuple[int, ...]]:
-        if not isinstance(value, np.ndarray) or value.dtype.str not in _DTYPES:
+        name = _NAMES.get(value.dtype) if isinstance(value, np.ndarray) else None
+        if name is None:
             raise SpecError(f"cannot travel: {getattr(value, 'dtype', type(value))}")
         self._arrays.append(value)
-        return value.dtype.str, value.shape
+        return name, value.shape
 
     def _take(self, _type: type, value: Any) -> np.ndarray:
         start = self._at + -self._at % _ALIGN

@@ -18,6 +18,8 @@ from edge.config import EdgeConfig
 SERVE, INFER = "serve", "infer"
 """The timer that starts a batch, and the job that answers it."""
 
+_F4 = np.dtype(np.float32)
+
 OnFault = Callable[[int, Policy, str], Effects]
 
 
@@ -108,7 +110,7 @@ class Serving:
     def _wrong(self, result: Any, rows: int) -> str:
         if isinstance(result, Exception):
             return f"{type(result).__name__}: {result}"
-        if result.shape != (rows, *self._answer) or result.dtype != np.float32:
+        if result.shape != (rows, *self._answer) or result.dtype != _F4:
             return f"answered {result.dtype}{list(result.shape)}"
         return ""
 

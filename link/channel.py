@@ -184,7 +184,7 @@ class Server:
         return arrivals.take()
 
     def _take(self, now_ns: int, route: bytes, message: Message, arrivals: Arrivals) -> None:
-        if isinstance(message, Hello):
+        if type(message) is Hello:
             ghost = self.session.find(message.node)
             if ghost is not None and ghost.route != route:
                 self.transport.send(ghost.route, self._codec.encode(REPLACED))

@@ -17,6 +17,9 @@ HELLO_EVERY_NS = 100 * NS_PER_MS
 BEAT_EVERY_NS = period_ns(next(s.rate_hz for s in STREAMS if s.message is Beat))
 SILENCE_NS = silence_ns(Beat)
 
+_LINK_OWN = frozenset((Echo, Welcome, Refused))
+"""What a client's link reads itself; all else is for the node."""
+
 NO_SESSION = Refused(reason="no session", final=False)
 REPLACED = Refused(reason="another process took this name", final=True)
 
@@ -61,6 +64,8 @@ class ClientSession:
     def receive(self, now_ns: int, message: Message) -> bool:
         """Takes note of a message; True if it is for the node."""
         self._heard_ns = now_ns
+        if type(message) not in _LINK_OWN:
+            return self.state is State.OPEN
         match message:
             case Echo():
                 self.clock.add(message.sent_ns, message.received_ns, message.echoed_ns, now_ns)
@@ -75,8 +80,7 @@ class ClientSession:
                 return True
             case Refused():
                 self._reopen()
-                return False
-        return self.state is State.OPEN
+        return False
 
     def _reopen(self) -> None:
         self.state, self._due_ns = State.OPENING, 0

@@ -96,10 +96,14 @@ def _last_part(socket: Socket) -> bytes:
 
 
 class ClientSocket:
-    """One connection to a server. Not thread-safe; no call waits."""
+    """One connection to a server. Not thread-safe; no call waits.
+
+    `ready`: a Poller has just seen a message, so that the next `receive` need not look.
+    """
 
     def __init__(self, address: str) -> None:
         check_loopback(address)
+        self.ready = False
         self.raw = _socket(zmq.DEALER)
         self.raw.setsockopt(zmq.IMMEDIATE, 1)
         self.raw.connect(address)
@@ -114,7 +118,10 @@ class ClientSocket:
 
     def receive(self) -> bytes | None:
         """The next message, or None."""
-        return _last_part(self.raw) if _readable(self.raw) else None
+        if not (self.ready or _readable(self.raw)):
+            return None
+        self.ready = False
+        return _last_part(self.raw)
 
     def close(self) -> None:
         self.raw.close()
@@ -125,6 +132,7 @@ class ServerSocket:
 
     def __init__(self, address: str) -> None:
         check_loopback(address)
+        self.ready = False
         self.raw = _socket(zmq.ROUTER)
         self.raw.setsockopt(zmq.ROUTER_MANDATORY, 1)
         try:
@@ -144,8 +152,9 @@ class ServerSocket:
 
     def receive(self) -> tuple[bytes, bytes] | None:
         """The next message's route and bytes, or None."""
-        if not _readable(self.raw):
+        if not (self.ready or _readable(self.raw)):
             return None
+        self.ready = False
         return _receive(self.raw, _NOBLOCK), _last_part(self.raw)
 
     def close(self) -> None:
@@ -160,7 +169,7 @@ class Poller:
         self._address = f"inproc://wake-{id(self)}"
         self._wake.bind(self._address)
         self._waited = [(raw, _POLLIN) for raw in (*(s.raw for s in sockets), self._wake)]
-        self._number = {raw: i for i, (raw, _) in enumerate(self._waited[:-1])}
+        self._sockets = {s.raw: (i, s) for i, s in enumerate(sockets)}
 
     def wait(self, timeout_ms: float) -> list[int]:
         """The places of the sockets that can be received from, at the latest after `timeout_ms`."""
@@ -171,7 +180,9 @@ class Poller:
                     while True:
                         self._wake.recv(zmq.NOBLOCK)
             else:
-                ready.append(self._number[raw])
+                i, socket = self._sockets[raw]
+                socket.ready = True
+                ready.append(i)
         return ready
 
     def waker(self) -> "Waker":
