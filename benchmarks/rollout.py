@@ -2,10 +2,12 @@
 
 Ours: the cloud's own backend, student acting, segments built and sent back. Bare: as many plain
 processes as workers, side by side, stepping the same seeds with a setpoint that stands still.
-Both in turn, block by block; the figure is environment steps a second and worker.
+Both in turn, block by block; the figure is environment steps a second and worker. Beside it, from
+the record of a run: the share of its time that the cloud spent waiting rather than in a round.
 """
 
 import argparse
+import json
 import multiprocessing
 import tempfile
 import time
@@ -40,11 +42,24 @@ def bare(conn: Any) -> None:
         conn.send((steps, (time.perf_counter_ns() - start_ns) / 1e9))
 
 
+def waiting(record: Path | None) -> str:
+    """One line on how the cloud of `record`, by default the newest run, spent its time."""
+    records = (
+        [record] if record else sorted(Path("runs").glob("*"), key=lambda r: r.stat().st_mtime)
+    )
+    if not records or not (records[-1] / "summary.json").exists():
+        return "no record to read the waiting from: `make demo` first, or name one by --record DIR"
+    cloud = json.loads((records[-1] / "summary.json").read_text())["cloud"]
+    spent = ", ".join(f"{phase} {s:.1f} s" for phase, s in cloud["phase_s"].items())
+    return f"{records[-1]}: the cloud waited {cloud['waiting_share']:.0%} of its time ({spent})"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--blocks", type=int, default=6)
     parser.add_argument("--episodes", type=int, default=6, help="a worker and block")
+    parser.add_argument("--record", type=Path, help="of a run; by default the newest in runs/")
     args = parser.parse_args()
     config = CloudConfig(workers=args.workers, niceness=0)
     policy = Mlp.random(policy_spec(Scenario()), (256, 256), 0)
@@ -85,7 +100,7 @@ def main() -> None:
             "bare environment": percentiles(np.concatenate(plain)),
         },
         "1/s",
-        [verdict("a worker's", ours, plain, 50)],
+        [verdict("a worker's", ours, plain, 50), waiting(args.record)],
     )
 
 

@@ -13,7 +13,7 @@ from cloud.config import CloudConfig
 from cloud.diary import Diary
 from cloud.ingest import Ingest, Ingested
 from cloud.publisher import Publisher
-from cloud.rounds import Rounds
+from cloud.rounds import WAITING, Rounds
 from cloud.store import PolicyRecord, Store
 from cloud.trainer import Trainer
 from contract.clock import NS_PER_S
@@ -97,10 +97,12 @@ class CloudNode:
 
     def report(self, now_ns: int) -> Report:
         config, up_s = self._config, (now_ns - self._started_ns) / NS_PER_S
-        busy_s = self.rounds.busy_ns(now_ns) / NS_PER_S
+        spent_s = {phase: ns / NS_PER_S for phase, ns in self.rounds.spent_ns(now_ns).items()}
+        busy_s = sum(s for phase, s in spent_s.items() if phase not in WAITING)
         energy_j = config.idle_w * up_s + (config.busy_w - config.idle_w) * busy_s
         counters = {name: float(n) for name, n in self.publisher.counts.items()}
         counters |= {"energy_j.compute": energy_j, "busy_s": busy_s}
+        counters |= {f"phase_s.{phase}": s for phase, s in spent_s.items()}
         running = ", ".join(f"{e}: v{v}" for e, v in sorted(self.publisher.active.items()))
         labels = {"phase": self.rounds.phase, "running": running}
         return self._diary.report(now_ns, self._boot, counters, labels)

@@ -4,6 +4,7 @@ Steps on lane "learn" call the trainer, steps on lane "disk" the store; each ste
 the next. A step that fails is told, and its round begun again after a while.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -28,6 +29,10 @@ RETRY_NS = 5 * NS_PER_S
 """How long to wait after a step failed."""
 
 
+WAITING = ("starting", "collecting", "retrying", "resting")
+"""Phases in which no round is under way."""
+
+
 class Rounds:
     """Drives trainer and backend; `phase` says what is going on, in one word."""
 
@@ -49,8 +54,9 @@ class Rounds:
         self._news: list[Experience] = []
         self._row = 0
         self._record: PolicyRecord | None = None
-        self._busy_ns = 0
         self._round_ns: int | None = None
+        self._since_ns = 0
+        self._spent_ns: Counter[str] = Counter()
         self._steps: dict[str, Callable[[int, Any], Effects]] = {
             "raise": self._raised,
             "look": self._looked,
@@ -64,15 +70,21 @@ class Rounds:
 
     def start(self, now_ns: int, newest: PolicyRecord | None) -> Effects:
         """Goes on from `newest`, or from an untrained version 0; raises the backend meanwhile."""
+        self._since_ns = now_ns
         effects = [self._learn("raise", self._backend.start)]
         if newest is None:
             return [self._learn("conclude", self._trainer.untrained), *effects]
         self._diary.note(now_ns, "resumed", f"v{newest.version} is the newest release")
         return self._release(newest) + effects
 
-    def busy_ns(self, now_ns: int) -> int:
-        """Time spent in rounds so far."""
-        return self._busy_ns + (0 if self._round_ns is None else now_ns - self._round_ns)
+    def spent_ns(self, now_ns: int) -> dict[str, int]:
+        """Time spent in each phase so far."""
+        current_ns = self._spent_ns[self.phase] + now_ns - self._since_ns
+        return {**self._spent_ns, self.phase: current_ns}
+
+    def _enter(self, now_ns: int, phase: str) -> None:
+        self._spent_ns[self.phase] += now_ns - self._since_ns
+        self.phase, self._since_ns = phase, now_ns
 
     def on_timer(self, name: str) -> Effects:
         if name == "look":
@@ -91,18 +103,19 @@ class Rounds:
         self._ready = True
         return self._collect(now_ns)
 
-    def _collect(self, at_ns: int) -> Effects:
+    def _collect(self, now_ns: int, after_ns: int = 0) -> Effects:
         """Waits for news, once the backend is up and something is released."""
         if not self._ready or self._publisher.newest is None:
             return []
-        self.phase = "resting" if self._trainer.resting else "collecting"
-        return [] if self._trainer.resting else [Timer("look", at_ns)]
+        self._enter(now_ns, "resting" if self._trainer.resting else "collecting")
+        return [] if self._trainer.resting else [Timer("look", now_ns + after_ns)]
 
     def _looked(self, now_ns: int, experience: Experience) -> Effects:
         self._take(experience)
         if not self._trainer.enough(self._news):
-            return self._collect(now_ns + LOOK_NS)
-        self.phase, self._round_ns = "playing", now_ns
+            return self._collect(now_ns, LOOK_NS)
+        self._round_ns = now_ns
+        self._enter(now_ns, "playing")
         return [self._learn("play", self._trainer.play)]
 
     def _played(self, now_ns: int, segments: list[Segment]) -> Effects:
@@ -112,9 +125,10 @@ class Rounds:
 
         return [self._disk("keep", keep)]
 
-    def _kept(self, _now_ns: int, experience: Experience) -> Effects:
+    def _kept(self, now_ns: int, experience: Experience) -> Effects:
         self._take(experience)
-        self.phase, news, self._news = "fitting", self._news, []
+        self._enter(now_ns, "fitting")
+        news, self._news = self._news, []
         return [self._learn("fit", partial(self._trainer.fit, news))]
 
     def _take(self, experience: Experience) -> None:
@@ -123,8 +137,8 @@ class Rounds:
         for source, rows in experience.samples.items():
             self._diary.counts[f"samples.{source}"] += rows
 
-    def _fitted(self, _now_ns: int, _: None) -> Effects:
-        self.phase = "judging"
+    def _fitted(self, now_ns: int, _: None) -> Effects:
+        self._enter(now_ns, "judging")
         return [self._learn("judge", self._trainer.judge)]
 
     def _judged(self, now_ns: int, verdict: Verdict) -> Effects:
@@ -132,14 +146,10 @@ class Rounds:
         self._diary.gauges["twin.candidate"] = verdict.candidate
         self._diary.gauges["twin.incumbent"] = verdict.incumbent
         self._diary.note(now_ns, f"candidate_{word}", f"{word} v{self._trainer.version}: {verdict}")
-        self.phase = "exporting"
+        self._enter(now_ns, "exporting")
         return [self._learn("conclude", self._trainer.conclude)]
 
-    def _concluded(self, now_ns: int, record: PolicyRecord) -> Effects:
-        if self._round_ns is not None:
-            self._diary.counts["rounds"] += 1
-            self._diary.gauges["round_s"] = (now_ns - self._round_ns) / NS_PER_S
-        self._pause(now_ns)
+    def _concluded(self, _now_ns: int, record: PolicyRecord) -> Effects:
         self._record = record
         return self._write()
 
@@ -148,6 +158,10 @@ class Rounds:
         return [] if record is None else [self._disk("record", partial(self._store.record, record))]
 
     def _recorded(self, now_ns: int, _: None) -> Effects:
+        if self._round_ns is not None:
+            self._diary.counts["rounds"] += 1
+            self._diary.gauges["round_s"] = (now_ns - self._round_ns) / NS_PER_S
+            self._round_ns = None
         record, self._record = self._record, None
         released = record is not None and record.state == "released"
         return (self._release(record) if released and record else []) + self._collect(now_ns)
@@ -162,13 +176,11 @@ class Rounds:
     def _failed(self, now_ns: int, name: str, error: Exception) -> Effects:
         self._diary.counts[f"failed.{name}"] += 1
         self._diary.note(now_ns, "step_failed", f"{name}: {type(error).__name__}: {error}")
-        self._pause(now_ns)
+        self._round_ns = None
+        self._enter(now_ns, "retrying")
         if name in ("raise", "record"):
             return [Timer(name, now_ns + RETRY_NS)]
-        return self._collect(now_ns + RETRY_NS)
-
-    def _pause(self, now_ns: int) -> None:
-        self._busy_ns, self._round_ns = self.busy_ns(now_ns), None
+        return self._collect(now_ns, RETRY_NS)
 
     @staticmethod
     def _learn(name: str, job: Callable[[], Any]) -> Compute:

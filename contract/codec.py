@@ -45,7 +45,8 @@ class Codec:
 
     def encode(self, message: Message) -> bytes:
         """The bytes of a message. Raises SpecError past the stream's size cap."""
-        self._arrays = arrays = []
+        arrays: list[np.ndarray] = []
+        self._arrays = arrays
         header = self._encoder.encode(message)
         parts, size = [_LENGTH.pack(len(header)), header], _LENGTH.size + len(header)
         for array in arrays:
@@ -94,8 +95,10 @@ class Codec:
         except (TypeError, ValueError, KeyError):
             raise WireError("malformed", "array header") from None
         end = start + count * dtype.itemsize
-        if not sane or end > len(self._data):
-            raise WireError("malformed", f"{name}{shape} in {len(self._data) - start} bytes")
+        if not sane:
+            raise WireError("malformed", f"shape {shape}")
+        if end > len(self._data):
+            raise WireError("truncated", f"{name}{shape} in {len(self._data) - start} bytes")
         self._at = end
         return np.frombuffer(self._data, dtype, count, start).reshape(shape)
 

@@ -1,7 +1,5 @@
 """Chooses what drives the body: the newest valid chunk, else hold, else controlled stop."""
 
-import numpy as np
-
 from contract.ledger import Refusal, Rung
 from contract.messages import ActionChunk
 from contract.specs import PolicySpec, Vector, finite

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 import zmq
@@ -169,7 +170,9 @@ class Poller:
         self._address = f"inproc://wake-{id(self)}"
         self._wake.bind(self._address)
         self._waited = [(raw, _POLLIN) for raw in (*(s.raw for s in sockets), self._wake)]
-        self._sockets = {s.raw: (i, s) for i, s in enumerate(sockets)}
+        self._sockets: dict[Any, tuple[int, ClientSocket | ServerSocket]] = {
+            s.raw: (i, s) for i, s in enumerate(sockets)
+        }
 
     def wait(self, timeout_ms: float) -> list[int]:
         """The places of the sockets that can be received from, at the latest after `timeout_ms`."""

@@ -83,6 +83,11 @@ def headlines(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         lines.append(("energy a success", f"{energy['per_success']:.0f} J  ({energy['source']})"))
     words = ("produced", "acked", "stored", "duplicate", "missing", "altered", "shed")
     lines.append(("experience", "  ".join(f"{word} {experience[word]}" for word in words)))
+    if summary["cloud"]["waiting_share"] is not None:
+        spent_s = summary["cloud"]["phase_s"]
+        longest = sorted(spent_s, key=lambda phase: -spent_s[phase])[:4]
+        shown = "  ".join(f"{phase} {spent_s[phase]:.0f} s" for phase in longest)
+        lines.append(("cloud waited", f"{summary['cloud']['waiting_share']:.0%}  ({shown})"))
     broken = [f"{name} {n}" for name, n in violations.items() if n]
     lines.append(("invariants", "  ".join(broken) or f"all {len(violations)} held"))
     if summary["faults"]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import psutil
 
+from cloud.rounds import WAITING
 from contract.clock import NS_PER_MS, NS_PER_S, NS_PER_US
 from contract.ledger import INDEX, Refusal, Rung, Tier
 from sim.scenario import policy_spec
@@ -20,6 +21,7 @@ from tierloop.record import ENERGY, ROOF, Record, Rows, energy_j
 SCHEMA_VERSION = 1
 LIBRARIES = ("numpy", "msgspec", "pyzmq", "pybullet", "onnxruntime", "ray", "torch", "onnx")
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)
+PHASE = "phase_s."
 ENERGY_PARTS = ("actuation", "compute", "radio", "sensing", "base")
 
 
@@ -48,6 +50,7 @@ def summarise(
         "decisions": _decisions(record, rows),
         "energy_j": _energy(record, successes),
         "experience": _experience(record, audit),
+        "cloud": _cloud(record.counters("cloud")),
         "faults": _faults(record, start_ns),
         "invariants": invariants(record, policy_spec(deployment.scenario), audit),
         "trace_sha256": None,
@@ -176,6 +179,17 @@ def _experience(record: Record, audit: Audit) -> dict[str, int]:
         "missing": audit.missing,
         "altered": audit.altered,
         "shed": int(device.get("segments.shed", 0)) + shed(edge),
+    }
+
+
+def _cloud(counters: dict[str, float]) -> dict[str, Any]:
+    spent_s = {
+        name.removeprefix(PHASE): s for name, s in counters.items() if name.startswith(PHASE)
+    }
+    whole_s, waiting_s = sum(spent_s.values()), sum(spent_s.get(phase, 0.0) for phase in WAITING)
+    return {
+        "phase_s": {name: round(s, 3) for name, s in spent_s.items()},
+        "waiting_share": round(waiting_s / whole_s, 4) if whole_s else None,
     }
 
 

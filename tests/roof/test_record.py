@@ -124,7 +124,7 @@ SUMMARY_KEYS = {
     "schema_version": int, "deployment": str, "clock": str, "seed": int, "duration_s": float,
     "host": dict, "robots": list, "success": dict, "policy_versions": list,
     "action_age_ms": dict, "round_trip_ms": dict, "tick_lateness_us": dict, "ticks": dict,
-    "decisions": dict, "energy_j": dict, "experience": dict, "faults": list,
+    "decisions": dict, "energy_j": dict, "experience": dict, "cloud": dict, "faults": list,
     "invariants": dict, "trace_sha256": type(None),
 }  # fmt: skip
 
