@@ -31,27 +31,24 @@ class ServerTransport(Protocol):
     def close(self) -> None: ...
 
 
-class Arrivals:
-    """Messages of one poll in order, newest-wins streams reduced to their newest."""
+Arrived = list[tuple[str, Message]]
 
-    def __init__(self, tally: Tally) -> None:
-        self._tally = tally
-        self._items: list[tuple[str, Message] | None] = []
-        self._newest: dict[tuple[str, type[Message]], int] = {}
 
-    def add(self, peer: str, message: Message) -> None:
+def _newest(arrived: Arrived, tally: Tally) -> Arrived:
+    """Messages of one poll in order, of newest-wins streams only each peer's newest."""
+    if len(arrived) < 2:
+        return arrived
+    kept: Arrived = []
+    seen: set[tuple[str, type[Message]]] = set()
+    for peer, message in reversed(arrived):
         kind = type(message)
-        self._tally.received[kind] += 1
-        if DELIVERY[kind] is Delivery.NEWEST:
-            before = self._newest.get((peer, kind))
-            if before is not None:
-                self._items[before] = None
-                self._tally.drop(kind, "superseded")
-            self._newest[peer, kind] = len(self._items)
-        self._items.append((peer, message))
-
-    def take(self) -> list[tuple[str, Message]]:
-        return [item for item in self._items if item is not None]
+        if DELIVERY[kind] is Delivery.NEWEST and (peer, kind) in seen:
+            tally.drop(kind, "superseded")
+            continue
+        seen.add((peer, kind))
+        kept.append((peer, message))
+    kept.reverse()
+    return kept
 
 
 class Outgoing:
@@ -108,7 +105,7 @@ class Client:
     def open(self) -> bool:
         return self.session.state is State.OPEN
 
-    def poll(self, now_ns: int) -> list[tuple[str, Message]]:
+    def poll(self, now_ns: int) -> Arrived:
         """What has arrived for the node, after paying what the session owes."""
         while self._out and self.transport.send(self._out.head()):
             self._out.pop()
@@ -118,18 +115,19 @@ class Client:
         data = self.transport.receive()
         if data is None:
             return []
-        arrivals = Arrivals(self.tally)
+        arrived: Arrived = []
         for _ in range(DRAIN_MAX):
             try:
                 message = self._codec.decode(data)
                 if self.session.receive(now_ns, message):
-                    arrivals.add(self.server, message)
+                    self.tally.received[type(message)] += 1
+                    arrived.append((self.server, message))
             except WireError as error:
                 self.tally.refuse(error.reason)
             data = self.transport.receive()
             if data is None:
                 break
-        return arrivals.take()
+        return _newest(arrived, self.tally)
 
     def lost(self, now_ns: int) -> list[str]:
         """The server's name, once, if it has fallen silent."""
@@ -165,25 +163,25 @@ class Server:
         self._codec = Codec()
         self._out: dict[str, Outgoing] = {}
 
-    def poll(self, now_ns: int) -> list[tuple[str, Message]]:
+    def poll(self, now_ns: int) -> Arrived:
         """What has arrived for the node: Hellos, and messages of open sessions."""
         for name, queue in self._out.items():
             peer = self.session.find(name)
             while queue and peer is not None and self.transport.send(peer.route, queue.head()):
                 queue.pop()
-        arrivals = Arrivals(self.tally)
+        arrived: Arrived = []
         for _ in range(DRAIN_MAX):
-            arrived = self.transport.receive()
-            if arrived is None:
+            received = self.transport.receive()
+            if received is None:
                 break
-            route, data = arrived
+            route, data = received
             try:
-                self._take(now_ns, route, self._codec.decode(data), arrivals)
+                self._take(now_ns, route, self._codec.decode(data), arrived)
             except WireError as error:
                 self.tally.refuse(error.reason)
-        return arrivals.take()
+        return _newest(arrived, self.tally)
 
-    def _take(self, now_ns: int, route: bytes, message: Message, arrivals: Arrivals) -> None:
+    def _take(self, now_ns: int, route: bytes, message: Message, arrived: Arrived) -> None:
         if type(message) is Hello:
             ghost = self.session.find(message.node)
             if ghost is not None and ghost.route != route:
@@ -194,7 +192,8 @@ class Server:
         if answer is not None and self.transport.send(route, self._codec.encode(answer)):
             self.tally.sent[type(answer)] += 1
         if peer is not None:
-            arrivals.add(peer.name, message)
+            self.tally.received[type(message)] += 1
+            arrived.append((peer.name, message))
 
     def lost(self, now_ns: int) -> list[str]:
         """Names of the clients that have fallen silent since the last call."""
