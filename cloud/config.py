@@ -52,10 +52,12 @@ class CloudConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Cap of Ray's object store for a local cluster."""
     niceness: int = 10
     """Cloud work yields to control loops on a shared machine."""
-    idle_w: float = 60.0
-    """The share of a server at rest (assumed)."""
-    busy_w: float = 150.0
-    """The share of a server while it trains (assumed)."""
+    hardware: str = "cloud-gpu"
+    """The cloud's share of a server: a shipped profile's name, or a file relative to this one."""
+    idle_w: float | None = None
+    """That share at rest; by its hardware's profile if not said."""
+    busy_w: float | None = None
+    """That share while it trains; by its hardware's profile if not said."""
 
     def __post_init__(self) -> None:
         if self.workers < 1 or self.object_store_mb < 80 or not 0 <= self.niceness <= 19:

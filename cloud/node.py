@@ -99,7 +99,8 @@ class CloudNode:
         config, up_s = self._config, (now_ns - self._started_ns) / NS_PER_S
         spent_s = {phase: ns / NS_PER_S for phase, ns in self.rounds.spent_ns(now_ns).items()}
         busy_s = sum(s for phase, s in spent_s.items() if phase not in WAITING)
-        energy_j = config.idle_w * up_s + (config.busy_w - config.idle_w) * busy_s
+        idle_w, busy_w = config.idle_w or 0.0, config.busy_w or 0.0
+        energy_j = idle_w * up_s + (busy_w - idle_w) * busy_s
         counters = {name: float(n) for name, n in self.publisher.counts.items()}
         counters |= {"energy_j.compute": energy_j, "busy_s": busy_s}
         counters |= {f"phase_s.{phase}": s for phase, s in spent_s.items()}

@@ -4,14 +4,14 @@ import msgspec
 
 
 class ComputePower(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Watts of a computer; `source` says where the figures come from."""
+    """Watts of a computer; what is not said is taken from its hardware's profile."""
 
-    idle_w: float
+    idle_w: float | None = None
     """Drawn while the computer does nothing."""
-    busy_w: float
+    busy_w: float | None = None
     """Drawn with one core's worth of work running all the time."""
-    source: str
-    """Kind (measured, vendor, secondary) and origin."""
+    source: str = ""
+    """Where the figures come from."""
 
 
 class RadioPower(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -25,16 +25,13 @@ class RadioPower(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     source: str = "measured: early 802.11 cards, Feeney's model"
 
 
-PI5 = ComputePower(
-    idle_w=3.0, busy_w=9.0, source="measured: Raspberry Pi 5, u-labs.de and sbc-reviews#21"
-)
-
-
 class DeviceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The `[device]` table."""
 
-    compute: ComputePower = PI5
-    """The computer on the body."""
+    hardware: str = "raspberry-pi-5"
+    """The computer on the body: a shipped profile's name, or a file relative to this one."""
+    compute: ComputePower = ComputePower()
+    """Its watts."""
     radio: RadioPower = RadioPower()
     """The radio on the body."""
     base_w: float = 5.0

@@ -55,10 +55,11 @@ class Meter:
     @property
     def joules(self) -> dict[str, float]:
         compute, elapsed_s = self._config.compute, self._elapsed_s
+        idle_w, busy_w = compute.idle_w or 0.0, compute.busy_w or 0.0
         busy_s = min(self._busy_s, elapsed_s)
         return {
             "actuation": self._actuation_j,
-            "compute": compute.idle_w * elapsed_s + (compute.busy_w - compute.idle_w) * busy_s,
+            "compute": idle_w * elapsed_s + (busy_w - idle_w) * busy_s,
             "radio": self._config.radio.idle_w * elapsed_s + self._radio_j,
             "sensing": self._sensors_w * elapsed_s,
             "base": self._config.base_w * elapsed_s,

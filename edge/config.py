@@ -16,10 +16,12 @@ class EdgeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Experience sent up at most this fast, what teaches most first; 0 means no limit."""
     outbox_mb: float = 256.0
     """Experience kept on disk while the cloud is away; beyond it the least telling is dropped."""
-    idle_w: float = 4.6
-    """The computer at rest (measured: Orin NX 16 GB module, ARK)."""
-    busy_w: float = 16.9
-    """The computer busy (measured: Orin NX 16 GB module, 25 W mode, ARK)."""
+    hardware: str = "orin-nx"
+    """The edge's computer: a shipped profile's name, or a file relative to this one."""
+    idle_w: float | None = None
+    """The computer at rest; by its hardware's profile if not said."""
+    busy_w: float | None = None
+    """The computer busy; by its hardware's profile if not said."""
 
     def __post_init__(self) -> None:
         if self.batch_max < 1 or self.deadline_ms <= 0 or self.outbox_mb <= 0:

@@ -3,15 +3,17 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from cloud.config import CloudConfig, LearnerConfig
 from contract.errors import UserError
-from device.config import DeviceConfig
+from device.config import ComputePower, DeviceConfig
 from edge.config import EdgeConfig
 from link.sockets import check_loopback
 from sim.scenario import Scenario, body_spec, policy_spec
+from tierloop import hardware
 from tierloop.strict import Source
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
@@ -92,13 +94,59 @@ class Deployment(_Table, frozen=True, kw_only=True):
         try:
             body_spec(self.scenario)
             policy_spec(self.scenario)
+            self._power()
         except UserError as error:
             raise ValueError(str(error)) from None
+
+    def _power(self) -> None:
+        """Watts that the file leaves open are those of the tier's hardware."""
+        compute = _powered(self.device.compute, self.device.hardware)
+        tiers = {
+            "device": msgspec.structs.replace(self.device, compute=compute),
+            "edge": _powered(self.edge, self.edge.hardware),
+            "cloud": _powered(self.cloud, self.cloud.hardware),
+        }
+        for name, tier in tiers.items():
+            msgspec.structs.force_setattr(self, name, tier)
+
+
+_Powered = TypeVar("_Powered", ComputePower, EdgeConfig, CloudConfig)
+
+
+def _powered(table: _Powered, name: str) -> _Powered:
+    """The table with the profile's watts where it says none; no profile is read if it says both."""
+    if table.idle_w is None or table.busy_w is None:
+        profile = hardware.load(name)
+        idle_w = profile.idle_w.value if table.idle_w is None else table.idle_w
+        busy_w = profile.busy_w.value if table.busy_w is None else table.busy_w
+        table = msgspec.structs.replace(table, idle_w=idle_w, busy_w=busy_w)
+    assert table.idle_w is not None
+    assert table.busy_w is not None
+    if not 0 <= table.idle_w <= table.busy_w:
+        raise ValueError(f"idle_w {table.idle_w:g} must lie between 0 and busy_w {table.busy_w:g}")
+    return table
+
+
+def _place(source: Source, tiers: Sequence[str] = ("device", "edge", "cloud")) -> None:
+    """Makes each tier's hardware file one relative to the deployment's. Raises UserError."""
+    for tier in tiers:
+        table = source.data.get(tier)
+        name = table.get("hardware") if isinstance(table, dict) else None
+        if not isinstance(table, dict) or not isinstance(name, str):
+            continue
+        if hardware.is_path(name):
+            table["hardware"] = str((source.path.parent / name).resolve())
+        try:
+            hardware.load(table["hardware"])
+        except UserError as error:
+            where = source.where((tier, "hardware"))
+            raise UserError(f"{where}: key 'hardware' in [{tier}]: {error}") from None
 
 
 def load(path: Path, options: Sequence[str] = ()) -> Deployment:
     """The deployment in `path` with `--set` options applied. Raises UserError in one line."""
     source = Source(path, options)
+    _place(source)
     deployment = source.convert(Deployment)
     if not deployment.policy.initial:
         return deployment

@@ -91,6 +91,7 @@ class Source:
         if missing := _MISSING.fullmatch(detail):
             return self._complain((*keys, missing[1]), "missing")
         if detail.startswith("Expected"):
+            detail = detail.replace(" | null", "")
             for name, toml_name in _TYPE_NAMES.items():
                 detail = detail.replace(f"`{name}`", f"`{toml_name}`")
             return self._complain(keys, detail[0].lower() + detail[1:].replace("`", ""))

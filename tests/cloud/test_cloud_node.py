@@ -84,7 +84,8 @@ def begin(store, spec, newest=None, backend=None, **changes):
     trainer = toy_trainer(spec, backend, **changes)
     if newest is not None:
         trainer.resume(newest, store.next_version())
-    return Shell(CloudNode(CloudConfig(), spec, store, trainer, backend, 3, newest))
+    config = CloudConfig(idle_w=60.0, busy_w=150.0)
+    return Shell(CloudNode(config, spec, store, trainer, backend, 3, newest))
 
 
 def hello(policy_spec, **changes):

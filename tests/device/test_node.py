@@ -8,7 +8,7 @@ from contract.codec import Codec, digest64
 from contract.effects import Send
 from contract.ledger import INDEX, Refusal, Rung, Tier
 from contract.messages import ActionChunk, Observation, Refused, Sealed, Segment, Stored, Welcome
-from device.config import DeviceConfig, RadioPower
+from device.config import ComputePower, DeviceConfig, RadioPower
 from device.meter import Meter
 from device.node import MIXED, DeviceNode
 
@@ -187,7 +187,8 @@ def test_flush_seals_what_is_under_way():
 
 
 def test_joules_add_up_by_the_model():
-    config = DeviceConfig(radio=RadioPower(idle_w=1.0))
+    compute = ComputePower(idle_w=3.0, busy_w=9.0)
+    config = DeviceConfig(radio=RadioPower(idle_w=1.0), compute=compute)
     meter = Meter(SPEC, config, processor_s=2.0)
     torque, velocity = np.array([2.0, 0.0]), np.array([1.0, -1.0])
     joules = meter.tick(0.5, torque, velocity, switch=1.0)

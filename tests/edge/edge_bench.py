@@ -117,7 +117,7 @@ class Bench:
         self.held: dict[str, list[Compute]] = {}
         self.carry: Callable[[Compute], Any] = lambda compute: compute.job()
         self.shelf = stocked(directory / "policies", *versions)
-        config = config or EdgeConfig()
+        config = config or EdgeConfig(idle_w=4.0, busy_w=10.0)
         self.outbox = Outbox(directory / "outbox.sqlite", round(config.outbox_mb * 1e6))
         self.node = EdgeNode(config, SPEC, self.shelf, self.outbox, boot=99)
 

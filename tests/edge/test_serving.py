@@ -204,8 +204,7 @@ def test_the_report_tells_the_batches_the_energy_and_the_policy(bench):
     assert report.gauges["devices"] == 3
     assert report.gauges["policy_version"] == 1
     assert report.labels["policy"].startswith("v1 ")
-    config = EdgeConfig()
-    expected = config.idle_w * 1.0 + (config.busy_w - config.idle_w) * 0.1
+    expected = 4.0 * 1.0 + (10.0 - 4.0) * 0.1
     assert report.counters["energy_j.compute"] == pytest.approx(expected)
     assert [e.name for e in report.events] == ["joined"] * 3
     again = bench.node.report(bench.now_ns)

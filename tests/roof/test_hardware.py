@@ -1,0 +1,145 @@
+"""Hardware profiles: what is shipped, what a draw is, and where a deployment's watts come from."""
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from contract.errors import UserError
+from tierloop import hardware
+from tierloop.deployment import Deployment, load
+
+NAMES = (
+    "agx-orin", "cloud-gpu", "edge-server", "orin-nano", "orin-nx", "raspberry-pi-5", "thor",
+)  # fmt: skip
+JOBS = hardware.Jobs.__struct_fields__
+
+
+def draws(profile: hardware.Profile, job: str, rows: int, n: int = 2000) -> np.ndarray:
+    rng = np.random.default_rng(5)
+    return np.array([profile.duration_ns(job, rows, rng) for _ in range(n)])
+
+
+def test_the_shipped_profiles_say_where_every_figure_comes_from():
+    assert hardware.shipped() == NAMES
+    for name in NAMES:
+        profile = hardware.load(name)
+        figures = [profile.idle_w, profile.busy_w, *(getattr(profile.jobs, j) for j in JOBS)]
+        assert all(len(figure.source) > 10 for figure in figures), name
+        assert profile.idle_w.high <= profile.busy_w.high
+        assert profile.idle_w.value < profile.busy_w.value
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("job", JOBS)
+def test_draws_centre_on_the_curve_with_its_spread(name, job):
+    profile = hardware.load(name)
+    curve = getattr(profile.jobs, job)
+    for rows in (1, 64, 300):
+        found = draws(profile, job, rows)
+        median_ns = curve.median_us(rows) * 1000
+        assert np.median(found) == pytest.approx(median_ns, rel=0.1 * curve.jitter + 0.01)
+        assert np.std(np.log(found)) == pytest.approx(curve.jitter, rel=0.1)
+
+
+def test_a_draw_repeats_by_its_seed_and_takes_one_number():
+    profile = hardware.load("orin-nx")
+    assert (draws(profile, "infer", 8, 50) == draws(profile, "infer", 8, 50)).all()
+    one, two = np.random.default_rng(1), np.random.default_rng(1)
+    profile.duration_ns("infer", 3, one)
+    two.standard_normal()
+    assert one.random() == two.random()
+
+
+def test_a_curve_is_straight_between_its_points_and_beyond_the_last():
+    about = {"jitter": 0.0, "factor": 1.0, "kind": "measured", "source": "here"}
+    curve = hardware.Curve(rows=(2, 4, 8), us=(10.0, 20.0, 60.0), **about)
+    assert [curve.median_us(n) for n in (1, 2, 3, 4, 6, 8, 16)] == [10, 10, 15, 20, 40, 60, 140]
+    single = hardware.Curve(rows=(256,), us=(512.0,), **about)
+    assert [single.median_us(n) for n in (1, 256, 1000)] == [2, 512, 2000]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"rows": (1,)}, "1 rows for 2 us"),
+        ({"rows": (2, 1)}, "must ascend"),
+        ({"rows": (0, 1)}, "must ascend from 1"),
+        ({"us": (2.0, 1.0)}, "must not descend"),
+        ({"us": (0.0, 1.0)}, "must be positive"),
+        ({"jitter": -0.1}, "jitter >= 0"),
+        ({"factor": 0.5}, "factor >= 1"),
+    ],
+)
+def test_a_curve_that_cannot_be_says_so(change, words):
+    given = {
+        "rows": (1, 2), "us": (1.0, 2.0), "jitter": 0.0, "factor": 1.0,
+        "kind": "measured", "source": "here",
+    }  # fmt: skip
+    with pytest.raises(ValueError, match=words):
+        hardware.Curve(**given | change)
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "cell.toml"
+    path.write_text('name = "cell"\n' + text)
+    return path
+
+
+def test_a_tier_draws_the_watts_of_its_hardware(tmp_path):
+    named = write(tmp_path, '[edge]\nhardware = "thor"\n[device]\nhardware = "orin-nano"\n')
+    deployment = load(named)
+    thor, nano = hardware.load("thor"), hardware.load("orin-nano")
+    assert (deployment.edge.idle_w, deployment.edge.busy_w) == (
+        thor.idle_w.value, thor.busy_w.value,
+    )  # fmt: skip
+    assert deployment.device.compute.busy_w == nano.busy_w.value
+    default = Deployment(name="cell")
+    assert (default.device.compute.idle_w, default.device.compute.busy_w) == (3.0, 9.0)
+    assert (default.edge.idle_w, default.edge.busy_w) == (4.6, 16.9)
+    assert (default.cloud.idle_w, default.cloud.busy_w) == (60.0, 150.0)
+
+
+def test_what_the_file_says_of_watts_goes_before_the_profile(tmp_path):
+    text = "[edge]\nbusy_w = 20.0\n[device.compute]\nidle_w = 1.0\n"
+    deployment = load(write(tmp_path, text))
+    assert (deployment.edge.idle_w, deployment.edge.busy_w) == (4.6, 20.0)
+    assert (deployment.device.compute.idle_w, deployment.device.compute.busy_w) == (1.0, 9.0)
+
+
+def test_a_file_of_ones_own_is_found_beside_the_deployment_and_needed_only_once(tmp_path):
+    own = tmp_path / "mine.toml"
+    text = (hardware.SHIPPED / "thor.toml").read_text()
+    own.write_text(text.replace("value = 130.0", "value = 99.0"))
+    deployment = load(write(tmp_path, '[cloud]\nhardware = "mine.toml"\n'))
+    assert deployment.cloud.hardware == str(own)
+    assert deployment.cloud.busy_w == 99.0
+    assert hardware.load(deployment.cloud.hardware).busy_w.value == 99.0
+    packed = msgspec.json.encode(deployment)
+    own.unlink()
+    hardware.load.cache_clear()
+    assert msgspec.json.decode(packed, type=Deployment) == deployment
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('[edge]\nhardware = "orin"\n', "cell.toml:3: key 'hardware' in [edge]: unknown hardware"),
+        ('[cloud]\nhardware = "no.toml"\n', "cell.toml:3: key 'hardware' in [cloud]: "),
+        ("[edge]\nidle_w = 30.0\n", "cell.toml:3: key 'idle_w' in [edge]: idle_w 30 must lie"),
+        ("[edge]\nidle_w = -1.0\n", "cell.toml:3: key 'idle_w' in [edge]: idle_w -1 must lie"),
+        ("[device]\nhardware = 3\n", "cell.toml:3: key 'hardware' in [device]: expected str"),
+    ],
+)
+def test_a_users_mistake_is_one_line(tmp_path, text, words):
+    with pytest.raises(UserError) as error:
+        load(write(tmp_path, text))
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_profile_with_a_mistake_names_its_own_line(tmp_path):
+    (tmp_path / "mine.toml").write_text('about = "x"\nidle_w = 3\n')
+    with pytest.raises(UserError, match=r"mine.toml:2: key 'idle_w'.*expected table, got int"):
+        load(write(tmp_path, '[edge]\nhardware = "mine.toml"\n'))
