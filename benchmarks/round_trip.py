@@ -42,15 +42,23 @@ def address() -> str:
         return f"tcp://127.0.0.1:{probe.getsockname()[1]}"
 
 
+def stay(side: int) -> None:
+    """Keeps this process on a core, side 0 the asker's and side 1 the servers', as on two hosts."""
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[min(side, len(cores) - 1)]})
+
+
 def serve_edge(spec: PolicySpec, bind: str, state: Path) -> None:
     """The edge tier as it is, its policy on the shelf, its cloud away."""
     from edge.main import run
 
+    stay(1)
     run(EdgeConfig(), spec, bind, address(), state, None, "benchmark")
 
 
 def serve_bare(onnx: bytes, inputs: int, bind: str, ready: Event) -> None:
     """Receive, infer, send: nothing else."""
+    stay(1)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
@@ -152,6 +160,7 @@ def main() -> None:
         ]
         for server in servers:
             server.start()
+        stay(0)
         ready.wait(20)
         ours, bare = ask_edge(edge_at, spec, args.count), ask_bare(bare_at, spec, args.count)
         for warm in (ours, bare):

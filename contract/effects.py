@@ -1,26 +1,28 @@
 """What a node asks of its shell. A node is a state machine without I/O: it returns these."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
+
+import msgspec
 
 from contract.messages import Message, Report
 
 
-class Send(NamedTuple):
+class Send(msgspec.Struct, frozen=True):
     """Carry a message to a peer (a device's name, "edge" or "cloud")."""
 
     to: str
     message: Message
 
 
-class Timer(NamedTuple):
+class Timer(msgspec.Struct, frozen=True):
     """Call `on_timer(now, name)` at `at_ns`; setting a name again moves it."""
 
     name: str
     at_ns: int
 
 
-class Compute(NamedTuple):
+class Compute(msgspec.Struct, frozen=True):
     """Run `job` and hand its result to `on_done(now, name, result)`; an exception is the result.
 
     Jobs of one lane run in order, lanes side by side; the lane "" means at once, in line. On the

@@ -15,17 +15,15 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=Fal
 _F4, _I8, _U1 = np.dtype(np.float32), np.dtype(np.int64), np.dtype(np.uint8)
 
 
-def _shape(owner: str, field: str, value: np.ndarray, dtype: np.dtype, *dims: int) -> None:
-    """Raises SpecError unless the array is of `dtype` and `dims`, of which -1 stands for any."""
-    if value.dtype == dtype and value.ndim == len(dims):
-        for want, got in zip(dims, value.shape, strict=True):
-            if want not in (got, -1):
-                break
-        else:
-            return
-    shape = ["*" if d < 0 else d for d in dims]
+def _shape(
+    owner: str, field: str, value: np.ndarray, dtype: np.dtype, ndim: int, rows: int = -1
+) -> None:
+    """Raises SpecError unless the array has this dtype, ndim and, unless -1, number of rows."""
+    if value.dtype == dtype and value.ndim == ndim and rows in (-1, value.shape[0]):
+        return
+    want = ["*" if rows < 0 else rows, *["*"] * (ndim - 1)]
     raise SpecError(
-        f"{owner}.{field}: expected {dtype}{shape}, got {value.dtype}{list(value.shape)}"
+        f"{owner}.{field}: expected {dtype}{want}, got {value.dtype}{list(value.shape)}"
     )
 
 
@@ -84,7 +82,7 @@ class Observation(Message, tag="observation", frozen=True, kw_only=True):
     features: np.ndarray
 
     def __post_init__(self) -> None:
-        _shape("observation", "features", self.features, _F4, -1)
+        _shape("observation", "features", self.features, _F4, 1)
 
 
 class ActionChunk(Message, tag="action", frozen=True, kw_only=True):
@@ -109,7 +107,7 @@ class ActionChunk(Message, tag="action", frozen=True, kw_only=True):
     actions: np.ndarray
 
     def __post_init__(self) -> None:
-        _shape("action", "actions", self.actions, _F4, -1, -1)
+        _shape("action", "actions", self.actions, _F4, 2)
         if self.period_ns <= 0 or self.valid_until_ns <= self.captured_ns:
             raise SpecError("action: period and validity must be positive")
 
@@ -152,11 +150,11 @@ class Segment(Message, tag="segment", frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         n = len(self.captured_ns)
-        _shape("segment", "captured_ns", self.captured_ns, _I8, -1)
-        _shape("segment", "features", self.features, _F4, n, -1)
-        _shape("segment", "applied", self.applied, _F4, n, -1)
-        _shape("segment", "age_ns", self.age_ns, _I8, n)
-        _shape("segment", "versions", self.versions, _I8, n)
+        _shape("segment", "captured_ns", self.captured_ns, _I8, 1)
+        _shape("segment", "features", self.features, _F4, 2, n)
+        _shape("segment", "applied", self.applied, _F4, 2, n)
+        _shape("segment", "age_ns", self.age_ns, _I8, 1, n)
+        _shape("segment", "versions", self.versions, _I8, 1, n)
 
 
 class Sealed(Message, tag="sealed", frozen=True, kw_only=True):
@@ -173,7 +171,7 @@ class Sealed(Message, tag="sealed", frozen=True, kw_only=True):
     deflated: bool = False
 
     def __post_init__(self) -> None:
-        _shape("sealed", "body", self.body, _U1, -1)
+        _shape("sealed", "body", self.body, _U1, 1)
 
 
 class Stored(Message, tag="stored", frozen=True, kw_only=True):
@@ -211,7 +209,7 @@ class Part(Message, tag="part", frozen=True, kw_only=True):
     data: np.ndarray
 
     def __post_init__(self) -> None:
-        _shape("part", "data", self.data, _U1, -1)
+        _shape("part", "data", self.data, _U1, 1)
 
 
 class PolicyStatus(Message, tag="policy_status", frozen=True, kw_only=True):
@@ -252,8 +250,8 @@ class Report(Message, tag="report", frozen=True, kw_only=True):
     events: tuple[Event, ...]
 
     def __post_init__(self) -> None:
-        _shape("report", "decisions", self.decisions, _I8, -1, -1)
-        _shape("report", "lateness_ns", self.lateness_ns, _I8, -1)
+        _shape("report", "decisions", self.decisions, _I8, 2)
+        _shape("report", "lateness_ns", self.lateness_ns, _I8, 1)
 
 
 ALL: tuple[type[Message], ...] = tuple(Message.__subclasses__())
