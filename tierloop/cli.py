@@ -86,6 +86,19 @@ def report(
 
 
 @app.command()
+def calibrate(
+    policy: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A policy artefact; else an untrained one.")
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The profile.")] = Path("host.toml"),
+) -> None:
+    """Times this machine's jobs and writes a hardware profile for deployments."""
+    from tierloop.calibrate import calibrate
+
+    calibrate(policy, out)
+
+
+@app.command()
 def schema() -> None:
     """Prints the JSON Schema of a deployment file."""
     from tierloop.schema import schema

@@ -8,14 +8,19 @@ from contract.specs import PolicySpec
 from policy.artefact import Artefact, ArtefactError, digest, unpack
 
 
-def check(path: Path, spec: PolicySpec) -> Artefact:
-    """The artefact in `path`. Raises UserError if it is none, SpecError if it does not fit."""
+def read(path: Path) -> Artefact:
+    """The artefact in `path`. Raises UserError if it is none."""
     try:
-        artefact = unpack(path.read_bytes())
+        return unpack(path.read_bytes())
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}") from None
     except ArtefactError as error:
         raise UserError(f"{path}: no policy artefact: {error}") from None
+
+
+def check(path: Path, spec: PolicySpec) -> Artefact:
+    """The artefact in `path`. Raises UserError if it is none, SpecError if it does not fit."""
+    artefact = read(path)
     spec.require(artefact.manifest.spec, path.name)
     return artefact
 

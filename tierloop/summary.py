@@ -85,7 +85,7 @@ def host() -> dict[str, Any]:
         "system": platform.system(),
         "release": platform.release(),
         "machine": platform.machine(),
-        "processor": _processor(),
+        "processor": processor(),
         "cpus": os.cpu_count(),
         "memory_mb": psutil.virtual_memory().total // 2**20,
         "python": platform.python_version(),
@@ -101,7 +101,8 @@ def library(name: str) -> str | None:
         return None
 
 
-def _processor() -> str:
+def processor() -> str:
+    """What the machine says its processor is."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as info:
             names = (line.partition(":")[2].strip() for line in info if "model name" in line)

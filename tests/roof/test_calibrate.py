@@ -1,0 +1,124 @@
+"""Calibration: what it times, what it makes of the samples, and the file it leaves."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from plant import POLICY
+from rich.console import Console
+
+from contract.errors import UserError
+from policy.artefact import pack
+from policy.mlp import Mlp
+from tierloop import calibrate as module
+from tierloop import hardware
+from tierloop.calibrate import Timing, calibrate, measure, summarise, toml
+from tierloop.deployment import load
+from tierloop.probes import BATCHES, Probe, probes, untrained
+
+
+def timing(job: str, rows: int, median_us: float, engine: str = "", spread: float = 0.1) -> Timing:
+    """Log-normal samples, exactly at their quantiles."""
+    quantiles = np.random.default_rng(0).permutation(np.linspace(-2.5, 2.5, 4001))
+    samples = median_us * np.exp(spread * quantiles)
+    return Timing(Probe(job, rows, engine, lambda: None, 1), tuple(np.array_split(samples, 5)))
+
+
+def test_a_known_wait_is_measured():
+    def wait() -> None:
+        end_ns = time.perf_counter_ns() + 2_000_000
+        while time.perf_counter_ns() < end_ns:
+            pass
+
+    probe = Probe("infer", 1, "onnx", wait, 5)
+    (found,) = measure([probe], Console(quiet=True))
+    assert found.median_us == pytest.approx(2000, rel=0.5)
+    assert sum(len(block) for block in found.blocks_us) == 5 * (module.BLOCKS - 1)
+
+
+def test_the_profile_is_what_the_samples_say():
+    timings = [timing("infer", n, 10.0 * n, "onnx") for n in (1, 64)]
+    timings += [timing("infer", 1, 999.0, "numpy")]
+    timings += [timing(job, 12, 120.0) for job in ("install", "commit", "tick", "fit", "twin")]
+    profile = summarise(timings, untrained())
+    assert profile.jobs.infer.rows == (1, 64), "the first engine is the one a tier takes"
+    assert profile.jobs.infer.us == pytest.approx((10.0, 640.0), rel=1e-3)
+    assert profile.jobs.infer.kind == "measured"
+    assert profile.jobs.infer.jitter == pytest.approx(0.1 * 2.0 / 1.2816, rel=0.01)
+    assert profile.jobs.tick.median_us(1) == pytest.approx(10.0, rel=1e-3)
+    assert 1.05 <= profile.jobs.twin.factor < 1.2
+
+
+def test_blocks_that_disagree_widen_the_factor():
+    blocks = tuple(np.full(10, us) for us in (100.0, 100.0, 180.0))
+    assert Timing(Probe("infer", 1, "", lambda: None, 1), blocks).factor == pytest.approx(1.8)
+
+
+def test_what_cannot_be_timed_here_is_scaled_and_says_so():
+    profile = summarise([timing("infer", 1, 88.0, "numpy")], untrained())
+    server = hardware.load("edge-server")
+    ratio = 88.0 / server.jobs.infer.us[0]
+    assert profile.jobs.fit.us[0] == pytest.approx(server.jobs.fit.us[0] * ratio, rel=1e-3)
+    assert profile.jobs.fit.kind == "estimated"
+    assert profile.jobs.infer.kind == "measured"
+
+
+def test_noise_in_the_wrong_direction_makes_no_descending_curve():
+    timings = [timing("infer", 1, 12.0, "onnx"), timing("infer", 2, 11.0, "onnx")]
+    assert summarise(timings, untrained()).jobs.infer.us == pytest.approx((12.0, 12.0), rel=1e-3)
+
+
+def test_the_file_says_the_same_as_the_profile(tmp_path):
+    profile = hardware.load("thor")
+    path = tmp_path / "thor.toml"
+    path.write_text(toml(profile))
+    assert hardware.load(str(path)) == profile
+
+
+def test_this_machine_becomes_the_hardware_of_a_deployment(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(module, "BLOCKS", 2)
+    calibrate(None, tmp_path / "mine.toml")
+    out = capsys.readouterr().out
+    for word in ("infer", "onnx", "numpy", "install", "commit", "tick", "fit", "twin"):
+        assert word in out
+    cell = tmp_path / "cell.toml"
+    cell.write_text('name = "cell"\n[edge]\nhardware = "mine.toml"\n')
+    profile = hardware.load(load(cell).edge.hardware)
+    assert profile.jobs.infer.rows == BATCHES
+    kinds = {getattr(profile.jobs, job).kind for job in hardware.Jobs.__struct_fields__}
+    assert kinds == {"measured"}
+    assert profile.jobs.infer.us[-1] > profile.jobs.infer.us[0] > 1.0
+    assert 1e4 < profile.duration_ns("twin", 10, np.random.default_rng(0)) / 1e3 < 1e6
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cell.toml", "mine.toml"]
+
+
+def test_a_policy_of_ones_own_is_the_one_that_is_timed(tmp_path):
+    from cloud.export import export
+
+    mlp = Mlp.random(POLICY, (8,), 0)
+    artefact = export(
+        mlp, version=3, parents=(), software="t", seed=0, trained_on=(), samples={}, metrics={}
+    )
+    (tmp_path / "mine.policy").write_bytes(pack(artefact))
+    found = [p for p in probes(artefact, tmp_path) if p.job == "infer"]
+    answers = [probe.run() for probe in found if probe.rows == 2]
+    assert [a.shape for a in answers] == [(2, POLICY.horizon, POLICY.action.size)] * 2
+    profile = summarise([timing("infer", 1, 5.0, "onnx")], artefact)
+    assert "policy v3 on onnx" in profile.jobs.infer.source
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("mine.txt", "ends in .toml"), ("there.toml", "is there already"), ("no/x.toml", "no such")],
+)
+def test_a_bad_target_is_refused_before_anything_is_measured(tmp_path, name, words):
+    (tmp_path / "there.toml").write_text("")
+    with pytest.raises(UserError, match=words):
+        calibrate(None, tmp_path / name)
+
+
+def test_a_file_that_is_no_policy_is_refused(tmp_path):
+    (tmp_path / "x.policy").write_bytes(b"\x93")
+    with pytest.raises(UserError, match="no policy artefact"):
+        calibrate(tmp_path / "x.policy", Path(tmp_path / "h.toml"))

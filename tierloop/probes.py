@@ -1,0 +1,199 @@
+"""What `tierloop calibrate` times on this machine: one callable a job and number of rows."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from contract.body import Embodiment, Reading
+from contract.effects import Send
+from contract.messages import ActionChunk, Observation
+from contract.specs import FloatArray, PolicySpec, Vector
+from device.config import DeviceConfig
+from device.node import DeviceNode
+from edge.outbox import Name, Outbox, Parcel
+from edge.triage import Priority
+from policy.artefact import Artefact, Manifest, digest, pack, unpack
+from policy.engine import Backend, load, warm_up
+from policy.mlp import Mlp
+from sim.bodies.panda import HOME_RAD, tool_position
+from sim.scenario import Scenario, body_spec, policy_spec
+from sim.tasks.sort_perceive import SortPerceiver
+from tierloop import __version__
+
+BATCHES = (1, 2, 4, 8, 16, 32, 64)
+COMMITS = (1, 64)
+PARCEL_BYTES = 2000
+"""About a deflated segment of ten decisions."""
+FIT_STEPS, FIT_SAMPLES = 10, 2048
+
+
+class Probe(NamedTuple):
+    """`run` does `rows` rows of a job; `calls` times in each block of a measurement."""
+
+    job: str
+    rows: int
+    engine: str
+    run: Callable[[], object]
+    calls: int
+
+
+def engines() -> tuple[Backend, ...]:
+    """The engines of this machine, the one a tier would take first."""
+    return ("onnx", "numpy") if find_spec("onnxruntime") else ("numpy",)
+
+
+def untrained() -> Artefact:
+    """The sorting cell's policy before it has learnt; without ONNX where that is not installed."""
+    mlp = Mlp.random(policy_spec(Scenario()), (256, 256), 0)
+    if find_spec("onnx") and find_spec("onnxruntime"):
+        from cloud.export import export
+
+        return export(
+            mlp, version=0, parents=(), software=__version__, seed=0, trained_on=(), samples={},
+            metrics={},
+        )  # fmt: skip
+    numbers = mlp.encode()
+    manifest = Manifest(
+        version=0, spec=mlp.spec, parents=(), software=__version__, seed=0, trained_on=(),
+        samples={}, metrics={}, onnx_sha256=digest(b""), mlp_sha256=digest(numbers),
+    )  # fmt: skip
+    return Artefact(manifest, b"", numbers)
+
+
+def probes(artefact: Artefact, folder: Path) -> Iterator[Probe]:
+    """Every job that can be done here; `folder` is where durable writes go."""
+    usable = [e for e in engines() if artefact.onnx or e == "numpy"]
+    features = _samples(artefact.manifest.spec, BATCHES[-1])
+    for engine in usable:
+        policy = load(artefact, engine)
+        for rows in BATCHES:
+            yield Probe("infer", rows, engine, partial(policy.act, features[:rows]), 200)
+    blob = pack(artefact)
+    yield Probe("install", 1, "", lambda: warm_up(load(unpack(blob), usable[0])), 4)
+    outbox = Outbox(folder / "outbox.sqlite", 10**9)
+    for rows in COMMITS:
+        yield Probe("commit", rows, "", _Commit(outbox, rows), 8)
+    tick = _Period()
+    yield Probe("tick", tick.ticks, "", tick, 20)
+    if find_spec("torch"):
+        fit = _Fit()
+        yield Probe("fit", fit.rows, "", fit, 2)
+    if find_spec("pybullet"):
+        yield Probe("twin", 1, "", _Twin(), 40)
+
+
+def _samples(spec: PolicySpec, rows: int) -> FloatArray:
+    rng = np.random.default_rng(0)
+    return np.stack([spec.observation.sample(rng) for _ in range(rows)])
+
+
+class _Commit:
+    """One durable transaction of `rows` new segments."""
+
+    def __init__(self, outbox: Outbox, rows: int) -> None:
+        self._outbox, self._rows, self._next = outbox, rows, 0
+
+    def __call__(self) -> None:
+        numbers = range(self._next, self._next + self._rows)
+        self._next += self._rows
+        body = bytes(PARCEL_BYTES)
+        name = f"rows-{self._rows}"
+        self._outbox.commit([Parcel(Name(name, 0, n), n, Priority.ROUTINE, body) for n in numbers])
+
+
+class _Still:
+    """A body at rest, without physics: the control loop is timed, not the world."""
+
+    def __init__(self) -> None:
+        self.spec = body_spec(Scenario())
+        self._home = np.array(HOME_RAD)
+
+    def tool_position(self, position_rad: Vector) -> Vector:
+        return tool_position(position_rad)
+
+    def read(self, now_ns: int) -> Reading:
+        return Reading(
+            captured_ns=now_ns, position_rad=self._home, velocity_rad_s=0.0 * self._home,
+            torque_nm=0.0 * self._home, tool_m=tool_position(self._home), switch=0.0,
+            holding=False, scans=(), outcomes=(),
+        )  # fmt: skip
+
+    def write(self, setpoint: Vector) -> None: ...
+
+    def hold(self) -> Vector:
+        return np.append(self._home, 0.0)
+
+    def close(self) -> None: ...
+
+
+class _Period:
+    """The ticks of one decision period: one of them decides, and an answer comes."""
+
+    def __init__(self) -> None:
+        spec, self._body = policy_spec(Scenario()), _Still()
+        robot = Embodiment(self._body, SortPerceiver(spec.observation), spec)
+        self._node = DeviceNode("host", 0, robot, DeviceConfig(), __version__)
+        self._spec, self._now_ns = spec, 0
+        self._node.on_start(0)
+        self.ticks = round(spec.period_ns / self._body.spec.control_period_ns)
+
+    def __call__(self) -> None:
+        node = self._node
+        for _ in range(self.ticks):
+            self._now_ns += self._body.spec.control_period_ns
+            setpoint, effects = node.on_tick(self._now_ns, self._body.read(self._now_ns))
+            node.on_written(self._now_ns)
+            for effect in effects:
+                if isinstance(effect, Send) and isinstance(effect.message, Observation):
+                    node.on_sent(self._now_ns, effect.message, 200)
+                    node.on_message(self._now_ns, "edge", self._answer(effect.message, setpoint))
+
+    def _answer(self, to: Observation, setpoint: Vector) -> ActionChunk:
+        spec = self._spec
+        return ActionChunk(
+            device=to.device, boot=to.boot, seq=to.seq, captured_ns=to.captured_ns,
+            period_ns=spec.period_ns, valid_until_ns=to.captured_ns + spec.validity_ns,
+            policy_version=0, tier="edge", batch=1, held_ns=0, compute_ns=0,
+            actions=np.tile(setpoint.astype(np.float32), (spec.horizon, 1)),
+        )  # fmt: skip
+
+
+class _Fit:
+    """A short fit on samples that the teacher labelled."""
+
+    def __init__(self) -> None:
+        from cloud.config import LearnerConfig
+        from cloud.learner import Learner
+        from cloud.teacher import Teacher
+
+        config = LearnerConfig(steps_per_round=FIT_STEPS)
+        spec = policy_spec(Scenario())
+        self.rows = FIT_STEPS * config.batch_size
+        self._features = _samples(spec, FIT_SAMPLES)
+        self._labels = Teacher(spec).label(self._features)
+        self._learner = Learner(spec, config, 0)
+
+    def __call__(self) -> None:
+        self._learner.fit(self._features, self._labels)
+
+
+class _Twin:
+    """One decision of the teacher in the twin."""
+
+    def __init__(self) -> None:
+        from cloud.teacher import Teacher
+        from sim.env import SortEnv
+
+        scenario = Scenario()
+        self._env, self._teacher = SortEnv(scenario), Teacher(policy_spec(scenario))
+        self._observation, _ = self._env.reset(seed=0)
+
+    def __call__(self) -> None:
+        action = self._teacher.label(self._observation[np.newaxis])[0, 0]
+        self._observation, _, done, _, _ = self._env.step(action)
+        if done:
+            self._observation, _ = self._env.reset()
