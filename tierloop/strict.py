@@ -34,7 +34,10 @@ class Source:
         try:
             text = path.read_text(encoding="utf-8")
         except OSError as error:
-            raise UserError(f"{path}: {error.strerror or error}") from None
+            raise UserError(
+                f"{path}: {error.strerror or error}; name a deployment file, "
+                "such as deployments/sorting-cell.toml"
+            ) from None
         except UnicodeDecodeError:
             raise UserError(f"{path}: not UTF-8 text") from None
         try:

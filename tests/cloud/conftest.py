@@ -6,6 +6,7 @@ import zlib
 import numpy as np
 import pytest
 
+from cloud.store import Store
 from contract.codec import Codec, digest64
 from contract.messages import Sealed, Segment
 from contract.specs import ArraySpec, PolicySpec
@@ -25,6 +26,13 @@ def spec() -> PolicySpec:
         horizon=4,
         period_ns=50_000_000,
     )
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = Store(tmp_path / "store.sqlite")
+    yield store
+    store.close()
 
 
 @pytest.fixture(scope="session")

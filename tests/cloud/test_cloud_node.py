@@ -5,7 +5,7 @@ from toy import ToyBackend, toy_trainer
 
 from cloud.config import CloudConfig
 from cloud.node import PENDING_MAX, CloudNode
-from cloud.store import Key, Store
+from cloud.store import Key
 from contract.clock import NS_PER_S
 from contract.effects import Compute, Send, Timer
 from contract.messages import (
@@ -65,13 +65,6 @@ class Shell:
                     self.timers[effect.name] = effect.at_ns
                 case Compute():
                     self.jobs.append(effect)
-
-
-@pytest.fixture
-def store(tmp_path):
-    store = Store(tmp_path / "store.sqlite")
-    yield store
-    store.close()
 
 
 @pytest.fixture

@@ -16,13 +16,6 @@ from contract.messages import Beat
 
 
 @pytest.fixture
-def store(tmp_path):
-    store = Store(tmp_path / "store.sqlite")
-    yield store
-    store.close()
-
-
-@pytest.fixture
 def ingest(store, spec):
     return Ingest(store, spec)
 
