@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable, Sequence
+from importlib.resources import files
 from typing import Any
 
 import matplotlib
@@ -21,14 +22,14 @@ Z_95 = 1.96
 
 # Colours to draw with, and the page's variable that each becomes.
 _INK, _FAINT, _GRID = "#010101", "#020202", "#030303"
-_SERIES = ("#0a0001", "#0a0002", "#0a0003", "#0a0004", "#0a0005", "#0a0006", "#0a0007")
+SERIES = ("#0a0001", "#0a0002", "#0a0003", "#0a0004", "#0a0005", "#0a0006", "#0a0007")
 _BAD = "#0b0001"
 _VARIABLES = {
     _INK: "var(--ink)",
     _FAINT: "var(--faint)",
     _GRID: "var(--grid)",
     _BAD: "var(--bad)",
-    **{colour: f"var(--s{i})" for i, colour in enumerate(_SERIES, 1)},
+    **{colour: f"var(--s{i})" for i, colour in enumerate(SERIES, 1)},
 }
 _STYLE: Any = {
     "svg.fonttype": "none",
@@ -51,19 +52,41 @@ _STYLE: Any = {
 }
 
 
-def draw(paint: Callable[[Axes], None], left_in: float = 0.7) -> str:
-    """The SVG of one chart; `paint` draws on its axes. `left_in`: inches kept for its labels."""
+def draw(*paints: Callable[[Axes], None], left_in: float = 0.7) -> str:
+    """The SVG of charts side by side; each of `paints` draws on the axes of its own.
+
+    `left_in`: inches kept for the labels of the y axis.
+    """
     width, height = SIZE_IN
-    frame = (left_in / width, 0.46 / height, 1 - (left_in + 0.1) / width, 1 - 0.6 / height)
+    whole = len(paints) * width
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=SIZE_IN)
-        paint(figure.add_axes(frame))
+        figure = Figure(figsize=(whole, height))
+        for at, paint in enumerate(paints):
+            left, wide = at * width + left_in, width - left_in - 0.1
+            frame = (left / whole, 0.46 / height, wide / whole, 1 - 0.6 / height)
+            paint(figure.add_axes(frame))
         file = io.StringIO()
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
     text = file.getvalue()
     for colour, variable in _VARIABLES.items():
         text = text.replace(colour, variable)
     return text[text.index("<svg") :]
+
+
+def page_style() -> str:
+    """The CSS of a page: its colours, light and dark, and its rules."""
+    return _read("colours.css") + _read("page.css")
+
+
+def standalone(svg: str) -> str:
+    """The SVG with the page's colours in it, to be looked at by itself."""
+    head, tail = svg.split(">", 1)
+    own = "svg { background: var(--card); font-family: sans-serif; }\n"
+    return f"{head}><style>{_read('colours.css')}{own}</style>{tail}"
+
+
+def _read(name: str) -> str:
+    return files("tierloop").joinpath(name).read_text(encoding="utf-8")
 
 
 def success_by_version(versions: Sequence[dict[str, Any]]) -> Callable[[Axes], None]:
@@ -74,7 +97,7 @@ def success_by_version(versions: Sequence[dict[str, Any]]) -> Callable[[Axes], N
         at = np.arange(len(lived))
         rates = np.array([v["success_rate"] for v in lived])
         bounds = np.array([wilson(v["successes"], v["episodes"]) for v in lived]).reshape(-1, 2)
-        axes.bar(at, rates, 0.62, color=_SERIES[0])
+        axes.bar(at, rates, 0.62, color=SERIES[0])
         spread = np.abs(bounds.T - rates)
         axes.errorbar(at, rates, spread, fmt="none", ecolor=_INK, elinewidth=1, capsize=3)
         axes.set_xticks(at, [f"v{v['version']} ({v['episodes']})" for v in lived])
@@ -104,7 +127,7 @@ def running_success(
         won = np.cumsum([0, *(o.success for o in outcomes)])
         ends = np.arange(1, len(outcomes) + 1)
         begins = np.maximum(ends - WINDOW, 0)
-        axes.plot(at_s, (won[ends] - won[begins]) / (ends - begins), color=_SERIES[0], lw=1.8)
+        axes.plot(at_s, (won[ends] - won[begins]) / (ends - begins), color=SERIES[0], lw=1.8)
         for v in versions:
             if v["live_at_s"] is not None:
                 axes.axvline(v["live_at_s"], color=_FAINT, lw=0.8, ls=(0, (2, 2)))
@@ -126,7 +149,7 @@ def age_histogram(record: Record, validity_ms: float) -> Callable[[Axes], None]:
     def paint(axes: Axes) -> None:
         ages = np.maximum(ages_ms(record.decisions()), 0.1)
         edges = np.geomspace(min(ages.min(initial=1), 1), max(ages.max(initial=1), validity_ms), 70)
-        axes.hist(ages, edges.tolist(), color=_SERIES[0])
+        axes.hist(ages, edges.tolist(), color=SERIES[0])
         axes.axvline(validity_ms, color=_BAD, lw=1.2)
         axes.annotate(
             f"valid until {validity_ms:g} ms", (validity_ms, 0.97), (-4, 0), ha="right", va="top",
@@ -148,7 +171,7 @@ def lateness(record: Record, period_us: float) -> Callable[[Axes], None]:
         late = np.sort(np.maximum(record.lateness_ns() / NS_PER_US, 1.0))
         share = 1.0 - np.arange(len(late)) / max(len(late), 1)
         keep = np.unique(np.geomspace(1, len(late) or 1, 800).astype(int))[: len(late)]
-        axes.plot(late[-keep], share[-keep], color=_SERIES[0], lw=1.8)
+        axes.plot(late[-keep], share[-keep], color=SERIES[0], lw=1.8)
         axes.axvline(period_us, color=_BAD, lw=1.2)
         axes.annotate(
             "one tick", (period_us, 0.97), (-4, 0), ha="right", va="top",
@@ -173,7 +196,7 @@ def energy(parts: dict[str, float]) -> Callable[[Axes], None]:
         lines = sorted(parts.items(), key=lambda line: line[1])
         total = sum(parts.values()) or 1.0
         names, joules = [name for name, _ in lines], [value for _, value in lines]
-        bars = axes.barh(names, joules, 0.62, color=_SERIES[0])
+        bars = axes.barh(names, joules, 0.62, color=SERIES[0])
         axes.bar_label(
             bars, [f"{j:,.0f} J  ({j / total:.0%})" for j in joules], padding=4, fontsize=8,
             color=_INK,
@@ -197,7 +220,7 @@ def timeline(
             axes.scatter(
                 [(h.at_ns - start_ns) / NS_PER_S for h in chosen],
                 [names.index(h.process) for h in chosen],
-                s=34 if bad else 16, color=_BAD if bad else _SERIES[0],
+                s=34 if bad else 16, color=_BAD if bad else SERIES[0],
                 marker="X" if bad else "o", clip_on=False,
             )  # fmt: skip
         axes.set_yticks(range(len(names)), names)

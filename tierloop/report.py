@@ -18,6 +18,8 @@ def render(summary: Mapping[str, Any], record: Record, deployment: Deployment) -
     """The page's HTML: figures from `summary`, charts from the raw samples of `record`."""
     import jinja2
 
+    from tierloop.charts import page_style
+
     template = files("tierloop").joinpath("report.html.jinja").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     start_ns, _ = record.span_ns()
@@ -33,6 +35,7 @@ def render(summary: Mapping[str, Any], record: Record, deployment: Deployment) -
         for h in happenings[:EVENTS_MAX]
     ]
     return environment.from_string(template).render(
+        style=page_style(),
         s=summary,
         charts=_charts(summary, record, deployment),
         events=events,
