@@ -99,6 +99,31 @@ def calibrate(
 
 
 @app.command()
+def sweep(
+    file: File,
+    over: Annotated[
+        list[str] | None,
+        typer.Option(metavar="K=A,B,C", help="A key and its values; several make a grid."),
+    ] = None,
+    seeds: Annotated[
+        int, typer.Option(metavar="N", help="Runs of each combination, seeds counting up.")
+    ] = 1,
+    set_: Sets = None,
+    jobs: Annotated[
+        int | None, typer.Option(metavar="J", help="Runs at a time; as many as cores by default.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Table, charts and finished runs; runs/NAME-sweep."),
+    ] = None,
+) -> None:
+    """Runs a grid on the virtual clock: success, age and joules against whatever is swept."""
+    from tierloop.sweep.conduct import conduct
+
+    raise typer.Exit(conduct(file, over or (), seeds, set_ or (), jobs, out))
+
+
+@app.command()
 def schema() -> None:
     """Prints the JSON Schema of a deployment file."""
     from tierloop.schema import schema

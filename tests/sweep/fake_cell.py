@@ -1,0 +1,37 @@
+"""Stands in for tierloop.sweep.cell: made-up figures that follow from the order alone.
+
+The scenario's scan_dropout plays the part of what is swept; failures are asked for by name.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+order = json.loads(sys.stdin.buffer.readline())
+deployment = order["deployment"]
+mode, seed = deployment["scenario"]["robots"][0], deployment["seed"]
+harm = deployment["scenario"]["scan_dropout"]
+with Path(order["to"]).parent.parent.joinpath("started").open("a") as log:
+    log.write(f"{os.getpid()} {mode} {harm:g} {seed}\n")
+if mode == "dies" and harm > 0.2:
+    print("RuntimeError: the belt is torn")
+    sys.exit(3)
+if mode == "killed" and harm > 0.2:
+    os.kill(os.getpid(), signal.SIGKILL)
+if mode == "half":
+    Path(order["to"]).write_text('{"success": {"epi')
+    sys.exit(0)
+if mode == "slow" and harm > 0.2:
+    time.sleep(60)
+successes = round(40 * (1 - harm)) - seed % 2
+device = {"actuation": 100.0, "compute": 50.0, "radio": 1.0, "sensing": 3.0, "base": 46.0 + seed}
+summary = {
+    "success": {"episodes": 40, "successes": successes, "success_rate": successes / 40},
+    "action_age_ms": {"n": 9, "p50": 10.0 + 100 * harm, "p90": None if mode == "mute" else 30.0},
+    "energy_j": {"device": device, "edge": 20.0, "cloud": 30.0},
+    "invariants": {"action_order": int(mode == "broken" and harm > 0.2), "torque": 0},
+}
+Path(order["to"]).write_text(json.dumps(summary))

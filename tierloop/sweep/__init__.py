@@ -1,0 +1,1 @@
+"""A grid of virtual runs over chosen keys of a deployment, and what became of them in numbers."""

@@ -1,0 +1,51 @@
+"""The process of one run of a sweep: `python -m tierloop.sweep.cell` is what the pool starts.
+
+One line of JSON, an Order, comes in on standard input; the pipe then stays open as the lifeline,
+as for every process that tierloop starts.
+"""
+
+import os
+import signal
+from importlib import import_module
+from pathlib import Path
+from typing import NoReturn
+
+import msgspec
+
+from tierloop.deployment import Deployment
+from tierloop.join import write
+from tierloop.processes import hold_lifeline
+
+STOPPED = 128 + signal.SIGTERM
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """What to run, and the file that its summary goes to."""
+
+    deployment: Deployment
+    to: str
+
+
+def run(order: Order) -> None:
+    """Does the run and puts its summary in place, whole or not at all."""
+    stack = import_module("tierloop.virtual.stack")
+    summary = stack.run_virtual(order.deployment, order.deployment.seed, None)
+    write(Path(order.to), msgspec.json.format(msgspec.json.encode(summary), indent=2))
+
+
+def _stop(*_: object) -> NoReturn:
+    raise SystemExit(STOPPED)
+
+
+def main() -> None:
+    """Runs the one cell that standard input orders."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _stop)
+    with os.fdopen(os.dup(0), "rb", buffering=0) as pipe:
+        line = pipe.readline()
+    hold_lifeline()
+    run(msgspec.json.decode(line, type=Order))
+
+
+if __name__ == "__main__":
+    main()

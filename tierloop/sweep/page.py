@@ -1,0 +1,115 @@
+"""What a sweep leaves to look at: three charts as one SVG, and a page with them and the table."""
+
+from collections.abc import Callable, Sequence
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from tierloop import charts
+from tierloop.sweep.grid import Grid
+from tierloop.sweep.table import HEADS, Line, texts
+
+Paint = Callable[[Axes], None]
+Figure = Callable[[Line], tuple[float | None, tuple[float, float] | None]]
+
+DASHES: tuple[Any, ...] = ("-", (0, (4, 2)), (0, (1, 1.5)))
+
+
+class Chart(NamedTuple):
+    """A figure of the lines; `bounded` ones are shares, from 0 to 1."""
+
+    title: str
+    label: str
+    figures: tuple[Figure, ...]
+    bounded: bool = False
+
+
+CHARTS = (
+    Chart("Success", "success, 95 % interval", (lambda o: (o.success, o.success_interval),), True),
+    Chart(
+        "Age of action",
+        "age of action, ms (p50; dashed p90)",
+        (lambda o: (o.age_p50_ms, None), lambda o: (o.age_p90_ms, None)),
+    ),
+    Chart(
+        "Energy",
+        "joules a success, 95 % interval",
+        (lambda o: (o.joules_per_success, o.joules_interval),),
+    ),
+)
+
+
+def figure(grid: Grid, found: Sequence[Line]) -> str:
+    """A self-contained SVG of all charts side by side."""
+    return charts.standalone(charts.draw(*(_paint(chart, grid, found) for chart in CHARTS)))
+
+
+def page(title: str, command: str, grid: Grid, found: Sequence[Line]) -> str:
+    """The self-contained page of a sweep, HTML."""
+    import jinja2
+
+    template = files("tierloop.sweep").joinpath("sweep.html.jinja").read_text(encoding="utf-8")
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    return environment.from_string(template).render(
+        title=title,
+        command=command,
+        style=charts.page_style(),
+        charts=[(c.title, charts.draw(_paint(c, grid, found))) for c in CHARTS],
+        heads=[*(axis.key for axis in grid.axes), *HEADS],
+        keys=len(grid.axes),
+        rows=[(*one.values, *texts(one)) for one in found],
+        episodes=sum(one.episodes for one in found),
+        violations=sum(one.violations for one in found),
+    )
+
+
+def _paint(chart: Chart, grid: Grid, found: Sequence[Line]) -> Paint:
+    """One line of the chart for each combination of what is swept besides the x axis."""
+    at = next((i for i, axis in enumerate(grid.axes) if axis.numbers), 0)
+    along = grid.axes[at]
+    places = dict(zip(along.values, along.numbers or range(len(along.values)), strict=True))
+    others = [i for i in range(len(grid.axes)) if i != at]
+    series = list(dict.fromkeys(tuple(one.values[i] for i in others) for one in found))
+
+    def paint(axes: Axes) -> None:
+        for number, of in enumerate(series):
+            mine = [one for one in found if tuple(one.values[i] for i in others) == of]
+            mine.sort(key=lambda one: places[one.values[at]])
+            name = ", ".join(f"{grid.axes[i].key} = {v}" for i, v in zip(others, of, strict=True))
+            for nth, take in enumerate(chart.figures):
+                points = [(places[one.values[at]], *take(one)) for one in mine]
+                _curve(axes, points, number, DASHES[nth], name if nth == 0 else "")
+        if not along.numbers:
+            axes.set_xticks(range(len(along.values)), along.values)
+        axes.set_ylim(0, 1.05 if chart.bounded else None)
+        axes.set_xlabel(along.key)
+        axes.set_ylabel(chart.label)
+        if others:
+            axes.legend(fontsize=8)
+
+    return paint
+
+
+def _curve(
+    axes: Axes,
+    points: Sequence[tuple[float, float | None, tuple[float, float] | None]],
+    number: int,
+    dash: Any,
+    name: str,
+) -> None:
+    """A line through what is there, with bars where intervals are known."""
+    there = [(x, y, spread or (y, y)) for x, y, spread in points if y is not None]
+    if not there:
+        return
+    x, y = np.array([p[0] for p in there]), np.array([p[1] for p in there])
+    low, high = np.array([p[2] for p in there]).T
+    colour = charts.SERIES[number % len(charts.SERIES)]
+    axes.plot(x, y, color=colour, lw=1.8, ls=dash, marker="o", ms=3.5, label=name or None)
+    barred = high > low
+    if barred.any():
+        spread = np.abs(np.stack([y - low, high - y]))[:, barred]
+        axes.errorbar(
+            x[barred], y[barred], spread, fmt="none", ecolor=colour, elinewidth=1, capsize=2.5
+        )

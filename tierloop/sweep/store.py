@@ -1,0 +1,53 @@
+"""Where the finished runs of a sweep are kept, each under the name of its settings."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from contract.errors import UserError
+from tierloop.sweep.grid import Cell
+
+CELLS, LOGS = "cells", "logs"
+SUFFIX = ".json"
+Summary = dict[str, Any]
+
+NEEDED = ("success", "action_age_ms", "energy_j", "invariants")
+
+
+class Store:
+    """The folder of a sweep. Raises UserError if it holds something else."""
+
+    def __init__(self, out: Path) -> None:
+        if out.exists() and not out.is_dir():
+            raise UserError(f"{out}: not a folder; give another --out")
+        if out.exists() and any(out.iterdir()) and not (out / CELLS).is_dir():
+            raise UserError(f"{out}: not empty, and no sweep; give another --out")
+        self.out = out
+
+    def open(self) -> None:
+        """Makes the folders."""
+        try:
+            for folder in (CELLS, LOGS):
+                (self.out / folder).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{self.out}: {error.strerror}; give another --out") from None
+
+    def path(self, cell: Cell) -> Path:
+        return self.out / CELLS / f"{cell.name}{SUFFIX}"
+
+    def log(self, cell: Cell) -> Path:
+        return self.out / LOGS / f"{cell.name}.log"
+
+    def read(self, cell: Cell) -> Summary | None:
+        """The summary of a finished run; None if there is none that can be read whole."""
+        try:
+            summary = msgspec.json.decode(self.path(cell).read_bytes(), type=Summary)
+        except (OSError, msgspec.MsgspecError):
+            return None
+        return summary if all(key in summary for key in NEEDED) else None
+
+    def strangers(self, cells: tuple[Cell, ...]) -> int:
+        """How many runs lie here that are none of these."""
+        mine = {self.path(cell).name for cell in cells}
+        return sum(path.name not in mine for path in (self.out / CELLS).glob(f"*{SUFFIX}"))
