@@ -9,8 +9,9 @@ from contract.body import Embodiment
 from contract.clock import period_ns
 from contract.specs import BodySpec, PolicySpec
 
-TASKS = {"sort": "sim.tasks.sort"}
-BODIES = {"panda": "sim.bodies.panda"}
+TASKS = {"sort": "sim.tasks.sort", "reach": "sim.plant"}
+BODIES = {"panda": "sim.bodies.panda", "plant": "sim.plant"}
+_BODY_OF = {"sort": "panda", "reach": "plant"}
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -50,6 +51,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             value = getattr(self, field)
             if value not in known:
                 raise ValueError(f"unknown {field} {value!r}; known: {', '.join(known)}")
+        if self.body != _BODY_OF[self.task]:
+            raise ValueError(f"task {self.task!r} is for the body {_BODY_OF[self.task]!r}")
         self._check_robots()
         self._check_numbers()
         self._check_rates()
@@ -115,12 +118,16 @@ def body_spec(scenario: Scenario) -> BodySpec:
 
 
 def embody(scenario: Scenario, seed: int) -> Embodiment:
-    """One robot in a cell of its own, with its perceive stage; loads the simulator.
+    """One robot in a cell of its own, with its perceive stage; loads the simulator it needs.
 
     Same seed: same parts, same scans, same physics.
     """
+    spec = policy_spec(scenario)
+    if scenario.body == "plant":
+        from sim import plant
+
+        return plant.embody(scenario, spec, body_spec(scenario), seed)
     from sim.cell import Cell
 
-    spec = policy_spec(scenario)
     perceiver = import_module(TASKS[scenario.task]).SortPerceiver(spec.observation)
     return Embodiment(Cell(scenario, seed), perceiver, spec)

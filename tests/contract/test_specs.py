@@ -22,7 +22,7 @@ def test_a_spec_names_the_field_and_both_shapes():
         spec.validate(np.zeros(5, np.float32))
     with pytest.raises(SpecError, match=r"got float64\[4\]"):
         spec.validate(np.zeros(4))
-    with pytest.raises(SpecError, match=r"observation.goal_a: not finite"):
+    with pytest.raises(SpecError, match=r"observation.goal_a_rad: not finite"):
         spec.validate(np.array([0, 0, np.nan, 0], np.float32))
 
 

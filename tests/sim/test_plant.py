@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+from plant import SPEC as TEST_SPEC
+
+from contract.body import Embodiment
+from contract.clock import NS_PER_S
+from contract.suite import BodySuite
+from sim.plant import Plant, label
+from sim.scenario import Scenario, body_spec, embody, policy_spec
+
+SCENARIO = Scenario(task="reach", body="plant", episode_s=2.0)
+SPEC = policy_spec(SCENARIO)
+TICK_NS = body_spec(SCENARIO).control_period_ns
+
+
+class TestPlant(BodySuite):
+    def make(self) -> Plant:
+        return Plant(SCENARIO, TEST_SPEC, seed=3)
+
+
+def live(robot: Embodiment, seconds: float, acts: bool = True) -> list:
+    outcomes = []
+    for tick in range(round(seconds * NS_PER_S / TICK_NS)):
+        reading = robot.body.read(tick * TICK_NS)
+        outcomes += reading.outcomes
+        robot.perceiver.update(reading)
+        if acts and tick % 12 == 0:
+            rows = robot.perceiver.features(reading)[np.newaxis]
+            robot.body.write(label(SPEC, rows)[0, 0].astype(float))
+    return outcomes
+
+
+def test_the_expert_reaches_every_goal_and_one_who_rests_none():
+    reached = live(embody(SCENARIO, 5), 30.0)
+    assert len(reached) > 15
+    assert all(episode.success for episode in reached)
+    late = live(embody(SCENARIO, 5), 30.0, acts=False)
+    assert {episode.reason for episode in late} == {"late"}
+    assert [e.ended_ns - e.started_ns >= 2 * NS_PER_S for e in late] == [True] * len(late)
+
+
+def test_a_seed_tells_goals_and_scans():
+    a, b, c = (live(embody(SCENARIO, seed), 10.0) for seed in (1, 1, 2))
+    assert a == b
+    assert a != c
+
+
+def test_it_moves_by_the_clock_however_seldom_it_is_read():
+    often, seldom = Plant(SCENARIO, TEST_SPEC, 0), Plant(SCENARIO, TEST_SPEC, 0)
+    for plant in (often, seldom):
+        plant.read(0)
+        plant.write(np.array([1.0, -1.0, 0.0]))
+    for ms in range(1, 50):
+        often.read(ms * 1_000_000)
+    assert often.read(60_000_000).position_rad == pytest.approx(
+        seldom.read(60_000_000).position_rad, rel=1e-9
+    )
+
+
+def test_a_task_takes_its_own_body_only():
+    with pytest.raises(ValueError, match="task 'reach' is for the body 'plant'"):
+        Scenario(task="reach")
