@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from cloud.backend import Backend, Hands, SerialBackend
@@ -13,7 +14,8 @@ from cloud.node import CloudNode
 from cloud.store import Store
 from cloud.teacher import Teacher
 from cloud.trainer import Trainer
-from contract.clock import WallClock
+from contract.clock import Clock, WallClock
+from contract.effects import Node
 from link.channel import Server
 from link.shell import WallShell
 from link.sockets import ReportSource, ServerSocket
@@ -32,10 +34,13 @@ def run(
     seed: int,
     report_to: str | None,
     software: str,
+    clock: Clock | None = None,
+    wrap: Callable[[Node], Node] | None = None,
 ) -> int:
     """Runs the cloud until SIGTERM or SIGINT; 0 if it ended well.
 
-    `state` is the folder of what must outlive the process. Raises UserError if `bind` cannot be
+    `state` is the folder of what must outlive the process; `clock` is the host's monotonic one by
+    default, `wrap` may put something around the node. Raises UserError if `bind` cannot be
     listened at.
     """
     server = Server(ServerSocket(bind))
@@ -49,7 +54,8 @@ def run(
         trainer.resume(newest, store.next_version())
     node = CloudNode(config, spec, store, trainer, backend, boot, newest)
     reporter = ReportSource(report_to) if report_to else None
-    shell = WallShell(node, WallClock(), server=server, reporter=reporter)
+    driven = wrap(node) if wrap else node
+    shell = WallShell(driven, clock or WallClock(), server=server, reporter=reporter)
 
     def stop(*_: object) -> None:
         shell.stop()

@@ -2,9 +2,10 @@
 
 import signal
 import time
+from collections.abc import Callable
 
 from contract.body import Body, Embodiment
-from contract.clock import NS_PER_S, WallClock
+from contract.clock import NS_PER_MS, NS_PER_S, Clock, WallClock
 from contract.effects import Effects, Send
 from contract.messages import Event, Hello
 from device.config import DeviceConfig
@@ -13,7 +14,8 @@ from device.rate import Rate
 from device.realtime import habits, sleep_until
 from link.channel import Client
 from link.session import State
-from link.sockets import ClientSocket, ReportSource
+from link.shaped import ShapedSocket
+from link.sockets import ClientSocket, Poller, ReportSource
 
 HALT_NS = NS_PER_S // 2
 """How long a body may take to come to rest when the process is told to end."""
@@ -23,10 +25,17 @@ class ControlLoop:
     """Ticks a node against a body at absolute deadlines; no call in it waits for a peer."""
 
     def __init__(
-        self, node: DeviceNode, body: Body, link: Client, reporter: ReportSource | None
+        self,
+        node: DeviceNode,
+        body: Body,
+        link: Client,
+        reporter: ReportSource | None,
+        clock: Clock | None = None,
     ) -> None:
         self._node, self._body, self._link, self._reporter = node, body, link, reporter
-        self._clock = WallClock()
+        self._clock = clock or WallClock()
+        self._shaped = link.transport if isinstance(link.transport, ShapedSocket) else None
+        self._poller = Poller([self._shaped]) if self._shaped else None
         start_ns = self._clock.now_ns()
         self._rate = Rate(body.spec.control_period_ns, start_ns)
         # The body's time begins on the grid of the deadlines: began it at a late first tick, every
@@ -50,7 +59,7 @@ class ControlLoop:
     def tick(self) -> None:
         """Waits for the next deadline; then link, read, choose and limit, write, record."""
         node, clock, link = self._node, self._clock, self._link
-        sleep_until(self._rate.deadline_ns)
+        self._wait()
         now_ns = clock.now_ns()
         self._lateness.append(self._rate.tick(now_ns))
         for peer in link.lost(now_ns):
@@ -66,6 +75,20 @@ class ControlLoop:
             self._report_ns += NS_PER_S
             self._report(now_ns)
 
+    def _wait(self) -> None:
+        """Sleeps to the next deadline; frames of a modelled link that are due wake it."""
+        deadline_ns = self._rate.deadline_ns + time.monotonic_ns() - self._clock.now_ns()
+        if self._shaped is None or self._poller is None:
+            sleep_until(deadline_ns)
+            return
+        while (now_ns := time.monotonic_ns()) < deadline_ns:
+            next_ns = min(deadline_ns, self._shaped.due_ns)
+            if next_ns - now_ns > NS_PER_MS:
+                self._poller.wait((next_ns - now_ns) / NS_PER_MS)
+            else:
+                sleep_until(next_ns)
+            self._shaped.pump()
+
     def _apply(self, effects: Effects) -> None:
         for effect in effects:
             if type(effect) is Send and self._link.send(effect.message):
@@ -74,7 +97,7 @@ class ControlLoop:
     def _halt(self) -> None:
         end_ns = self._clock.now_ns() + HALT_NS
         while self._clock.now_ns() < end_ns:
-            sleep_until(self._rate.deadline_ns)
+            self._wait()
             now_ns = self._clock.now_ns()
             self._lateness.append(self._rate.tick(now_ns))
             reading = self._body.read(now_ns)
@@ -91,6 +114,8 @@ class ControlLoop:
         node.meter.busy_until(time.process_time())
         report = node.report(now_ns, self._lateness, last)
         report.counters.update(self._link.tally.counters())
+        if self._shaped is not None:
+            report.counters.update(self._shaped.counters())
         report.counters.update(ticks=self._rate.ticks, missed=self._rate.missed)
         self._lateness.clear()
         if self._reporter is not None:
@@ -106,19 +131,22 @@ def run(
     report_to: str | None,
     software: str,
     core: int | None = None,
+    connect: Callable[[str], ClientSocket] = ClientSocket,
+    clock: Clock | None = None,
 ) -> int:
     """Runs one robot until SIGTERM; 0 if it ended well, 2 if the edge refused it for good.
 
-    `boot` tells this start from every other; `core` is the processor to stay on.
+    `boot` tells this start from every other; `core` is the processor to stay on; `connect` makes
+    the connection to the edge; `clock` is the host's monotonic one by default.
     """
     got = habits(config.realtime, core)
     node = DeviceNode(name, boot, embodiment, config, software, time.process_time())
     hello = Hello(
         node=name, role="device", boot=boot, software=software, spec=embodiment.policy.digest
     )
-    link = Client(ClientSocket(edge), hello, "edge")
+    link = Client(connect(edge), hello, "edge")
     reporter = ReportSource(report_to) if report_to else None
-    loop = ControlLoop(node, embodiment.body, link, reporter)
+    loop = ControlLoop(node, embodiment.body, link, reporter, clock)
     signal.signal(signal.SIGTERM, lambda *_: loop.stop())
     node.note(Event(at_ns=time.monotonic_ns(), name="realtime", detail=str(got)))
     loop.run()

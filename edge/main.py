@@ -2,10 +2,12 @@
 
 import signal
 import time
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from contract.clock import WallClock
+from contract.clock import Clock, WallClock
+from contract.effects import Node
 from contract.errors import UserError
 from contract.messages import Hello
 from contract.specs import PolicySpec
@@ -29,20 +31,26 @@ def run(
     state: Path,
     report_to: str | None,
     software: str,
+    connect: Callable[[str], ClientSocket] = ClientSocket,
+    clock: Clock | None = None,
+    wrap: Callable[[Node], Node] | None = None,
 ) -> int:
     """Serves devices at `bind` until SIGTERM or SIGINT, and returns 0.
 
-    `state` holds the policies and the outbox. Raises UserError, before anything is written, if
-    an address is unfit or `bind` is in use; and if `state` cannot be written or read.
+    `state` holds the policies and the outbox; `connect` makes the connection to the cloud,
+    `clock` is the host's monotonic one by default, `wrap` may put something around the node.
+    Raises UserError, before anything is written, if an address is unfit or `bind` is in use; and
+    if `state` cannot be written or read.
     """
     check_loopback(cloud)
     with ExitStack() as ends:
         server = ends.enter_context(closing(Server(ServerSocket(bind))))
         node = build(config, spec, state, boot := time.time_ns())
         hello = Hello(node=NAME, role=NAME, boot=boot, software=software, spec=spec.digest)
-        client = ends.enter_context(closing(Client(ClientSocket(cloud), hello, CLOUD)))
+        client = ends.enter_context(closing(Client(connect(cloud), hello, CLOUD)))
         reporter = ends.enter_context(closing(ReportSource(report_to))) if report_to else None
-        shell = WallShell(node, WallClock(), server, client, reporter)
+        driven = wrap(node) if wrap else node
+        shell = WallShell(driven, clock or WallClock(), server, client, reporter)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: shell.stop())
         shell.run(DRAIN_S)

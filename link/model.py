@@ -69,7 +69,9 @@ class LinkSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """The same with every value filled in from the preset."""
         base = PRESETS[self.preset]
         given = {n: v for n in self.__struct_fields__ if (v := getattr(self, n)) not in (None, "")}
-        return msgspec.structs.replace(base, **given)
+        own = [name for name in given if name not in ("preset", "source")]
+        source = base.source + (f"; the deployment's own: {', '.join(own)}" if own else "")
+        return msgspec.structs.replace(base, **({"source": source} | given))
 
     @property
     def ideal(self) -> bool:

@@ -1,12 +1,14 @@
 """The one door to ZeroMQ: bounded, size-capped, non-blocking sockets on loopback addresses."""
 
 import contextlib
+import time
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 import zmq
 
+from contract.clock import NS_PER_MS
 from contract.codec import Codec
 from contract.errors import UserError, WireError
 from contract.messages import Report
@@ -20,6 +22,8 @@ HIGH_WATER = 256
 
 LAST_WORDS_MS = 500
 """How long a process that ends waits for the roof to take its last report."""
+
+NEVER_NS = 2**63 - 1
 
 _RECONNECT_MS = (50, 1000)
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -124,6 +128,15 @@ class ClientSocket:
         self.ready = False
         return _last_part(self.raw)
 
+    @property
+    def due_ns(self) -> int:
+        """When this is to be looked at though nothing comes in, by the host's clock."""
+        return NEVER_NS
+
+    def counters(self) -> dict[str, float]:
+        """What the link made of the frames, where it is a modelled one."""
+        return {}
+
     def close(self) -> None:
         self.raw.close()
 
@@ -173,10 +186,14 @@ class Poller:
         self._sockets: dict[Any, tuple[int, ClientSocket | ServerSocket]] = {
             s.raw: (i, s) for i, s in enumerate(sockets)
         }
+        self._clients = [(i, s) for i, s in enumerate(sockets) if isinstance(s, ClientSocket)]
 
     def wait(self, timeout_ms: float) -> list[int]:
-        """The places of the sockets that can be received from, at the latest after `timeout_ms`."""
+        """The places of the sockets to look at, at the latest after `timeout_ms`."""
         ready = []
+        due_ns = min((s.due_ns for _, s in self._clients), default=NEVER_NS)
+        if due_ns != NEVER_NS:
+            timeout_ms = min(timeout_ms, max(0, due_ns - time.monotonic_ns()) / NS_PER_MS)
         for raw, _ in zmq.zmq_poll(self._waited, int(timeout_ms)):
             if raw is self._wake:
                 with contextlib.suppress(zmq.Again):
@@ -186,6 +203,8 @@ class Poller:
                 i, socket = self._sockets[raw]
                 socket.ready = True
                 ready.append(i)
+        if due_ns != NEVER_NS and due_ns <= time.monotonic_ns():
+            ready += [i for i, s in self._clients if s.due_ns <= due_ns and i not in ready]
         return ready
 
     def waker(self) -> "Waker":

@@ -29,6 +29,9 @@ Sets = Annotated[
 Out = Annotated[
     Path | None, typer.Option(metavar="DIR", help="The record; runs/NAME-TIME by default.")
 ]
+FaultFile = Annotated[
+    Path | None, typer.Option("--faults", metavar="FILE", help="Adds the [[fault]] tables of FILE.")
+]
 TIERS = ("device", "edge", "cloud")
 
 
@@ -44,34 +47,54 @@ def main() -> int:
 
 @app.command()
 def run(
-    file: File, for_: For = None, seed: Seed = None, set_: Sets = None, out: Out = None
+    file: File,
+    for_: For = None,
+    seed: Seed = None,
+    set_: Sets = None,
+    out: Out = None,
+    faults: FaultFile = None,
 ) -> None:
     """Runs the whole stack on this machine and leaves its record in DIR."""
-    _run(TIERS, file, for_, seed, set_, out)
+    _run(TIERS, file, for_, seed, set_, out, faults)
 
 
 @app.command()
 def device(
-    file: File, for_: For = None, seed: Seed = None, set_: Sets = None, out: Out = None
+    file: File,
+    for_: For = None,
+    seed: Seed = None,
+    set_: Sets = None,
+    out: Out = None,
+    faults: FaultFile = None,
 ) -> None:
     """Runs the robots of a deployment; edge and cloud run elsewhere."""
-    _run(("device",), file, for_, seed, set_, out)
+    _run(("device",), file, for_, seed, set_, out, faults)
 
 
 @app.command()
 def edge(
-    file: File, for_: For = None, seed: Seed = None, set_: Sets = None, out: Out = None
+    file: File,
+    for_: For = None,
+    seed: Seed = None,
+    set_: Sets = None,
+    out: Out = None,
+    faults: FaultFile = None,
 ) -> None:
     """Runs the edge of a deployment; devices and cloud run elsewhere."""
-    _run(("edge",), file, for_, seed, set_, out)
+    _run(("edge",), file, for_, seed, set_, out, faults)
 
 
 @app.command()
 def cloud(
-    file: File, for_: For = None, seed: Seed = None, set_: Sets = None, out: Out = None
+    file: File,
+    for_: For = None,
+    seed: Seed = None,
+    set_: Sets = None,
+    out: Out = None,
+    faults: FaultFile = None,
 ) -> None:
     """Runs the cloud of a deployment; devices and edge run elsewhere."""
-    _run(("cloud",), file, for_, seed, set_, out)
+    _run(("cloud",), file, for_, seed, set_, out, faults)
 
 
 @app.command()
@@ -150,6 +173,7 @@ def _run(
     seed: int | None,
     sets: list[str] | None,
     out: Path | None,
+    faults: Path | None,
 ) -> None:
     from tierloop.closing import conduct
     from tierloop.deployment import load
@@ -157,7 +181,7 @@ def _run(
     options = list(sets or ())
     options += [f"run.duration_s={for_s}"] if for_s is not None else []
     options += [f"seed={seed}"] if seed is not None else []
-    deployment = load(file, options)
+    deployment = load(file, options, faults)
     started = datetime.now().strftime("%Y%m%d-%H%M%S")
     raise typer.Exit(
         conduct(deployment, roles, out or Path("runs") / f"{deployment.name}-{started}")

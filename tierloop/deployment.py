@@ -11,9 +11,11 @@ from cloud.config import CloudConfig, LearnerConfig
 from contract.errors import UserError
 from device.config import ComputePower, DeviceConfig
 from edge.config import EdgeConfig
+from link.model import LinkSpec
 from link.sockets import check_loopback
 from sim.scenario import Scenario, body_spec, policy_spec
-from tierloop import hardware
+from tierloop import faults, hardware
+from tierloop.faults import Faults
 from tierloop.strict import Source
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
@@ -43,12 +45,16 @@ class RunConfig(_Table, frozen=True, kw_only=True):
 
 
 class LinksConfig(_Table, frozen=True, kw_only=True):
-    """The `[links]` table: where the servers listen."""
+    """The `[links]` table: where the servers listen, and what the way there is like."""
 
     device_edge: str = "tcp://127.0.0.1:7811"
     """The edge serves its devices here."""
     edge_cloud: str = "tcp://127.0.0.1:7812"
     """The cloud serves its edges here."""
+    device: LinkSpec = LinkSpec()
+    """Between each device and the edge, both ways; by default nothing is modelled."""
+    cloud: LinkSpec = LinkSpec()
+    """Between the edge and the cloud, both ways; by default nothing is modelled."""
 
     def __post_init__(self) -> None:
         for address in (self.device_edge, self.edge_cloud):
@@ -82,6 +88,8 @@ class Deployment(_Table, frozen=True, kw_only=True):
     learner: LearnerConfig = LearnerConfig()
     links: LinksConfig = LinksConfig()
     policy: PolicyConfig = PolicyConfig()
+    fault: Faults = ()
+    """What goes wrong, when and where; docs/faults.md lists the kinds."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -97,6 +105,7 @@ class Deployment(_Table, frozen=True, kw_only=True):
             self._power()
         except UserError as error:
             raise ValueError(str(error)) from None
+        faults.check(self.fault, self.scenario.robots)
 
     def _power(self) -> None:
         """Watts that the file leaves open are those of the tier's hardware."""
@@ -143,11 +152,14 @@ def _place(source: Source, tiers: Sequence[str] = ("device", "edge", "cloud")) -
             raise UserError(f"{where}: key 'hardware' in [{tier}]: {error}") from None
 
 
-def load(path: Path, options: Sequence[str] = ()) -> Deployment:
-    """The deployment in `path` with `--set` options applied. Raises UserError in one line."""
+def load(path: Path, options: Sequence[str] = (), more_faults: Path | None = None) -> Deployment:
+    """The deployment in `path` with `--set` options applied. Raises UserError in one line.
+
+    The faults of the file `more_faults` are added to its own.
+    """
     source = Source(path, options)
     _place(source)
-    deployment = source.convert(Deployment)
+    deployment = _with_faults(source, more_faults)
     if not deployment.policy.initial:
         return deployment
     from tierloop.initial import check
@@ -160,3 +172,12 @@ def load(path: Path, options: Sequence[str] = ()) -> Deployment:
         raise UserError(f"{source.where(keys)}: key 'initial' in [policy]: {error}") from None
     policy = PolicyConfig(initial=str(initial))
     return msgspec.structs.replace(deployment, policy=policy)
+
+
+def _with_faults(source: Source, more: Path | None) -> Deployment:
+    own, source.data = source.data, {k: v for k, v in source.data.items() if k != "fault"}
+    deployment = source.convert(Deployment)
+    source.data = own
+    robots = deployment.scenario.robots
+    found = faults.read(source, robots) + (faults.load(more, robots) if more else ())
+    return msgspec.structs.replace(deployment, fault=found)

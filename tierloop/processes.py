@@ -23,6 +23,8 @@ from contract.errors import UserError
 from sim.scenario import policy_spec
 from tierloop import __version__
 from tierloop.deployment import Deployment
+from tierloop.faults import Faults, own
+from tierloop.inflict import body, clock, connector, wrapper
 
 LIFELINE_GRACE_S = 3.0
 """After the supervisor's death a process has this long to stop before it is killed."""
@@ -36,6 +38,13 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     deployment: Deployment
     out: str
     report_to: str
+    began_ns: int
+    """When the run began, by the host's monotonic clock: faults count from there."""
+
+    @property
+    def faults(self) -> Faults:
+        """Those that befall this process itself."""
+        return own(self.deployment.fault, self.name, self.deployment.scenario.robots)
 
     @property
     def software(self) -> str:
@@ -56,24 +65,27 @@ def _device(order: Order) -> int:
     from device.main import run
     from sim.scenario import embody
 
-    deployment = order.deployment
+    deployment, faults, began_ns = order.deployment, order.faults, order.began_ns
+    embodiment = body(embody(deployment.scenario, order.seed), faults, began_ns)
     cores = sorted(psutil.Process().cpu_affinity())
     return run(
         deployment.device,
         order.name,
         time.time_ns(),
-        embody(deployment.scenario, order.seed),
+        embodiment,
         deployment.links.device_edge,
         order.report_to,
         order.software,
         cores[deployment.scenario.robots.index(order.name) % len(cores)],
+        connector(deployment, order.name, deployment.links.device, order.seed, began_ns),
+        clock(faults, began_ns),
     )
 
 
 def _edge(order: Order) -> int:
     from edge.main import run
 
-    deployment = order.deployment
+    deployment, faults, began_ns = order.deployment, order.faults, order.began_ns
     return run(
         deployment.edge,
         policy_spec(deployment.scenario),
@@ -82,6 +94,9 @@ def _edge(order: Order) -> int:
         order.state,
         order.report_to,
         order.software,
+        connector(deployment, order.name, deployment.links.cloud, order.seed, began_ns),
+        clock(faults, began_ns),
+        wrapper(faults, began_ns),
     )
 
 
@@ -102,6 +117,8 @@ def _cloud(order: Order) -> int:
         order.seed,
         order.report_to,
         order.software,
+        clock(order.faults, order.began_ns),
+        wrapper(order.faults, order.began_ns),
     )
 
 
@@ -133,7 +150,7 @@ class Process(NamedTuple):
 
 
 def table(
-    deployment: Deployment, roles: tuple[str, ...], out: Path, report_to: str
+    deployment: Deployment, roles: tuple[str, ...], out: Path, report_to: str, began_ns: int
 ) -> tuple[Process, ...]:
     """The processes of `roles`, in the order of stopping."""
     command = (sys.executable, "-m", "tierloop.processes")
@@ -141,8 +158,9 @@ def table(
     for role, line in ROLES.items():
         for name in line.names(deployment) if role in roles else ():
             order = Order(
-                name=name, role=role, deployment=deployment, out=str(out), report_to=report_to
-            )
+                name=name, role=role, deployment=deployment, out=str(out), report_to=report_to,
+                began_ns=began_ns,
+            )  # fmt: skip
             processes.append(
                 Process(name, role, line.grace_s, (*command, name), msgspec.json.encode(order))
             )

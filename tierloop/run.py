@@ -16,6 +16,7 @@ from contract.messages import Event, Report
 from link.sockets import ReportSink, check_free
 from tierloop import parts
 from tierloop.deployment import Deployment
+from tierloop.inflict import Nemesis
 from tierloop.join import DEPLOYMENT, PARTS, write
 from tierloop.processes import ROLES, table
 from tierloop.record import ROOF, Record
@@ -82,14 +83,18 @@ class Run:
         write(out / DEPLOYMENT, msgspec.json.encode(deployment))
         self._parts = parts.Parts(out / PARTS)
         self._sink = ReportSink()
-        processes = table(deployment, roles, out, self._sink.address)
-        self._supervisor = Supervisor(processes, out / "logs", self._tell)
         self._start_ns = self._boot = time.monotonic_ns()
         self._report_ns = self._show_ns = self._start_ns
+        processes = table(deployment, roles, out, self._sink.address, self._start_ns)
+        self._supervisor = Supervisor(processes, out / "logs", self._tell)
+        names = [process.name for process in processes]
+        crash = self._supervisor.crash
+        self._nemesis = Nemesis(deployment, names, self._start_ns, crash, self._tell)
 
     def until_end(self) -> str:
         """Runs to the end and stops everything. Why it ended: goal, time, signal, or mistake."""
         while not (why := self._ended()):
+            self._nemesis.step(time.monotonic_ns())
             self._supervisor.step()
             self._turn(STEP_S)
         self._phase = "stopping"

@@ -5,7 +5,7 @@ import inspect
 import textwrap
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
@@ -20,18 +20,26 @@ def schema() -> bytes:
         properties = document["$defs"][table.__name__]["properties"]
         for name, sentence in _sentences(table):
             properties[name]["description"] = sentence
+        if tag := table.__struct_config__.tag_field:
+            properties[tag]["description"] = "Says which table this is."
     return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
 
 
-def _tables(table: type[msgspec.Struct]) -> Iterator[type[msgspec.Struct]]:
-    yield table
-    for field in msgspec.structs.fields(table):
-        if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
+def _tables(kind: Any) -> Iterator[type[msgspec.Struct]]:
+    """Every struct in a type, those of lists and unions too."""
+    for part in get_args(kind):
+        yield from _tables(part)
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        yield kind
+        for field in msgspec.structs.fields(kind):
             yield from _tables(field.type)
 
 
 def _sentences(table: type[msgspec.Struct]) -> Iterator[tuple[str, str]]:
-    """Fields and the strings that stand under them in the class's source."""
+    """Fields and the strings that stand under them in the source of the class and its bases."""
+    for base in table.__bases__:
+        if issubclass(base, msgspec.Struct) and base is not msgspec.Struct:
+            yield from _sentences(base)
     (definition,) = ast.parse(textwrap.dedent(inspect.getsource(table))).body
     assert isinstance(definition, ast.ClassDef)
     for field, below in pairwise(definition.body):

@@ -4,7 +4,8 @@ import difflib
 import math
 import re
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +17,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 Keys = tuple[str, ...]
 
 _HEADER = re.compile(r"\s*\[\s*([^\[\]]+?)\s*\]")
+_ENTRY = re.compile(r"\s*\[\[\s*([^\[\]]+?)\s*\]\]")
 _KEY = re.compile(r"\s*([\w.\-\"' ]+?)\s*=")
 _PLACE = re.compile(r"(?s)(.*?)(?: - at `\$(.*)`)?")
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`")
@@ -87,17 +89,13 @@ class Source:
         detail, place = match[1], match[2] or ""
         keys = tuple(part for part in re.sub(r"\[.*?\]", "", place).split(".") if part)
         if unknown := _UNKNOWN.fullmatch(detail):
-            near = difflib.get_close_matches(unknown[1], _fields(kind, keys), 1, 0.5)
-            hint = f"; did you mean '{near[0]}'?" if near else ""
+            hint = near(unknown[1], _fields(kind, keys))
             table = f" in [{'.'.join(keys)}]" if keys else ""
             return f"{self.where((*keys, unknown[1]))}: unknown key '{unknown[1]}'{table}{hint}"
         if missing := _MISSING.fullmatch(detail):
             return self._complain((*keys, missing[1]), "missing")
         if detail.startswith("Expected"):
-            detail = detail.replace(" | null", "")
-            for name, toml_name in _TYPE_NAMES.items():
-                detail = detail.replace(f"`{name}`", f"`{toml_name}`")
-            return self._complain(keys, detail[0].lower() + detail[1:].replace("`", ""))
+            return self._complain(keys, _in_toml(detail))
         return self._complain(self._culprit(kind, keys), detail)
 
     def _complain(self, keys: Keys, detail: str) -> str:
@@ -133,11 +131,46 @@ def _value(text: str) -> Any:
         return text
 
 
+def explain(kind: type[msgspec.Struct], text: str) -> str:
+    """A complaint of msgspec about one flat table, in words that name the key."""
+    match = _PLACE.fullmatch(text)
+    assert match is not None
+    detail, key = match[1], (match[2] or "").lstrip(".")
+    if unknown := _UNKNOWN.fullmatch(detail):
+        names = [field.name for field in msgspec.structs.fields(kind)]
+        return f"unknown key '{unknown[1]}'{near(unknown[1], names)}"
+    if missing := _MISSING.fullmatch(detail):
+        return f"key '{missing[1]}': missing"
+    detail = _in_toml(detail) if detail.startswith("Expected") else detail
+    return f"key '{key}': {detail}" if key else detail
+
+
+def near(word: str, known: Iterable[str]) -> str:
+    """ "; did you mean 'x'?", if something known is near, else nothing."""
+    found = difflib.get_close_matches(word, list(known), 1, 0.5)
+    return f"; did you mean '{found[0]}'?" if found else ""
+
+
+def _in_toml(detail: str) -> str:
+    """ "Expected `x`, got `y`" with the names that TOML has for types."""
+    detail = detail.replace(" | null", "")
+    for name, toml_name in _TYPE_NAMES.items():
+        detail = detail.replace(f"`{name}`", f"`{toml_name}`")
+    return detail[0].lower() + detail[1:].replace("`", "")
+
+
 def _lines(text: str) -> dict[Keys, int]:
     table: Keys = ()
     lines: dict[Keys, int] = {}
+    entries: Counter[Keys] = Counter()
     for number, line in enumerate(text.splitlines(), 1):
-        if header := _HEADER.match(line):
+        if entry := _ENTRY.match(line):
+            name = _split(entry[1])
+            table = (*name, str(entries[name]))
+            entries[name] += 1
+            lines.setdefault(name, number)
+            lines.setdefault(table, number)
+        elif header := _HEADER.match(line):
             table = _split(header[1])
             lines.setdefault(table, number)
         elif key := _KEY.match(line):

@@ -22,6 +22,8 @@ SCHEMA_VERSION = 1
 LIBRARIES = ("numpy", "msgspec", "pyzmq", "pybullet", "onnxruntime", "ray", "torch", "onnx")
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)
 PHASE = "phase_s."
+INFLICTED = "fault."
+"""Begins the names of events that tell of a fault of the deployment's timeline."""
 ENERGY_PARTS = ("actuation", "compute", "radio", "sensing", "base")
 
 
@@ -208,5 +210,5 @@ def _faults(record: Record, start_ns: int) -> list[dict[str, Any]]:
             "detail": h.detail,
         }
         for h in record.happenings
-        if h.role == ROOF and h.name in FAULTS
+        if h.role == ROOF and (h.name in FAULTS or h.name.startswith(INFLICTED))
     ]

@@ -36,6 +36,7 @@ class Child:
         self.started_s = 0.0
         self.pause_s = BACK_OFF_S[0]
         self.due_s = 0.0
+        self.held_s = 0.0
         self.heard = False
 
     @property
@@ -109,7 +110,8 @@ class Supervisor:
                 code = child.died(now_s)
                 if code is not None:
                     self._bury(child, code)
-            if child.popen is None and now_s >= child.due_s and self.mistake is None:
+            due_s = max(child.due_s, child.held_s)
+            if child.popen is None and now_s >= due_s and self.mistake is None:
                 child.start(now_s)
                 life = "started" if child.lives == 1 else "restarted"
                 self._tell(child.process.name, life, f"life {child.lives}")
@@ -118,6 +120,14 @@ class Supervisor:
         """A report has come from a process: it is ready."""
         for child in self.children:
             child.heard = child.heard or child.process.name == name
+
+    def crash(self, name: str, down_s: float) -> None:
+        """Kills a process of this table, if it is up, and starts it again `down_s` later."""
+        for child in self.children:
+            if child.process.name == name:
+                child.held_s = time.monotonic() + down_s
+                if child.popen is not None:
+                    child.popen.kill()
 
     def stop(self, wait: Callable[[float], bool]) -> None:
         """Ends everything, role by role in the table's order, then whatever they left behind.

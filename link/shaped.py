@@ -1,0 +1,87 @@
+"""A real connection seen through modelled links: frames are held until they have arrived.
+
+Both directions are shaped at the client's end, over the same socket and the same protocol. What
+is sent waits here, what has been received waits here too; `due_ns` says until when, so that a
+Poller wakes in time. A frame that becomes due while the connection is away is dropped.
+"""
+
+import time
+from collections import Counter, deque
+from collections.abc import Iterable
+from heapq import heappop, heappush
+
+from link.model import Conditions, LinkModel
+from link.sockets import NEVER_NS, ClientSocket
+
+Changes = Iterable[tuple[int, Conditions]]
+"""From which instant on, by the host's clock, which conditions hold; in order."""
+
+
+class Lane:
+    """One direction: a model, what is under way in it, and what will become of its conditions."""
+
+    def __init__(self, model: LinkModel, changes: Changes = ()) -> None:
+        self.model = model
+        self._changes = deque(changes)
+        self._under_way: list[tuple[int, int, bytes]] = []
+        self._number = 0
+
+    @property
+    def due_ns(self) -> int:
+        return self._under_way[0][0] if self._under_way else NEVER_NS
+
+    def put(self, now_ns: int, data: bytes) -> None:
+        while self._changes and self._changes[0][0] <= now_ns:
+            self.model.conditions = self._changes.popleft()[1]
+        for arrival in self.model.carry(now_ns, len(data)):
+            frame = self.model.spoil(data) if arrival.corrupt else data
+            self._number += 1
+            heappush(self._under_way, (arrival.at_ns, self._number, frame))
+
+    def take(self, now_ns: int) -> bytes | None:
+        """The next frame that has arrived by `now_ns`."""
+        if self.due_ns > now_ns:
+            return None
+        return heappop(self._under_way)[2]
+
+
+class ShapedSocket(ClientSocket):
+    """A ClientSocket behind two modelled directions, `up` to the server and `down` from it."""
+
+    def __init__(self, address: str, up: Lane, down: Lane) -> None:
+        super().__init__(address)
+        self._up, self._down = up, down
+        self._unreachable = 0
+
+    @property
+    def due_ns(self) -> int:
+        """When the next frame is to be handed on, by the host's clock."""
+        return min(self._up.due_ns, self._down.due_ns)
+
+    def send(self, data: bytes) -> bool:
+        """Puts a frame on the link; True, since a link does not tell what it loses."""
+        self.pump()
+        self._up.put(time.monotonic_ns(), data)
+        self.pump()
+        return True
+
+    def receive(self) -> bytes | None:
+        """The next frame that has come through, or None."""
+        self.pump()
+        return self._down.take(time.monotonic_ns())
+
+    def pump(self) -> None:
+        """Hands on what is due upwards, and puts on the link what has come in."""
+        now_ns = time.monotonic_ns()
+        while (frame := self._up.take(now_ns)) is not None:
+            self._unreachable += not super().send(frame)
+        while (data := super().receive()) is not None:
+            self._down.put(now_ns, data)
+
+    def counters(self) -> dict[str, float]:
+        """What the links made of the frames, `link.up.*` and `link.down.*`."""
+        counts: Counter[str] = Counter()
+        counts.update(self._up.model.counters("up"))
+        counts.update(self._down.model.counters("down"))
+        counts["link.up.dropped.unreachable"] += self._unreachable
+        return dict(counts)
