@@ -57,9 +57,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("out", type=Path, help="the policy artefact to write")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--horizon", type=int, default=8, help="rows of a chunk, 50 ms apart")
     parser.add_argument("--enough", type=float, default=0.95, help="share of the gate to solve")
     args = parser.parse_args()
-    blob = teach(Scenario(), args.seed, args.enough, told=lambda line: print(line, flush=True))
+    scenario = Scenario(horizon=args.horizon)
+    blob = teach(scenario, args.seed, args.enough, told=lambda line: print(line, flush=True))
     args.out.write_bytes(blob)
     print(f"{args.out}: {len(blob)} bytes")
 
