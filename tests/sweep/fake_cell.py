@@ -14,6 +14,13 @@ order = json.loads(sys.stdin.buffer.readline())
 deployment = order["deployment"]
 mode, seed = deployment["scenario"]["robots"][0], deployment["seed"]
 harm = deployment["scenario"]["scan_dropout"]
+
+
+def stopped(*_):
+    Path(order["to"]).parent.parent.joinpath(f"stopped-{os.getpid()}").touch()
+    sys.exit(143)
+
+
 with Path(order["to"]).parent.parent.joinpath("started").open("a") as log:
     log.write(f"{os.getpid()} {mode} {harm:g} {seed}\n")
 if mode == "dies" and harm > 0.2:
@@ -25,6 +32,7 @@ if mode == "half":
     Path(order["to"]).write_text('{"success": {"epi')
     sys.exit(0)
 if mode == "slow" and harm > 0.2:
+    signal.signal(signal.SIGTERM, stopped)
     time.sleep(60)
 successes = round(40 * (1 - harm)) - seed % 2
 device = {"actuation": 100.0, "compute": 50.0, "radio": 1.0, "sensing": 3.0, "base": 46.0 + seed}

@@ -76,12 +76,14 @@ def test_what_is_finished_is_not_run_again_and_what_has_changed_is(file, tmp_pat
     assert "4 are done already" in again.stdout
     assert len(started(out)) == 4
     assert (out / "sweep.csv").read_bytes() == first
-    (out / "cells" / min(os.listdir(out / "cells"))).write_text('{"success": {"epi')
+    half, strange = sorted((out / "cells").iterdir())[:2]
+    half.write_text('{"success": {"epi')
+    strange.write_text("{}")
     sweep(*words(file, "calm", "--seeds", "3"))
-    assert len(started(out)) == 4 + 1 + 2
+    assert len(started(out)) == 4 + 2 + 2
     file.write_text(file.read_text() + "scan_hz = 14.0\n")
     changed = sweep(*words(file, "calm", "--seeds", "1"))
-    assert len(started(out)) == 7 + 2
+    assert len(started(out)) == 8 + 2
     assert "6 lie there of other settings" in changed.stdout
     assert [row["seeds"] for row in table(out)] == ["1", "1"]
 
@@ -136,6 +138,7 @@ def test_a_sweep_that_is_stopped_leaves_no_process_and_keeps_what_is_done(file, 
         assert "Stopped: 2 of 4 runs are done" in output
         assert "Traceback" not in output
         assert not any(psutil.pid_exists(pid) for pid in pids)
+        assert len(list(out.glob("stopped-*"))) == 2, "they were asked before they were killed"
     else:
         for pid in filter(psutil.pid_exists, pids):
             os.kill(pid, signal.SIGKILL)

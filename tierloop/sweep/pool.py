@@ -90,7 +90,7 @@ def _start(cell: Cell, store: Store) -> _Running:
 def _close(one: _Running, store: Store) -> Ended:
     _hang_up(one.process)
     code, took_s = one.process.returncode, time.monotonic() - one.since_s
-    summary = store.read(one.cell) if code == 0 else None
+    summary = store.read(one.cell)
     if summary is None:
         lines = store.log(one.cell).read_text(errors="replace").strip().splitlines()
         last = f": {lines[-1].strip()}" if lines else ""
