@@ -23,7 +23,7 @@ class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     gate_p: float = 0.1
     """A candidate is released if the exact one-sided sign test says better with p below this."""
     rounds_max: int = 40
-    """Rounds after which learning rests."""
+    """Rounds after which learning rests; 0 means that nothing is learnt."""
 
     def __post_init__(self) -> None:
         for field in (
@@ -31,10 +31,11 @@ class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             "steps_per_round",
             "twin_episodes",
             "gate_episodes",
-            "rounds_max",
         ):
             if getattr(self, field) < 1:
                 raise ValueError(f"{field} must be positive")
+        if self.rounds_max < 0:
+            raise ValueError("rounds_max must not be negative")
         if not self.hidden or min(self.hidden) < 1 or self.learning_rate <= 0:
             raise ValueError("hidden and learning_rate must be positive")
         if not 0 < self.gate_p < 1:

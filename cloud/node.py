@@ -141,7 +141,7 @@ class CloudNode:
             return []
         self._committing, self._pending = self._pending, []
         batch = [sealed for _, sealed in self._committing]
-        return [Compute("commit", partial(self._ingest.take, batch, now_ns), "disk")]
+        return [Compute("commit", partial(self._ingest.take, batch, now_ns), "disk", len(batch))]
 
     def _acknowledge(self, now_ns: int, batch: list[tuple[str, Sealed]], done: Ingested) -> Effects:
         senders: dict[tuple[str, int], set[str]] = {}

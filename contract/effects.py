@@ -26,12 +26,14 @@ class Compute(msgspec.Struct, frozen=True):
     """Run `job` and hand its result to `on_done(now, name, result)`; an exception is the result.
 
     Jobs of one lane run in order, lanes side by side; the lane "" means at once, in line. On the
-    virtual clock every job runs in line and its duration is charged from a profile.
+    virtual clock every job runs in line and its duration is charged from a profile, by its `rows`
+    (records, observations, whatever the job is about).
     """
 
     name: str
     job: Callable[[], Any]
     lane: str = ""
+    rows: int = 1
 
 
 Effect = Send | Timer | Compute

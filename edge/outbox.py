@@ -93,6 +93,12 @@ class Outbox:
         self._lent: set[int] = set()
         self._rows = self._bytes = 0
 
+    def close(self) -> None:
+        """Lets go of the file; the next call opens it again."""
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+
     def load(self) -> Loaded:
         """Opens the file and tells what is in it."""
         self._connection()

@@ -170,13 +170,14 @@ class Relay:
         if self._committing or not self._waiting:
             return []
         group, self._waiting, self._committing = self._waiting, [], True
-        return [Compute(COMMIT, partial(self._intake.take, group), LANE)]
+        return [Compute(COMMIT, partial(self._intake.take, group), LANE, len(group))]
 
     def _settle(self) -> Effects:
         if self._settling or not self._receipts:
             return []
         self._settling, self._receipts = self._receipts, []
-        return [Compute(SETTLE, partial(self._outbox.settle, self._settling), LANE)]
+        settle = partial(self._outbox.settle, self._settling)
+        return [Compute(SETTLE, settle, LANE, len(self._settling))]
 
     def _forward(self, now_ns: int) -> Effects:
         """Sends what is ready and may go, and asks the outbox for what fits behind it."""

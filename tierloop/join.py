@@ -33,16 +33,21 @@ def join(out: Path) -> dict[str, Any]:
         record.take(report)
     if not record.lives:
         raise UserError(f"{out}: no record of a run (no reports in {PARTS}/)")
+    summary = audited(record, deployment, out)
+    write(out / "summary.json", msgspec.json.format(msgspec.json.encode(summary), indent=2))
+    _write_ledger(out / "ledger.parquet", record)
+    write(out / "report.html", render(summary, record, deployment).encode())
+    return summary
+
+
+def audited(record: Record, deployment: Deployment, out: Path) -> dict[str, Any]:
+    """The summary of a record whose processes left their state under `out`."""
     acked = {
         (life.process, life.boot): int(life.last.counters.get("segments.acked", 0))
         for life in record.of("device")
     }
     found = audit.audit(out, acked, shed(record.counters("edge")))
-    summary = summarise(record, deployment, found, audit.releases(out))
-    write(out / "summary.json", msgspec.json.format(msgspec.json.encode(summary), indent=2))
-    _write_ledger(out / "ledger.parquet", record)
-    write(out / "report.html", render(summary, record, deployment).encode())
-    return summary
+    return summarise(record, deployment, found, audit.releases(out))
 
 
 def write(path: Path, data: bytes) -> None:

@@ -155,6 +155,11 @@ class Record:
             (r.last.at_ns for r in roofs), default=0
         )
 
+    def label(self, name: str, otherwise: str | None = None) -> str | None:
+        """What the run's supervisor said of it last under this name."""
+        said = [roof.last.labels[name] for roof in self.of(ROOF) if name in roof.last.labels]
+        return said[-1] if said else otherwise
+
     def ledgers(self) -> Iterator[tuple[Life, Rows]]:
         """Each device life with its own rows."""
         for life in self.of("device"):

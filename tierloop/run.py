@@ -15,7 +15,7 @@ from contract.ledger import LEDGER
 from contract.messages import Event, Report
 from link.sockets import ReportSink, check_free
 from tierloop import parts
-from tierloop.deployment import Deployment
+from tierloop.deployment import Deployment, RunConfig
 from tierloop.inflict import Nemesis
 from tierloop.join import DEPLOYMENT, PARTS, write
 from tierloop.processes import ROLES, table
@@ -44,13 +44,14 @@ class Signals:
 
 def check(deployment: Deployment, roles: Sequence[str], out: Path) -> None:
     """Raises UserError if a port is in use or `out` holds another run. Writes nothing."""
-    _check_folder(deployment, roles, out)
+    check_folder(deployment, roles, out)
     for role in roles:
         if address := ROLES[role].bind(deployment):
             check_free(address)
 
 
-def _check_folder(deployment: Deployment, roles: Sequence[str], out: Path) -> None:
+def check_folder(deployment: Deployment, roles: Sequence[str], out: Path) -> None:
+    """Raises UserError if `out` cannot take the record of this run."""
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: not a folder; give another --out")
     if not out.exists() or not any(out.iterdir()):
@@ -64,6 +65,15 @@ def _check_folder(deployment: Deployment, roles: Sequence[str], out: Path) -> No
     for name in (name for role in roles for name in ROLES[role].names(deployment)):
         if (out / PARTS / f"{name}{parts.SUFFIX}").exists():
             raise UserError(f"{out}: holds a run of {name} already; give another --out")
+
+
+def reached(run: RunConfig, record: Record) -> bool:
+    """Whether the newest policy version succeeds as often as the run is to last for."""
+    versions = record.versions()
+    if not run.until_success or not versions:
+        return False
+    newest = versions[-1]
+    return newest.episodes >= run.until_episodes and newest.rate >= run.until_success
 
 
 class Run:
@@ -115,12 +125,9 @@ class Run:
             return "mistake"
         if self._signals.heard:
             return "signal"
-        run, versions = self._deployment.run, self._record.versions()
-        if run.until_success and versions:
-            newest = versions[-1]
-            if newest.episodes >= run.until_episodes and newest.rate >= run.until_success:
-                return "goal"
-        return "time" if self._elapsed_s() >= run.duration_s else ""
+        if reached(self._deployment.run, self._record):
+            return "goal"
+        return "time" if self._elapsed_s() >= self._deployment.run.duration_s else ""
 
     def _turn(self, wait_s: float) -> None:
         for report in self._sink.poll(1000 * wait_s):

@@ -38,7 +38,7 @@ def summarise(
     return {
         "schema_version": SCHEMA_VERSION,
         "deployment": deployment.name,
-        "clock": "wall",
+        "clock": record.label("clock", "wall"),
         "seed": deployment.seed,
         "duration_s": round((end_ns - start_ns) / NS_PER_S, 3),
         "host": host(),
@@ -55,7 +55,7 @@ def summarise(
         "cloud": _cloud(record.counters("cloud")),
         "faults": _faults(record, start_ns),
         "invariants": invariants(record, policy_spec(deployment.scenario), audit),
-        "trace_sha256": None,
+        "trace_sha256": record.label("trace_sha256"),
     }
 
 

@@ -1,0 +1,158 @@
+"""The virtual shell of a device: plays the part of device/main.py on the heap."""
+
+from collections.abc import Callable
+from functools import partial
+
+from contract.body import Body
+from contract.clock import NS_PER_S
+from contract.effects import Effects, Send
+from contract.messages import Message, Report
+from contract.specs import Vector
+from device.main import HALT_NS
+from device.node import DeviceNode
+from device.rate import Rate
+from link.channel import Client
+from link.session import State
+from link.virtual import VirtualClient
+from tierloop.virtual.charge import Charge
+from tierloop.virtual.clock import OwnClock
+from tierloop.virtual.heap import Heap
+
+Applied = Callable[[int, Vector], None]
+
+
+class DeviceDriver:
+    """Ticks a node against a body at absolute deadlines; a tick is one event.
+
+    A tick's own work takes what the profile says: its action counts as applied, and its messages
+    leave, when it is done. `applied` hears each setpoint and the true time.
+    """
+
+    def __init__(
+        self,
+        node: DeviceNode,
+        body: Body,
+        heap: Heap,
+        clock: OwnClock,
+        charge: Charge,
+        link: Client,
+        report: Callable[[Report], None],
+        applied: Applied,
+    ) -> None:
+        self.node = node
+        self._body, self._heap, self._clock = body, heap, clock
+        self._charge, self._link, self._tell, self._applied = charge, link, report, applied
+        now_ns = clock.own_ns(heap.now_ns)
+        self._rate = Rate(body.spec.control_period_ns, now_ns)
+        body.read(now_ns)
+        self._lateness: list[int] = []
+        self._report_ns = now_ns + NS_PER_S
+        self._busy_ns = 0
+        self._alive, self._hung = True, False
+        self._halt_ns: int | None = None
+        self.at_rest = False
+        self._held: list[tuple[str, Message]] = []
+
+    @property
+    def turns(self) -> int:
+        """Calls of the node: ticks, and messages by the link's tally."""
+        return self._rate.ticks + self._link.tally.received.total()
+
+    def start(self) -> None:
+        self.node.on_start(self._clock.own_ns(self._heap.now_ns))
+        self._next(self._heap.now_ns)
+
+    def crash(self) -> None:
+        """The process is gone, and the drives with it."""
+        self._alive = False
+        self._link.close()
+        self._body.close()
+
+    def hang(self) -> None:
+        """No tick is done any more; the session goes on."""
+        self._hung = True
+
+    def resume(self) -> None:
+        self._hung = False
+
+    def wake(self) -> None:
+        """What has arrived is taken at the next tick."""
+
+    def halt(self) -> None:
+        """From the next tick on the body is brought to rest."""
+        self._halt_ns = self._heap.now_ns + HALT_NS
+
+    def stop(self) -> None:
+        """The last word of a process that ends well."""
+        self._report(self._clock.own_ns(self._heap.now_ns), last=True)
+        self.crash()
+
+    def _next(self, free_ns: int) -> None:
+        """The next tick: at its deadline, or when the last one is done if that is later."""
+        self._heap.at(max(self._clock.true_ns(self._rate.deadline_ns), free_ns), self._tick)
+
+    def _tick(self) -> None:
+        if not self._alive:
+            return
+        true_ns = self._heap.now_ns
+        now_ns, node, link = self._clock.own_ns(true_ns), self.node, self._link
+        for peer in link.lost(now_ns):
+            node.on_lost(now_ns, peer)
+        arrived = link.poll(now_ns)
+        if self._hung:
+            self._held += arrived
+            self._heap.at(true_ns + self._rate.period_ns, self._tick)
+            return
+        if self._held:
+            arrived, self._held = self._held + arrived, []
+        self._lateness.append(self._rate.tick(now_ns))
+        for peer, message in arrived:
+            node.on_message(now_ns, peer, message)
+        reading = self._body.read(now_ns)
+        if self._halt_ns is None:
+            setpoint, effects = node.on_tick(now_ns, reading)
+        else:
+            setpoint, _ = node.guard.limit(None, reading.position_rad, reading.torque_nm)
+            effects = []
+        self._body.write(setpoint)
+        self._applied(true_ns, setpoint)
+        took_ns = self._charge.ns("tick")
+        self._busy_ns += took_ns
+        if self._halt_ns is None:
+            node.on_written(now_ns + took_ns)
+        if effects:
+            self._heap.at(true_ns + took_ns, partial(self._apply, effects))
+        if now_ns >= self._report_ns:
+            self._report_ns += NS_PER_S
+            self._report(now_ns)
+        if self._halt_ns is not None:
+            still = not node.guard.moving and float(abs(reading.velocity_rad_s).max()) < 1e-2
+            if still or true_ns >= self._halt_ns:
+                self.at_rest = True
+                self._apply(node.flush(now_ns))
+                return
+        self._next(true_ns + took_ns)
+
+    def _apply(self, effects: Effects) -> None:
+        if not self._alive:
+            return
+        now_ns = self._clock.own_ns(self._heap.now_ns)
+        for effect in effects:
+            if type(effect) is Send and self._link.send(effect.message):
+                self.node.on_sent(now_ns, effect.message, self._link.last_bytes)
+
+    def _report(self, now_ns: int, last: bool = False) -> None:
+        node = self.node
+        node.meter.busy_until(self._busy_ns / NS_PER_S)
+        report = node.report(now_ns, self._lateness, last)
+        report.counters.update(self._link.tally.counters())
+        if isinstance(self._link.transport, VirtualClient):
+            report.counters.update(self._link.transport.counters())
+        report.counters.update(ticks=self._rate.ticks, missed=self._rate.missed)
+        self._lateness.clear()
+        self._tell(report)
+
+    @property
+    def refused(self) -> bool:
+        """Whether the edge refused this device for good."""
+        return self._link.session.state is State.REFUSED
