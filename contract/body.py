@@ -7,6 +7,9 @@ from contract.specs import BodySpec, FloatArray, PolicySpec, Vector
 
 ToolPosition = Callable[[Vector], Vector]
 
+SWITCH_ON = 0.5
+"""A tool works while its switch is told more than this."""
+
 
 class Scan(NamedTuple):
     """What a scanning station saw of one part, in the cell's frame (metres)."""
@@ -81,7 +84,11 @@ class Perceiver(Protocol):
         ...
 
     def features(self, reading: Reading) -> FloatArray:
-        """The observation at the reading's capture time, float32[observation.size]."""
+        """The observation at the reading's capture time, float32[observation.size].
+
+        The reading may be one expected later than the last update: what the stage tracks is then
+        carried on to that time. It leaves the tracks as they are.
+        """
         ...
 
 

@@ -26,6 +26,7 @@ LEDGER: tuple[Column, ...] = (
     Column("bytes_down", "bytes of the answer"),
     Column("actuation_uj", "energy since the previous row, microjoules: joints and switch"),
     Column("episode", "number of the episode under way"),
+    Column("ahead_ns", "how far past the capture the observation was predicted; 0: it was not"),
 )
 INDEX = {column.name: i for i, column in enumerate(LEDGER)}
 

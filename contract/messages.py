@@ -73,24 +73,30 @@ class Echo(Message, tag="echo", frozen=True, kw_only=True):
 
 
 class Observation(Message, tag="observation", frozen=True, kw_only=True):
-    """Features, float32[D], as the world was at `captured_ns` on the device's clock."""
+    """Features, float32[D], as the world was at `captured_ns` on the device's clock.
+
+    With `ahead_ns` above 0 they are what the device then expected for that much later.
+    """
 
     device: str
     boot: int
     seq: int
     captured_ns: int
     features: np.ndarray
+    ahead_ns: int = 0
 
     def __post_init__(self) -> None:
         _shape("observation", "features", self.features, _F4, 1)
+        if self.ahead_ns < 0:
+            raise SpecError(f"observation.ahead_ns: {self.ahead_ns} is negative")
 
 
 class ActionChunk(Message, tag="action", frozen=True, kw_only=True):
     """Setpoints, float32[H, A], answering one observation.
 
-    Row k is to be reached at captured_ns + (k + 1) * period_ns; none may act after
-    valid_until_ns (both on the device's clock). `held_ns`: time spent in the answering tier,
-    of which `compute_ns` inside the engine for the whole batch.
+    Row k is to be reached at anchor_ns + (k + 1) * period_ns; none may act after
+    valid_until_ns (both on the device's clock). `ahead_ns` is the observation's. `held_ns`: time
+    spent in the answering tier, of which `compute_ns` inside the engine for the whole batch.
     """
 
     device: str
@@ -105,11 +111,19 @@ class ActionChunk(Message, tag="action", frozen=True, kw_only=True):
     held_ns: int
     compute_ns: int
     actions: np.ndarray
+    ahead_ns: int = 0
 
     def __post_init__(self) -> None:
         _shape("action", "actions", self.actions, _F4, 2)
         if self.period_ns <= 0 or self.valid_until_ns <= self.captured_ns:
             raise SpecError("action: period and validity must be positive")
+        if self.ahead_ns < 0:
+            raise SpecError(f"action.ahead_ns: {self.ahead_ns} is negative")
+
+    @property
+    def anchor_ns(self) -> int:
+        """The instant whose state it answers, on the device's clock."""
+        return self.captured_ns + self.ahead_ns
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):

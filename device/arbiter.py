@@ -1,9 +1,13 @@
 """Chooses what drives the body: the newest valid chunk, else hold, else controlled stop."""
 
+from contract.clock import NS_PER_MS
 from contract.ledger import Refusal, Rung
 from contract.messages import ActionChunk
 from contract.specs import PolicySpec, Vector, finite
+from device.config import ActingConfig
 from policy.chunks import ChunkPlan
+
+_ACTING = ActingConfig()
 
 REARM_CHUNKS = 3
 """Valid chunks in a row that end a controlled stop."""
@@ -18,15 +22,29 @@ class Arbiter:
     after REARM_CHUNKS valid chunks in a row.
     """
 
-    def __init__(self, device: str, boot: int, spec: PolicySpec, hold_ns: int) -> None:
+    def __init__(
+        self,
+        device: str,
+        boot: int,
+        spec: PolicySpec,
+        hold_ns: int,
+        acting: ActingConfig = _ACTING,
+    ) -> None:
         self._device, self._boot, self._spec = device, boot, spec
         self._hold_ns = hold_ns
+        self._at_arrival = acting.anchor == "arrival"
+        self._blend_ns = round(acting.blend_ms * NS_PER_MS)
         self._plan: ChunkPlan | None = None
         self._last_seq = -1
         self._held_since_ns: int | None = None
         self._armed = 0
         self.rung = Rung.HOLD
         self.seam_rad = 0.0
+
+    @property
+    def plan(self) -> ChunkPlan | None:
+        """The plan in force."""
+        return self._plan
 
     @property
     def chunk(self) -> ActionChunk | None:
@@ -45,7 +63,8 @@ class Arbiter:
             self._armed += 1
             if self._armed < REARM_CHUNKS:
                 return Refusal.STOPPED
-        plan = ChunkPlan(chunk, now_ns, setpoint)
+        anchor_ns = now_ns if self._at_arrival else chunk.anchor_ns
+        plan = ChunkPlan(chunk, now_ns, setpoint, anchor_ns, self._plan, self._blend_ns)
         self.seam_rad = plan.seam_rad(self._plan) if self._plan is not None else 0.0
         self._plan = plan
         return Refusal.NONE
@@ -59,6 +78,8 @@ class Arbiter:
             return Refusal.REORDERED
         latest_ns = chunk.captured_ns + self._spec.validity_ns
         if chunk.period_ns != self._spec.period_ns or chunk.valid_until_ns > latest_ns:
+            return Refusal.WRONG_BODY
+        if chunk.anchor_ns > latest_ns:
             return Refusal.WRONG_BODY
         if now_ns > chunk.valid_until_ns or chunk.captured_ns > now_ns:
             return Refusal.EXPIRED

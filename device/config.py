@@ -1,6 +1,10 @@
 """What a deployment file may say about the device tier."""
 
+from typing import Literal
+
 import msgspec
+
+BLEND_MAX_MS = 500.0
 
 
 class ComputePower(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -25,6 +29,21 @@ class RadioPower(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     source: str = "measured: early 802.11 cards, Feeney's model"
 
 
+class ActingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How late answers act (docs/latency-aware-acting.md)."""
+
+    anchor: Literal["capture", "arrival"] = "capture"
+    """Rows are due by the instant the answer is about, or replayed from its arrival (naive)."""
+    predict: bool = False
+    """Ask about the instant an answer will act, not the one of the capture."""
+    blend_ms: float = 0.0
+    """The joints fade over from the last chunk to the next for this long."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.blend_ms <= BLEND_MAX_MS:
+            raise ValueError(f"blend_ms must lie between 0 and {BLEND_MAX_MS:g}")
+
+
 class DeviceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The `[device]` table."""
 
@@ -38,6 +57,8 @@ class DeviceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Everything else that is always on (assumed): controller, fans, lights."""
     realtime: bool = True
     """Ask the operating system for SCHED_FIFO and a fixed core; what it answers is recorded."""
+    acting: ActingConfig = ActingConfig()
+    """How late answers act."""
     hold_s: float = 1.0
     """How long the hold lasts, with nothing valid to do, before the controlled stop."""
     segment_decisions: int = 10

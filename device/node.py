@@ -23,6 +23,7 @@ from contract.messages import (
 from contract.specs import Vector
 from device.arbiter import Arbiter
 from device.config import DeviceConfig
+from device.foresight import Foresight
 from device.guard import Guard, Limit
 from device.meter import Meter
 from device.rows import Rows
@@ -30,6 +31,8 @@ from device.uplink import Uplink
 
 MIXED = -1
 """The policy version of an episode in which several versions acted, or none."""
+_TELLING = (Refusal.NONE, Refusal.EXPIRED, Refusal.STOPPED)
+"""Answers of this body and boot, each once: their delay counts."""
 
 
 class DeviceNode:
@@ -47,7 +50,10 @@ class DeviceNode:
         body, self._perceiver, self.spec = embodiment
         self.name, self.boot = name, boot
         start = body.hold()
-        self.arbiter = Arbiter(name, boot, self.spec, round(config.hold_s * NS_PER_S))
+        hold_ns = round(config.hold_s * NS_PER_S)
+        self.arbiter = Arbiter(name, boot, self.spec, hold_ns, config.acting)
+        self.foresight = Foresight(body.tool_position, self.spec.validity_ns)
+        self._predict = config.acting.predict
         self.guard = Guard(body.spec, body.tool_position, start)
         self.meter = Meter(body.spec, config, processor_s)
         self.rows = Rows()
@@ -107,7 +113,11 @@ class DeviceNode:
             now_ns - chunk.captured_ns if chunk else -1,
             chunk.policy_version if chunk else MIXED, self.arbiter.seam_rad,
         )  # fmt: skip
-        self.rows.open(seq, reading.captured_ns, self.arbiter.rung, self._actuation_j)
+        ahead_ns = self.foresight.ahead_ns if self._predict else 0
+        if ahead_ns:
+            later = self.foresight.expect(reading, ahead_ns, self.arbiter.plan, self._applied)
+            features = self._perceiver.features(later)
+        self.rows.open(seq, reading.captured_ns, ahead_ns, self.arbiter.rung, self._actuation_j)
         self._actuation_j = 0.0
         self._seq = seq + 1
         effects: Effects = [
@@ -115,7 +125,7 @@ class DeviceNode:
                 "edge",
                 Observation(
                     device=self.name, boot=self.boot, seq=seq,
-                    captured_ns=reading.captured_ns, features=features,
+                    captured_ns=reading.captured_ns, features=features, ahead_ns=ahead_ns,
                 ),
             )
         ]  # fmt: skip
@@ -158,6 +168,8 @@ class DeviceNode:
         before = self.arbiter.chunk
         refusal = self.arbiter.offer(now_ns, chunk, self._applied)
         self.rows.answered(now_ns, chunk, refusal)
+        if refusal in _TELLING:
+            self.foresight.answered(now_ns - chunk.captured_ns)
         if refusal is not Refusal.NONE:
             self._refused[refusal] += 1
             self.uplink.refused(refusal.name.lower())

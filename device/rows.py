@@ -16,7 +16,7 @@ _RECEIVED, _APPLIED, _HELD = INDEX["received_ns"], INDEX["applied_ns"], INDEX["h
 _COMPUTE, _BATCH, _TIER = INDEX["compute_ns"], INDEX["batch"], INDEX["tier"]
 _VERSION, _REFUSED, _RUNG = INDEX["policy_version"], INDEX["refused"], INDEX["rung"]
 _UP, _DOWN = INDEX["bytes_up"], INDEX["bytes_down"]
-_ACTUATION, _EPISODE = INDEX["actuation_uj"], INDEX["episode"]
+_ACTUATION, _EPISODE, _AHEAD = INDEX["actuation_uj"], INDEX["episode"], INDEX["ahead_ns"]
 _TIERS = {tier.name.lower(): int(tier) for tier in Tier}
 
 
@@ -29,13 +29,15 @@ class Rows:
         self._end = 0
         self.episode = 0
 
-    def open(self, seq: int, captured_ns: int, rung: Rung, actuation_j: float) -> None:
+    def open(
+        self, seq: int, captured_ns: int, ahead_ns: int, rung: Rung, actuation_j: float
+    ) -> None:
         """A new row. `actuation_j`: joules of the joints since the row before."""
         row = self._rows[seq % CAPACITY]
         row[:] = 0
         row[_SEQ], row[_CAPTURED], row[_RUNG] = seq, captured_ns, rung
         row[_VERSION], row[_ACTUATION] = -1, round(actuation_j * 1e6)
-        row[_EPISODE] = self.episode
+        row[_EPISODE], row[_AHEAD] = self.episode, ahead_ns
         self._end = seq + 1
         self._first = max(self._first, self._end - CAPACITY)
 

@@ -103,6 +103,7 @@ class Serving:
                 held_ns=now_ns - arrived_ns,
                 compute_ns=compute_ns,
                 actions=actions,
+                ahead_ns=observation.ahead_ns,
             )
             effects.append(Send(observation.device, chunk))
         return effects

@@ -1,5 +1,7 @@
 """Chunks in time: which setpoint an action chunk means at an instant."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from contract.messages import ActionChunk
@@ -7,48 +9,84 @@ from contract.specs import Vector
 
 
 class ChunkPlan:
-    """One chunk in force, anchored to the capture time of the observation it answers.
+    """One chunk in force.
 
-    Row k is due at captured + (k + 1) * period; rows already past when the chunk comes are
+    Row k is due at anchor + (k + 1) * period; rows already past when the chunk comes are
     never acted. In between, joints move straight from where the setpoint was towards the next
     row; the switch (last element) takes the row's value at once.
     """
 
-    def __init__(self, chunk: ActionChunk, now_ns: int, setpoint: Vector) -> None:
-        """`setpoint` float64[A]: what is in force at `now_ns`."""
+    def __init__(
+        self,
+        chunk: ActionChunk,
+        now_ns: int,
+        setpoint: Vector,
+        anchor_ns: int | None = None,
+        before: ChunkPlan | None = None,
+        blend_ns: int = 0,
+    ) -> None:
+        """`setpoint` float64[A]: what is in force at `now_ns`. Anchored to the chunk's own anchor
+        unless another is given. For `blend_ns` the joints fade over from the plan `before`."""
         self.chunk = chunk
+        self._anchor_ns = chunk.anchor_ns if anchor_ns is None else anchor_ns
         self._rows = chunk.actions.astype(np.float64)
+        self._since_ns, self._blend_ns = now_ns, blend_ns
+        self._before = before if blend_ns > 0 else None
         self._from_ns, self._from = now_ns, setpoint
-        self._next = max(0, (now_ns - chunk.captured_ns) // chunk.period_ns)
+        self._next = self._row(now_ns)
 
     def valid(self, now_ns: int) -> bool:
         """Whether the chunk may act at `now_ns`."""
         return now_ns <= self.chunk.valid_until_ns and self._row(now_ns) < len(self._rows)
 
     def at(self, now_ns: int) -> Vector:
-        """The setpoint float64[A] at `now_ns`, for which `valid` must hold."""
+        """The setpoint float64[A] at `now_ns`, for which `valid` must hold; time goes forward."""
         row = self._row(now_ns)
         while self._next < row:
             self._from, self._from_ns = self._rows[self._next], self._due_ns(self._next)
             self._next += 1
-        span_ns = self._due_ns(row) - self._from_ns
-        share = (now_ns - self._from_ns) / span_ns if span_ns > 0 else 1.0
-        target = self._rows[row]
-        setpoint: Vector = self._from + (target - self._from) * share
-        setpoint[-1] = target[-1]
-        return setpoint
+        setpoint = self._between(self._from, self._from_ns, row, now_ns)
+        return self._faded(now_ns, setpoint) if self._before is not None else setpoint
 
-    def seam_rad(self, other: "ChunkPlan") -> float:
+    def foreseen(self, at_ns: int) -> Vector:
+        """The setpoint float64[A] it would come to at `at_ns`, not before the last `at`.
+
+        After the last row that row. A fade under way is left out.
+        """
+        row = min(self._row(at_ns), len(self._rows) - 1)
+        if row <= self._next:
+            return self._between(self._from, self._from_ns, row, at_ns)
+        return self._between(self._rows[row - 1], self._due_ns(row - 1), row, at_ns)
+
+    def seam_rad(self, other: ChunkPlan) -> float:
         """Mean disagreement of two chunks' joints where their rows are due within a period."""
-        lag = (self.chunk.captured_ns - other.chunk.captured_ns) // self.chunk.period_ns
+        lag = round((self._anchor_ns - other._anchor_ns) / self.chunk.period_ns)
         rows = min(len(self._rows), len(other._rows) - lag)
         if lag < 0 or rows <= 0:
             return 0.0
         gap = self._rows[:rows, :-1] - other._rows[lag : lag + rows, :-1]
         return float(np.abs(gap).mean())
 
+    def _between(self, start: Vector, start_ns: int, row: int, at_ns: int) -> Vector:
+        span_ns = self._due_ns(row) - start_ns
+        share = min((at_ns - start_ns) / span_ns, 1.0) if span_ns > 0 else 1.0
+        target = self._rows[row]
+        setpoint: Vector = start + (target - start) * share
+        setpoint[-1] = target[-1]
+        return setpoint
+
+    def _faded(self, now_ns: int, setpoint: Vector) -> Vector:
+        share, before = (now_ns - self._since_ns) / self._blend_ns, self._before
+        if before is None or share >= 1.0 or not before.valid(now_ns):
+            self._before = None
+            return setpoint
+        old = before.at(now_ns)
+        faded: Vector = old + (setpoint - old) * share
+        faded[-1] = setpoint[-1]
+        return faded
+
     def _row(self, now_ns: int) -> int:
-        return (now_ns - self.chunk.captured_ns) // self.chunk.period_ns
+        return max(0, (now_ns - self._anchor_ns) // self.chunk.period_ns)
 
     def _due_ns(self, row: int) -> int:
-        return self.chunk.captured_ns + (row + 1) * self.chunk.period_ns
+        return self._anchor_ns + (row + 1) * self.chunk.period_ns

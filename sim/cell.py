@@ -2,17 +2,13 @@
 
 import numpy as np
 
-from contract.body import Episode, Reading, Scan
+from contract.body import SWITCH_ON, Episode, Reading, Scan
 from contract.specs import Vector
 from sim.bodies.panda import HOME_RAD, Panda, tool_position
 from sim.bodies.suction import Suction
 from sim.scenario import Scenario, body_spec
 from sim.tasks.sort import SortTask
 from sim.world import World
-
-SWITCH_ON = 0.5
-"""The pump runs while the switch is told more than this."""
-
 
 class Cell:
     """Implements contract.body.Body.

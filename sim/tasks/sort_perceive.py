@@ -133,17 +133,21 @@ class SortPerceiver:
             self._taken = -1
 
     def features(self, reading: Reading) -> FloatArray:
-        """The observation at the reading's capture time, float32[observation.size]."""
+        """The observation at the reading's capture time, float32[observation.size].
+
+        The belt carries a tracked part on at its speed; a tool that does not hold carries none.
+        """
         x, y, z = reading.tool_m.tolist()
         values = reading.position_rad.tolist()
         values += (x, y, z, float(reading.holding))
-        values += self._part(reading.captured_ns, x, y, z)
+        values += self._part(reading, x, y, z)
         features = np.array(values, np.float32)
         clipped: FloatArray = np.minimum(np.maximum(features, self._low), self._high)
         return clipped
 
-    def _part(self, now_ns: int, x: float, y: float, z: float) -> tuple[float, ...]:
-        track, carried = self._track, self._carried
+    def _part(self, reading: Reading, x: float, y: float, z: float) -> tuple[float, ...]:
+        track, now_ns = self._track, reading.captured_ns
+        carried = self._carried if reading.holding else None
         away, speed, age_s, known = (0.0, 0.0, 0.0), SPEED_M_S, AGE_MAX_S, 0.0
         if track is not None and track.part != self._taken:
             px, py, pz = track.top_m(now_ns)
