@@ -6,7 +6,7 @@ Poller wakes in time. A frame that becomes due while the connection is away is d
 """
 
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable
 from heapq import heappop, heappush
 
@@ -51,7 +51,7 @@ class ShapedSocket(ClientSocket):
     def __init__(self, address: str, up: Lane, down: Lane) -> None:
         super().__init__(address)
         self._up, self._down = up, down
-        self._unreachable = 0
+        self._handed_on = self._unreachable = self._taken = 0
 
     @property
     def due_ns(self) -> int:
@@ -68,20 +68,26 @@ class ShapedSocket(ClientSocket):
     def receive(self) -> bytes | None:
         """The next frame that has come through, or None."""
         self.pump()
-        return self._down.take(time.monotonic_ns())
+        frame = self._down.take(time.monotonic_ns())
+        self._taken += frame is not None
+        return frame
 
     def pump(self) -> None:
         """Hands on what is due upwards, and puts on the link what has come in."""
         now_ns = time.monotonic_ns()
         while (frame := self._up.take(now_ns)) is not None:
-            self._unreachable += not super().send(frame)
+            if super().send(frame):
+                self._handed_on += 1
+            else:
+                self._unreachable += 1
         while (data := super().receive()) is not None:
             self._down.put(now_ns, data)
 
     def counters(self) -> dict[str, float]:
         """What the links made of the frames, `link.up.*` and `link.down.*`."""
-        counts: Counter[str] = Counter()
-        counts.update(self._up.model.counters("up"))
-        counts.update(self._down.model.counters("down"))
-        counts["link.up.dropped.unreachable"] += self._unreachable
-        return dict(counts)
+        counts = self._up.model.counters("up") | self._down.model.counters("down")
+        counts["link.up.delivered"] = float(self._handed_on)
+        counts["link.down.delivered"] = float(self._taken)
+        if self._unreachable:
+            counts["link.up.dropped.unreachable"] = float(self._unreachable)
+        return counts

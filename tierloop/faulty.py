@@ -156,6 +156,18 @@ def _episode(episode: Episode, own: Callable[[int], int]) -> Episode:
     return episode._replace(started_ns=own(episode.started_ns), ended_ns=own(episode.ended_ns))
 
 
+def slept(job: Job, factor: float) -> Job:
+    """The job, followed by as much sleep as makes it last `factor` times as long."""
+
+    def stretched() -> Any:
+        start_ns = time.monotonic_ns()
+        result = job()
+        time.sleep((factor - 1) * (time.monotonic_ns() - start_ns) / NS_PER_S)
+        return result
+
+    return stretched
+
+
 class FaultyNode:
     """A node that hangs, whose disk is full, or whose learning is slow.
 
@@ -163,9 +175,7 @@ class FaultyNode:
     process started during a hang does not hang: the one that hung is gone.
     """
 
-    def __init__(
-        self, node: Node, faults: Faults, began_ns: int, stretch: Stretch | None = None
-    ) -> None:
+    def __init__(self, node: Node, faults: Faults, began_ns: int, stretch: Stretch = slept) -> None:
         self._node = node
         self._skew = Skew(faults, began_ns)
         self._hangs = spans(faults, Hang, began_ns)
@@ -174,7 +184,7 @@ class FaultyNode:
             (Span(began_ns + f.begin_ns, began_ns + f.end_ns), f.factor)
             for f in faults if isinstance(f, SlowLearner)
         ]  # fmt: skip
-        self._stretch = stretch or slept
+        self._stretch = stretch
         self._held: deque[Callable[[int], Effects]] = deque()
         self._dropped = 0
 
@@ -236,18 +246,6 @@ def _swap(call: Callable[..., Effects], *rest: Any) -> Effects:
     """`call(now, *arguments)`, where `now` is given last."""
     *arguments, now_ns = rest
     return call(now_ns, *arguments)
-
-
-def slept(job: Job, factor: float) -> Job:
-    """The job, followed by as much sleep as makes it last `factor` times as long."""
-
-    def stretched() -> Any:
-        start_ns = time.monotonic_ns()
-        result = job()
-        time.sleep((factor - 1) * (time.monotonic_ns() - start_ns) / NS_PER_S)
-        return result
-
-    return stretched
 
 
 def on_a_full_disk(job: Job) -> Any:

@@ -30,7 +30,7 @@ from tierloop.faults import (
     changes,
     told,
 )
-from tierloop.faulty import FaultyBody, FaultyNode, Skew, SkewedClock
+from tierloop.faulty import FaultyBody, FaultyNode, Skew, SkewedClock, Stretch, slept
 
 CLOCK = (ClockStep, ClockDrift)
 BODY = (*CLOCK, SensorFreeze, SensorDropout)
@@ -50,11 +50,13 @@ def body(embodiment: Embodiment, faults: Faults, began_ns: int) -> Embodiment:
     return embodiment._replace(body=FaultyBody(embodiment.body, faults, began_ns))
 
 
-def wrapper(faults: Faults, began_ns: int) -> Callable[[Node], Node] | None:
-    """What stands around the node of a process with these faults."""
+def wrapper(
+    faults: Faults, began_ns: int, stretch: Stretch = slept
+) -> Callable[[Node], Node] | None:
+    """What stands around the node of a process with these faults; `stretch` slows a job down."""
     if not any(isinstance(f, NODE) for f in faults):
         return None
-    return lambda node: FaultyNode(node, faults, began_ns)
+    return lambda node: FaultyNode(node, faults, began_ns, stretch)
 
 
 def connector(

@@ -38,7 +38,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     deployment: Deployment
     out: str
     report_to: str
-    began_ns: int
+    began_ns: int = 0
     """When the run began, by the host's monotonic clock: faults count from there."""
 
     @property

@@ -125,7 +125,7 @@ class Supervisor:
         """Kills a process of this table, if it is up, and starts it again `down_s` later."""
         for child in self.children:
             if child.process.name == name:
-                child.held_s = time.monotonic() + down_s
+                child.held_s = max(child.held_s, time.monotonic() + down_s)
                 if child.popen is not None:
                     child.popen.kill()
 

@@ -1,6 +1,7 @@
 """Every property of the link model, measured on what it does to many messages."""
 
 import itertools
+from pathlib import Path
 from statistics import NormalDist
 
 import msgspec
@@ -237,6 +238,20 @@ def test_every_preset_is_complete_and_names_its_source():
         assert spec.preset == name
         assert len(spec.source) > 10
         assert spec.ideal == (name == "none")
+
+
+def test_the_table_of_presets_is_current():
+    text = (Path(__file__).parents[2] / "docs" / "links.md").read_text()
+    for name, s in PRESETS.items():
+        row = next(line for line in text.splitlines() if line.startswith(f"| `{name}` |"))
+        cells = [cell.strip() for cell in row.split("|")[1:-1]]
+        assert cells[1:4] == [
+            f"{s.delay_ms:g}",
+            f"{s.jitter_ms:g}, {s.jitter_shape:g}",
+            f"{s.loss:g}, {s.burst_ms:g}",
+        ]
+        assert cells[4] == (f"{s.bandwidth_mbps:g}" if s.bandwidth_mbps else "no limit")
+        assert cells[6] == s.source
 
 
 def test_single_values_override_a_preset():
