@@ -28,6 +28,7 @@ from device.guard import Guard, Limit
 from device.meter import Meter
 from device.rows import Rows
 from device.uplink import Uplink
+from device.watch import Watch
 
 MIXED = -1
 """The policy version of an episode in which several versions acted, or none."""
@@ -61,6 +62,9 @@ class DeviceNode:
             name, boot, body.spec.name, software, self.spec,
             config.segment_decisions, config.backlog_segments,
         )  # fmt: skip
+        anchored = config.acting.anchor == "capture"
+        self.watch = Watch(body.spec, self.spec, anchored, start, self._event)
+        self._backlog_max = config.backlog_segments
         self._applied = start
         self._last_ns = 0
         self._decision_ns = 0
@@ -73,8 +77,6 @@ class DeviceNode:
         self._limits: dict[Limit, int] = dict.fromkeys(Limit, 0)
         self._refused: dict[Refusal, int] = dict.fromkeys(Refusal, 0)
         self._rung_ns: dict[Rung, int] = dict.fromkeys(Rung, 0)
-        self._stale = 0
-        self._reordered = 0
         self._applied_seq = -1
 
     def on_start(self, now_ns: int) -> Effects:
@@ -139,14 +141,12 @@ class DeviceNode:
             self.rows.sent(message.seq, now_ns, size)
 
     def on_written(self, now_ns: int) -> None:
-        """The body has taken the last tick's setpoint; checks the promises made about it."""
+        """The body has taken the last tick's setpoint."""
         chunk = self.arbiter.chunk
-        if chunk is None or chunk.seq == self._applied_seq:
-            return
-        self._reordered += chunk.seq < self._applied_seq
-        self._applied_seq = chunk.seq
-        self._stale += self._last_ns > chunk.valid_until_ns
-        self.rows.applied(chunk.seq, now_ns)
+        self.watch.wrote(self._last_ns, self._applied, chunk)
+        if chunk is not None and chunk.seq != self._applied_seq:
+            self._applied_seq = chunk.seq
+            self.rows.applied(chunk.seq, now_ns)
 
     def on_message(self, now_ns: int, _peer: str, message: Message) -> Effects:
         match message:
@@ -213,9 +213,10 @@ class DeviceNode:
             "segments.produced": uplink.produced,
             "segments.acked": uplink.acked,
             "segments.shed": uplink.shed,
-            "invariant.stale_action": self._stale,
-            "invariant.action_order": self._reordered,
+            "invariant.backlog_bounded": max(0, uplink.waiting - self._backlog_max),
+            "watched_ns": self.watch.span_ns,
         }
+        counters |= {f"invariant.{name}": n for name, n in self.watch.found.items()}
         counters |= {f"energy_j.{part}": j for part, j in self.meter.joules.items()}
         counters |= {f"rung_s.{r.name.lower()}": ns / NS_PER_S for r, ns in self._rung_ns.items()}
         counters |= {f"refused.{r.name.lower()}": n for r, n in self._refused.items() if r}

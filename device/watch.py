@@ -1,0 +1,116 @@
+"""The watch at the actuator port: judges every setpoint written, apart from whoever chose it.
+
+Plain Python over what was written, by whom it was asked for and when; it knows neither arbiter nor
+guard, and changes nothing. The same on both clocks.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+
+from contract.messages import ActionChunk
+from contract.specs import BodySpec, PolicySpec, Vector
+
+SLACK = 1e-6
+"""Relative and absolute room for rounding."""
+
+JUDGED = (
+    "stale_action", "action_order", "version_mixed", "row_due", "not_held",
+    "limit_position", "limit_velocity", "limit_acceleration", "limit_switch", "tick_replayed",
+)  # fmt: skip
+"""What is counted, each a promise broken: docs/invariants.md."""
+
+Tell = Callable[[int, str, str], None]
+
+
+class Watch:
+    """One life of one device. `tell(now_ns, name, detail)` hears of each violation."""
+
+    def __init__(
+        self, body: BodySpec, policy: PolicySpec, anchored: bool, start: Vector, tell: Tell
+    ) -> None:
+        """`anchored`: rows are due by what they answer; `start` float64[A] is in force."""
+        self._validity_ns, self._rows = policy.validity_ns, policy.horizon
+        self._anchored = anchored
+        self._period_ns = body.control_period_ns
+        dt_s = body.control_period_ns * 1e-9
+        self._per_s = 1.0 / dt_s
+        self._joints = list(
+            zip(
+                body.position_low_rad,
+                body.position_high_rad,
+                (v * (1 + SLACK) + SLACK for v in body.velocity_rad_s),
+                (a * dt_s * (1 + SLACK) + SLACK for a in body.acceleration_rad_s2),
+                strict=True,
+            )
+        )
+        self._setpoint: list[float] = start.tolist()
+        self._velocity = [0.0] * len(self._joints)
+        self._chunk: ActionChunk | None = None
+        self._seq = self._version = -1
+        self._before_ns = self._last_ns = self.first_ns = -1
+        self.found: Counter[str] = Counter(dict.fromkeys(JUDGED, 0))
+        self.tell = tell
+
+    @property
+    def span_ns(self) -> int:
+        """From the first tick to the last."""
+        return self._last_ns - self.first_ns
+
+    def wrote(self, now_ns: int, setpoint: Vector, chunk: ActionChunk | None) -> None:
+        """The tick of `now_ns` has written float64[A] on behalf of `chunk`, or of nobody."""
+        values: list[float] = setpoint.tolist()
+        self._timed(now_ns)
+        if chunk is not None:
+            self._acted(now_ns, chunk, values[-1])
+        self._moved(now_ns, values, held=chunk is None)
+
+    def _timed(self, now_ns: int) -> None:
+        """Of three ticks that keep to deadlines the outer two are more than a period apart."""
+        if self.first_ns < 0:
+            self.first_ns = now_ns
+        elif self._before_ns >= 0 and now_ns - self._before_ns <= self._period_ns:
+            self._broken(now_ns, "tick_replayed", f"three within {now_ns - self._before_ns} ns")
+        self._before_ns, self._last_ns = self._last_ns, now_ns
+
+    def _acted(self, now_ns: int, chunk: ActionChunk, switch: float) -> None:
+        late_ns = now_ns - min(chunk.valid_until_ns, chunk.captured_ns + self._validity_ns)
+        if late_ns > 0:
+            self._broken(now_ns, "stale_action", f"action {chunk.seq}, {late_ns} ns too late")
+        if chunk is not self._chunk:
+            if chunk.seq < self._seq:
+                self._broken(now_ns, "action_order", f"action {chunk.seq} after {self._seq}")
+            elif chunk.seq == self._seq and chunk.policy_version != self._version:
+                both = f"v{self._version} and v{chunk.policy_version}"
+                self._broken(now_ns, "version_mixed", f"action {chunk.seq} is of {both}")
+            self._chunk, self._seq, self._version = chunk, chunk.seq, chunk.policy_version
+        row = max(0, (now_ns - chunk.anchor_ns) // chunk.period_ns)
+        if self._anchored and row < self._rows:
+            due = min(max(float(chunk.actions[row, -1]), 0.0), 1.0)
+            if abs(switch - due) > SLACK:
+                self._broken(now_ns, "row_due", f"action {chunk.seq}: not row {row}, which is due")
+
+    def _moved(self, now_ns: int, values: list[float], held: bool) -> None:
+        """Position, velocity, acceleration; without an action the joints only brake."""
+        last, speeds = self._setpoint, self._velocity
+        for i, (low, high, fastest, change) in enumerate(self._joints):
+            value, before = values[i], speeds[i]
+            speed = (value - last[i]) * self._per_s
+            if not low <= value <= high:
+                self._broken(now_ns, "limit_position", f"joint {i} at {value:.4f} rad")
+            if not -fastest <= speed <= fastest:
+                self._broken(now_ns, "limit_velocity", f"joint {i} at {speed:.4f} rad/s")
+            if not -change <= speed - before <= change:
+                self._broken(
+                    now_ns, "limit_acceleration", f"joint {i}, {before:.4f} to {speed:.4f}"
+                )
+            if held and abs(speed) > max(abs(before) - change + 4 * SLACK, 0.0) + SLACK:
+                self._broken(now_ns, "not_held", f"joint {i}, {before:.4f} to {speed:.4f} rad/s")
+            speeds[i] = speed
+        if not 0.0 <= values[-1] <= 1.0:
+            self._broken(now_ns, "limit_switch", f"switch at {values[-1]}")
+        self._setpoint = values
+
+    def _broken(self, now_ns: int, name: str, detail: str) -> None:
+        self.found[name] += 1
+        if self.found[name] == 1:
+            self.tell(now_ns, "violation", f"{name}: {detail}")
