@@ -67,7 +67,8 @@ class Serving:
         if batch is None:
             return []
         self._batch, self._policy, self._issued_ns = batch, policy, now_ns
-        return [Compute(INFER, partial(policy.act, batch.features))]
+        rows = len(batch.requests)
+        return [Compute(INFER, partial(policy.act, batch.features), rows=rows)]
 
     def answered(self, now_ns: int, result: Any) -> Effects:
         """The engine is done; `result` is float32[B, H, A] or an exception."""

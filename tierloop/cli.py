@@ -2,6 +2,7 @@
 
 import sys
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -45,6 +46,13 @@ def main() -> int:
     return FINE
 
 
+class ClockName(StrEnum):
+    """What time a run keeps."""
+
+    WALL = "wall"
+    VIRTUAL = "virtual"
+
+
 @app.command()
 def run(
     file: File,
@@ -53,9 +61,12 @@ def run(
     set_: Sets = None,
     out: Out = None,
     faults: FaultFile = None,
+    clock: Annotated[
+        ClockName, typer.Option(help="Real processes in real time, or one process, exact and fast.")
+    ] = ClockName.WALL,
 ) -> None:
     """Runs the whole stack on this machine and leaves its record in DIR."""
-    _run(TIERS, file, for_, seed, set_, out, faults)
+    _run(TIERS, file, for_, seed, set_, out, faults, clock is ClockName.VIRTUAL)
 
 
 @app.command()
@@ -174,8 +185,9 @@ def _run(
     sets: list[str] | None,
     out: Path | None,
     faults: Path | None,
+    virtual: bool = False,
 ) -> None:
-    from tierloop.closing import conduct
+    from tierloop.closing import conduct, conduct_virtual
     from tierloop.deployment import load
 
     options = list(sets or ())
@@ -183,6 +195,7 @@ def _run(
     options += [f"seed={seed}"] if seed is not None else []
     deployment = load(file, options, faults)
     started = datetime.now().strftime("%Y%m%d-%H%M%S")
+    out = out or Path("runs") / f"{deployment.name}-{started}"
     raise typer.Exit(
-        conduct(deployment, roles, out or Path("runs") / f"{deployment.name}-{started}")
+        conduct_virtual(deployment, out) if virtual else conduct(deployment, roles, out)
     )

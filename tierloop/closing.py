@@ -11,7 +11,7 @@ from rich.console import Console
 from tierloop.deployment import Deployment
 from tierloop.join import join
 from tierloop.processes import ROLES
-from tierloop.run import Run, check
+from tierloop.run import Run, Signals, check, check_folder
 from tierloop.view import view
 
 FINE, FAILED, WRONG_INPUT, INCONCLUSIVE = 0, 1, 2, 4
@@ -42,6 +42,23 @@ def conduct(deployment: Deployment, roles: tuple[str, ...], out: Path) -> int:
         console.print(f"Parts of the record: {out}  (join them: tierloop report {out})")
         return FINE
     summary = join(out)
+    print_summary(summary, out)
+    return judge(summary, interrupted=why == "signal")
+
+
+def conduct_virtual(deployment: Deployment, out: Path) -> int:
+    """Runs a deployment into `out` on the virtual clock; the exit code. Raises UserError first."""
+    from tierloop.virtual.run import VirtualRun
+
+    check_folder(deployment, tuple(ROLES), out)
+    console, signals = Console(), Signals()
+    shown = view(console)
+    try:
+        run = VirtualRun(deployment, deployment.seed, out, shown, lambda: signals.heard > 0)
+        why, summary = run.to_the_end()
+    finally:
+        shown.close()
+    console.print(f"Ended: {_ENDS[why]}; {run.speed:.1f}x real time.", highlight=False)
     print_summary(summary, out)
     return judge(summary, interrupted=why == "signal")
 

@@ -6,7 +6,6 @@ as for every process that tierloop starts.
 
 import os
 import signal
-from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
@@ -28,8 +27,9 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
 def run(order: Order) -> None:
     """Does the run and puts its summary in place, whole or not at all."""
-    stack = import_module("tierloop.virtual.stack")
-    summary = stack.run_virtual(order.deployment, order.deployment.seed, None)
+    from tierloop.virtual.run import run_virtual
+
+    summary = run_virtual(order.deployment, order.deployment.seed, None)
     write(Path(order.to), msgspec.json.format(msgspec.json.encode(summary), indent=2))
 
 

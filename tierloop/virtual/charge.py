@@ -47,10 +47,19 @@ class Stretched:
 
 
 class Metered:
-    """A backend that counts what its jobs came to, so that they can be charged afterwards."""
+    """A backend that counts what its jobs came to, so that they can be charged afterwards.
 
-    def __init__(self, backend: Backend, cloud: CloudConfig, learner: LearnerConfig) -> None:
-        self._backend, self._workers = backend, cloud.workers
+    `pulse` is called between jobs, which may take long on the wall; what it raises ends the work.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        cloud: CloudConfig,
+        learner: LearnerConfig,
+        pulse: Callable[[], None],
+    ) -> None:
+        self._backend, self._workers, self._pulse = backend, cloud.workers, pulse
         self._samples = learner.steps_per_round * learner.batch_size
         self._twin = 0
         self._fit = 0
@@ -59,11 +68,16 @@ class Metered:
         self._backend.start()
 
     def play(self, jobs: Sequence[Play]) -> list[list[Segment]]:
-        played = self._backend.play(jobs)
+        played = []
+        for job in jobs:
+            self._pulse()
+            played += self._backend.play([job])
         self._twin += sum(len(s.captured_ns) for segments in played for s in segments)
         return played
 
     def fit(self, job: Fit) -> Fitted:
+        """On one thread, so that the host's number of cores does not show in the weights."""
+        self._pulse()
         self._fit += self._samples
         return self._backend.fit(job)
 

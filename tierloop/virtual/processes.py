@@ -62,6 +62,7 @@ class Site(NamedTuple):
     embody: Embody
     backend: Backend | None
     label: Label | None
+    pulse: Callable[[], None]
     wrappers: Wrappers
     heap: Heap
     trace: Trace
@@ -191,7 +192,7 @@ def cloud(site: Site, name: str, boot: int) -> ServerDriver:
     state = site.state / CLOUD
     state.mkdir(parents=True, exist_ok=True)
     hands = site.backend or SerialBackend(Hands(deployment.scenario, learner, order.software))
-    backend = Metered(hands, config, learner)
+    backend = Metered(hands, config, learner, site.pulse)
     store = Store(state / "store.sqlite")
     label = site.label or labeller(spec)
     trainer = Trainer(spec, learner, label, backend, order.seed, order.software, boot)

@@ -60,9 +60,11 @@ class VirtualStack:
         label: Label | None = None,
         observers: Sequence[Observer] = (),
         wrappers: Wrappers | None = None,
+        pulse: Callable[[], None] = lambda: None,
     ) -> None:
         """`state` is the folder of what outlives a process, `embodiments(name, seed)` makes a
-        body, `backend` and `label` do the learning; by default as the deployment says."""
+        body, `backend` and `label` do the learning; by default as the deployment says. `pulse` is
+        called between the jobs of learning."""
         deployment = msgspec.structs.replace(deployment, seed=seed)
         scenario = deployment.scenario
         self.deployment, self.trace, self.events = deployment, Trace(), list[Happening]()
@@ -79,7 +81,8 @@ class VirtualStack:
         embodied = embodiments or (lambda _name, number: embody(scenario, number))
         self._site = Site(
             deployment=deployment, state=state, spec=policy_spec(scenario), embody=embodied,
-            backend=backend, label=label, wrappers=wrappers or Wrappers(), heap=self._heap,
+            backend=backend, label=label,
+            pulse=pulse, wrappers=wrappers or Wrappers(), heap=self._heap,
             trace=self.trace, ways=ways, ports={EDGE: Port(), CLOUD: Port()}, tell=self._hear,
         )  # fmt: skip
         _enter_initial(self._site)

@@ -1,0 +1,175 @@
+"""One run on the virtual clock: live, watch, stop, leave the same record as a run on the wall."""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from cloud.backend import Cancelled
+from contract.clock import NS_PER_MS, NS_PER_S
+from contract.ledger import LEDGER
+from contract.messages import Event, Report
+from tierloop import parts
+from tierloop.deployment import Deployment
+from tierloop.faults import Faults
+from tierloop.join import DEPLOYMENT, PARTS, audited, join, write
+from tierloop.record import ROOF, Record
+from tierloop.run import reached
+from tierloop.view import Status, View
+from tierloop.virtual.faults import FaultyParts, schedule
+from tierloop.virtual.stack import VirtualStack
+
+STEP_NS = 50 * NS_PER_MS
+"""Simulated time between two looks at what a user wants."""
+
+SHOW_EVERY_S = 0.25
+_MEMORY = Path("/dev/shm")
+
+
+def run_virtual(
+    deployment: Deployment, seed: int, out: Path | None, faults: Faults | None = None
+) -> dict[str, Any]:
+    """The summary of a whole run; with `out` its record is left there.
+
+    `faults` are instead of the deployment's own.
+    """
+    if faults is not None:
+        deployment = msgspec.structs.replace(deployment, fault=faults)
+    return VirtualRun(deployment, seed, out).to_the_end()[1]
+
+
+class VirtualRun:
+    """Lives through a deployment until the time, the goal or `stopped`."""
+
+    def __init__(
+        self,
+        deployment: Deployment,
+        seed: int,
+        out: Path | None,
+        view: View | None = None,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._deployment = msgspec.structs.replace(deployment, seed=seed)
+        self._out, self._view, self._stopped = out, view, stopped
+        self._record = Record()
+        self._parts: parts.Parts | None = None
+        self._told = 0
+        self._report_ns = NS_PER_S
+        self._began_s = self._shown_s = time.monotonic()
+        self._now_ns = 0
+        self._phase, self._states = "starting", dict[str, str]()
+
+    def to_the_end(self) -> tuple[str, dict[str, Any]]:
+        """Why it ended (goal, time or signal), and the summary.
+
+        State lies in memory meanwhile where the host allows it, so that a disk's pace is none of
+        the run's; it is moved to `out` at the end.
+        """
+        if self._out is not None:
+            self._out.mkdir(parents=True, exist_ok=True)
+            write(self._out / DEPLOYMENT, msgspec.json.encode(self._deployment))
+            self._parts = parts.Parts(self._out / PARTS)
+        memory = _MEMORY if _MEMORY.is_dir() else None
+        with tempfile.TemporaryDirectory(prefix="tierloop-", dir=memory) as folder:
+            place, seed = Path(folder), self._deployment.seed
+            stack = VirtualStack(
+                self._deployment,
+                seed,
+                place / "state",
+                observers=[self._hear],
+                wrappers=FaultyParts(self._deployment),
+                pulse=self._pulse,
+            )
+            schedule(stack)
+            with closing(stack):
+                why = self._live(stack)
+            if self._out is None:
+                return why, audited(self._record, self._deployment, place)
+            shutil.copytree(place / "state", self._out / "state", dirs_exist_ok=True)
+        return why, join(self._out)
+
+    @property
+    def speed(self) -> float:
+        """Simulated seconds a second."""
+        return self._now_ns / NS_PER_S / max(time.monotonic() - self._began_s, 1e-3)
+
+    def _live(self, stack: VirtualStack) -> str:
+        run = self._deployment.run
+        end_ns, why = round(run.duration_s * NS_PER_S), ""
+        while not why:
+            stack.run(min(stack.now_ns + STEP_NS, end_ns))
+            self._now_ns, self._phase = stack.now_ns, "running"
+            self._states = {n: "up" if stack.alive(n) else "down" for n in stack.processes}
+            if stack.now_ns >= self._report_ns:
+                self._report_ns += NS_PER_S
+                self._report(stack, {})
+            self._show()
+            if self._stopped():
+                why = "signal"
+            elif reached(run, self._record):
+                why = "goal"
+            elif stack.now_ns >= end_ns:
+                why = "time"
+        self._phase = "stopping"
+        stack.finish()
+        self._report(stack, {"trace_sha256": stack.trace.hexdigest()})
+        return why
+
+    def _pulse(self) -> None:
+        """Between two jobs of learning, which take long."""
+        self._phase = "training"
+        self._show()
+        if self._stopped():
+            raise Cancelled
+
+    def _show(self) -> None:
+        now_s = time.monotonic()
+        if self._view is None or now_s < self._shown_s + SHOW_EVERY_S:
+            return
+        self._shown_s = now_s
+        run, phase = self._deployment.run, f"{self._phase} at {self.speed:.1f}x real time"
+        elapsed_s = self._now_ns / NS_PER_S
+        self._view.show(
+            Status(
+                self._deployment.name,
+                phase,
+                elapsed_s,
+                run.duration_s,
+                0,
+                self._states,
+                self._record,
+            )
+        )
+
+    def _hear(self, report: Report) -> None:
+        self._record.take(report)
+        if self._parts is not None:
+            self._parts.append(report)
+
+    def _report(self, stack: VirtualStack, labels: dict[str, str]) -> None:
+        """The roof's own report: what became of the processes."""
+        fresh, self._told = stack.events[self._told :], len(stack.events)
+        self._hear(
+            Report(
+                process=ROOF,
+                role=ROOF,
+                boot=0,
+                at_ns=stack.now_ns,
+                counters={},
+                gauges={},
+                labels={"clock": "virtual", **labels},
+                decisions=np.zeros((0, len(LEDGER)), np.int64),
+                lateness_ns=np.zeros(0, np.int64),
+                outcomes=(),
+                events=tuple(
+                    Event(at_ns=h.at_ns, name=h.name, detail=f"{h.process}: {h.detail}")
+                    for h in fresh
+                ),
+            )
+        )
