@@ -8,10 +8,10 @@ Everything dropped is counted by reason.
 from collections import deque
 from typing import Protocol
 
-from contract.codec import Codec
 from contract.errors import WireError
 from contract.messages import Hello, Message, Refused, Welcome
 from contract.streams import DELIVERY, DEPTH, Delivery
+from link.framing import Framing
 from link.session import REPLACED, ClientSession, ServerSession, State
 from link.tally import Tally
 
@@ -96,7 +96,7 @@ class Client:
         self.session = ClientSession(hello)
         self.tally = Tally()
         self.server = server
-        self._codec = Codec()
+        self._codec = Framing()
         self._out = Outgoing(self.tally)
         self.last_bytes = 0
         """Size of the message last sent, for whoever accounts for the radio."""
@@ -160,7 +160,7 @@ class Server:
         self.transport = transport
         self.session = ServerSession()
         self.tally = Tally()
-        self._codec = Codec()
+        self._codec = Framing()
         self._out: dict[str, Outgoing] = {}
 
     def poll(self, now_ns: int) -> Arrived:

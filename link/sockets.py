@@ -13,6 +13,7 @@ from contract.codec import Codec
 from contract.errors import UserError, WireError
 from contract.messages import Report
 from contract.streams import DEPTH, socket_cap_bytes
+from link.framing import CHECK_BYTES
 
 Socket = zmq.Socket[bytes]
 Context = zmq.Context[Socket]
@@ -70,7 +71,7 @@ def _socket(kind: int, context: Context | None = None) -> Socket:
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.SNDHWM, HIGH_WATER)
     socket.setsockopt(zmq.RCVHWM, HIGH_WATER)
-    socket.setsockopt(zmq.MAXMSGSIZE, socket_cap_bytes())
+    socket.setsockopt(zmq.MAXMSGSIZE, socket_cap_bytes() + CHECK_BYTES)
     socket.setsockopt(zmq.RECONNECT_IVL, _RECONNECT_MS[0])
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, _RECONNECT_MS[1])
     socket.setsockopt(zmq.HANDSHAKE_IVL, 2000)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
+from zlib import crc32
 
 import msgspec
 import numpy as np
@@ -252,7 +253,9 @@ def test_garbage_on_its_socket_disturbs_no_decision(tmp_path, cloud, join):
             )
             vandal.send(rng.randbytes(rng.randrange(200)))
             head = msgspec.msgpack.encode(["observation", "arm", 7, seq, 0, ["<f4", [4]]])
-            vandal.send(len(head).to_bytes(4, "little") + head)
+            data = len(head).to_bytes(4, "little") + head
+            vandal.send(data)
+            vandal.send(data + crc32(data).to_bytes(4, "little"))
             if seq % 30 == 0:
                 with socket.create_connection((host, int(port))) as raw:
                     raw.sendall(rng.randbytes(500))

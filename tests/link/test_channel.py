@@ -2,6 +2,7 @@ import multiprocessing
 import os
 import time
 from collections import deque
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from contract.messages import (
 )
 from contract.streams import DEPTH, socket_cap_bytes
 from link.channel import Client, Server
+from link.framing import CHECK_BYTES
 from link.session import HELLO_EVERY_NS, SILENCE_NS, State
 from link.sockets import (
     ClientSocket,
@@ -211,15 +213,22 @@ def test_a_beat_is_answered_by_the_link_alone():
     assert rig.client.tally.sent[Beat] == rig.server.tally.sent[Echo] == 1
 
 
+def framed(data: bytes) -> bytes:
+    """With the checksum of a frame that came whole."""
+    return data + crc32(data).to_bytes(4, "little")
+
+
 def test_garbage_is_counted_and_changes_nothing():
     rig = Rig().open()
+    rig.up.put((b"route", framed(b"\x02\0\0\0\xff\xff")))
     rig.up.put((b"route", b"\x02\0\0\0\xff\xff"))
     rig.up.put((b"route", b""))
-    rig.down.put(b"\x04\0\0\0junk")
+    rig.down.put(framed(b"\x04\0\0\0junk"))
     rig.client.send(observation(1))
     assert [m.seq for _, m in rig.server.poll(1)] == [1]
     rig.client.poll(1)
     assert rig.server.tally.dropped["frames", "malformed"] == 1
+    assert rig.server.tally.dropped["frames", "damaged"] == 1
     assert rig.server.tally.dropped["frames", "empty"] == 1
     assert rig.client.tally.counters()["link.frames.dropped.malformed"] == 1
 
@@ -274,7 +283,7 @@ def test_an_oversized_frame_never_reaches_the_program(address):
     end = time.monotonic() + 5
     while not client.send(b"hi") and time.monotonic() < end:
         time.sleep(0.005)
-    client.send(bytes(socket_cap_bytes() + 1))
+    client.send(bytes(socket_cap_bytes() + CHECK_BYTES + 1))
     time.sleep(0.2)
     assert server.receive() is not None
     assert server.receive() is None
