@@ -27,6 +27,14 @@ LEDGER: tuple[Column, ...] = (
     Column("actuation_uj", "energy since the previous row, microjoules: joints and switch"),
     Column("episode", "number of the episode under way"),
     Column("ahead_ns", "how far past the capture the observation was predicted; 0: it was not"),
+    Column("compute_uj", "likewise: the device's computer"),
+    Column("radio_uj", "likewise: the device's radio"),
+    Column("sensing_uj", "likewise: its sensors"),
+    Column("base_uj", "likewise: what is always on"),
+    Column("conversion_uj", "likewise: lost in the regulator"),
+    Column("battery_uj", "likewise: lost in the battery"),
+    Column("voltage_mv", "the battery's terminals, under load, millivolts"),
+    Column("soc_ppm", "the battery's state of charge, millionths"),
 )
 INDEX = {column.name: i for i, column in enumerate(LEDGER)}
 

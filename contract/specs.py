@@ -107,6 +107,19 @@ class PolicySpec(msgspec.Struct, frozen=True, kw_only=True):
                 raise SpecError(f"{who}: {field} differs from the body's{both}")
 
 
+class PowerUncertainty(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a body's power constants may be off: relative half-widths at 95 %; 0: exact.
+
+    One figure for all joints, which are wrong together.
+    """
+
+    copper: float = 0.0
+    viscous: float = 0.0
+    coulomb: float = 0.0
+    switch: float = 0.0
+    sensors: float = 0.0
+
+
 class BodySpec(msgspec.Struct, frozen=True, kw_only=True):
     """A body's joints, limits and power model. Angles rad, SI units, base frame.
 
@@ -131,6 +144,7 @@ class BodySpec(msgspec.Struct, frozen=True, kw_only=True):
     coulomb_w_s: tuple[float, ...]
     switch_w: float
     sensors_w: float
+    power_uncertainty: PowerUncertainty = PowerUncertainty()
 
     def __post_init__(self) -> None:
         n = len(self.joints)

@@ -38,6 +38,7 @@ class Arbiter:
         self._last_seq = -1
         self._held_since_ns: int | None = None
         self._armed = 0
+        self._halted = False
         self.rung = Rung.HOLD
         self.seam_rad = 0.0
 
@@ -61,13 +62,17 @@ class Arbiter:
         self._last_seq = chunk.seq
         if self.rung is Rung.STOP:
             self._armed += 1
-            if self._armed < REARM_CHUNKS:
+            if self._halted or self._armed < REARM_CHUNKS:
                 return Refusal.STOPPED
         anchor_ns = now_ns if self._at_arrival else chunk.anchor_ns
         plan = ChunkPlan(chunk, now_ns, setpoint, anchor_ns, self._plan, self._blend_ns)
         self.seam_rad = plan.seam_rad(self._plan) if self._plan is not None else 0.0
         self._plan = plan
         return Refusal.NONE
+
+    def halt(self) -> None:
+        """The controlled stop, for good: no chunk ends it."""
+        self._halted, self._plan, self.rung = True, None, Rung.STOP
 
     def _judge(self, now_ns: int, chunk: ActionChunk) -> Refusal:
         if chunk.device != self._device or chunk.actions.shape != self._shape:

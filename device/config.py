@@ -4,6 +4,8 @@ from typing import Literal
 
 import msgspec
 
+from device.energy import BatteryConfig, Energy
+
 BLEND_MAX_MS = 500.0
 
 
@@ -16,17 +18,6 @@ class ComputePower(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Drawn with one core's worth of work running all the time."""
     source: str = ""
     """Where the figures come from."""
-
-
-class RadioPower(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Radio by frame and by byte (Feeney's model of 802.11, as cited in docs/energy.md)."""
-
-    idle_w: float = 0.8
-    send_j_per_byte: float = 1.9e-6
-    send_j_per_frame: float = 420e-6
-    receive_j_per_byte: float = 0.42e-6
-    receive_j_per_frame: float = 330e-6
-    source: str = "measured: early 802.11 cards, Feeney's model"
 
 
 class ActingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -51,10 +42,10 @@ class DeviceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """The computer on the body: a shipped profile's name, or a file relative to this one."""
     compute: ComputePower = ComputePower()
     """Its watts."""
-    radio: RadioPower = RadioPower()
-    """The radio on the body."""
-    base_w: float = 5.0
-    """Everything else that is always on (assumed): controller, fans, lights."""
+    energy: Energy = Energy()
+    """What its other joules rest on (docs/energy.md)."""
+    battery: BatteryConfig = BatteryConfig()
+    """What it lives on."""
     realtime: bool = True
     """Ask the operating system for SCHED_FIFO and a fixed core; what it answers is recorded."""
     acting: ActingConfig = ActingConfig()

@@ -1,66 +1,176 @@
-"""Joules of a body, by part, from models: every figure is `model`, none is measured here.
+"""Joules of a body, by part and by cause, from models: every figure is `model`.
 
-Joint: tau*w + copper*tau^2 + viscous*w^2 + coulomb*|w|, no regeneration. Compute: idle +
-utilisation * (busy - idle). Radio: idle + per frame + per byte. Sensors, switch and base load:
-constant while on. Constants and their sources: docs/energy.md.
+Joint: tau*w + copper*tau^2 + viscous*w^2 + coulomb*|w|, and what is negative of that comes back
+times the regeneration. Holding against gravity costs copper loss through the torque. Compute: idle
++ busy time * (busy - idle). Radio: idle, per frame, per byte, tail. Sensors, switch, base load:
+constant while on. All but joints and switch go through the regulator. docs/energy.md.
 """
 
-import numpy as np
-
 from contract.specs import BodySpec, Vector
+from device.battery import Battery
 from device.config import DeviceConfig
+
+PARTS = ("actuation", "compute", "radio", "sensing", "base", "conversion", "battery")
+"""What the battery gives goes to these, and to nothing else. Battery: its own loss."""
 
 
 class Meter:
-    """Adds up energy by part; `joules` holds the totals since the start."""
+    """Adds up energy since the start and draws it from the battery.
+
+    Busy time is told from outside and after the fact: ticks draw what the last interval's share
+    of it costs, `busy_until` makes good the difference. Slots: a tick takes a quarter less time.
+    """
+
+    __slots__ = (
+        "_actuation_j", "_base_w", "_braking_j", "_busy_above_w", "_busy_drawn_j", "_busy_from_s",
+        "_busy_known_j", "_busy_s", "_busy_w", "_copper_j", "_coulomb_j", "_elapsed_s",
+        "_frames_j", "_idle_w", "_joints", "_known_s", "_loss", "_motion_j", "_radio",
+        "_radio_j", "_received", "_received_bytes", "_regeneration", "_sensors_w", "_sent",
+        "_sent_bytes", "_steady_w", "_switch_j", "_switch_w", "_tail_j", "_tail_left_s",
+        "_viscous_j", "battery",
+    )  # fmt: skip
 
     def __init__(self, spec: BodySpec, config: DeviceConfig, processor_s: float = 0.0) -> None:
         """`processor_s`: processor time already used when the account opens."""
-        self._copper = np.array(spec.copper_w_per_nm2)
-        self._viscous = np.array(spec.viscous_w_s2)
-        self._coulomb = np.array(spec.coulomb_w_s)
-        self._switch_w = spec.switch_w
-        self._sensors_w = spec.sensors_w
-        self._config = config
-        self._actuation_j = 0.0
-        self._radio_j = 0.0
-        self._elapsed_s = 0.0
-        self._busy_s = 0.0
+        energy = config.energy
+        self._joints = list(
+            zip(spec.copper_w_per_nm2, spec.viscous_w_s2, spec.coulomb_w_s, strict=True)
+        )
+        self._regeneration = energy.regeneration.value
+        self._switch_w, self._sensors_w = spec.switch_w, spec.sensors_w
+        self._base_w = energy.base_w.value
+        self._idle_w = config.compute.idle_w or 0.0
+        self._busy_above_w = (config.compute.busy_w or 0.0) - self._idle_w
+        self._radio = energy
+        self._loss = 1.0 / energy.regulator_efficiency.value - 1.0
+        self._steady_w = self._sensors_w + self._base_w + self._idle_w + energy.radio_idle_w.value
+        self.battery = Battery(energy, config.battery)
+        self._motion_j = self._copper_j = self._viscous_j = self._coulomb_j = 0.0
+        self._actuation_j = self._switch_j = self._braking_j = 0.0
+        self._sent = self._sent_bytes = self._received = self._received_bytes = 0
+        self._radio_j = self._frames_j = self._tail_j = self._tail_left_s = 0.0
+        self._elapsed_s = self._known_s = 0.0
+        self._busy_s = self._busy_w = self._busy_drawn_j = self._busy_known_j = 0.0
         self._busy_from_s = processor_s
 
     def tick(self, elapsed_s: float, torque: Vector, velocity: Vector, switch: float) -> float:
-        """Accounts for `elapsed_s` at these joint torques (Nm) and velocities (rad/s); joules."""
-        effort = torque * (velocity + self._copper * torque)
-        friction = velocity * (self._viscous * velocity + np.sign(velocity) * self._coulomb)
-        power = np.maximum(effort + friction, 0.0).sum() + switch * self._switch_w
-        joules = float(power) * elapsed_s
-        self._actuation_j += joules
+        """Accounts for `elapsed_s` at these joint torques (Nm) and velocities (rad/s).
+
+        The joules of joints and switch; every other part moves on as well.
+        """
+        if elapsed_s <= 0.0:
+            return 0.0
+        back = self._regeneration
+        motion = copper = viscous = coulomb = braking = 0.0
+        for tau, w, (per_tau2, per_w2, per_w) in zip(
+            torque.tolist(), velocity.tolist(), self._joints, strict=True
+        ):
+            work, heat, drag, rub = tau * w, per_tau2 * tau * tau, per_w2 * w * w, per_w * abs(w)
+            power = work + heat + drag + rub
+            if power > 0.0:
+                motion += work
+                copper += heat
+                viscous += drag
+                coulomb += rub
+            else:
+                braking -= power
+                if back:
+                    motion += back * work
+                    copper += back * heat
+                    viscous += back * drag
+                    coulomb += back * rub
+        switch_j = switch * self._switch_w * elapsed_s
+        self._motion_j += motion * elapsed_s
+        self._copper_j += copper * elapsed_s
+        self._viscous_j += viscous * elapsed_s
+        self._coulomb_j += coulomb * elapsed_s
+        self._braking_j += braking * elapsed_s
+        self._switch_j += switch_j
+        actuation_j = (motion + copper + viscous + coulomb) * elapsed_s + switch_j
+        self._actuation_j += actuation_j
+        radio_j, self._frames_j = self._frames_j, 0.0
+        if self._tail_left_s > 0.0:
+            tail_j = min(self._tail_left_s, elapsed_s) * self._radio.radio_tail_w.value
+            self._tail_left_s -= elapsed_s
+            self._tail_j += tail_j
+            radio_j += tail_j
+        self._radio_j += radio_j
         self._elapsed_s += elapsed_s
-        return joules
+        self._busy_drawn_j += self._busy_w * elapsed_s
+        logic_j = (self._steady_w + self._busy_w) * elapsed_s + radio_j
+        self.battery.draw((actuation_j + logic_j * (1.0 + self._loss)) / elapsed_s, elapsed_s)
+        return actuation_j
 
     def sent(self, size: int) -> None:
         """One frame of `size` bytes left."""
-        radio = self._config.radio
-        self._radio_j += radio.send_j_per_frame + radio.send_j_per_byte * size
+        radio = self._radio
+        self._sent += 1
+        self._sent_bytes += size
+        self._frames_j += (
+            radio.radio_send_j_per_frame.value + radio.radio_send_j_per_byte.value * size
+        )
+        self._tail_left_s = radio.radio_tail_s.value
 
     def received(self, size: int) -> None:
         """One frame of `size` bytes came."""
-        radio = self._config.radio
-        self._radio_j += radio.receive_j_per_frame + radio.receive_j_per_byte * size
+        radio = self._radio
+        self._received += 1
+        self._received_bytes += size
+        self._frames_j += (
+            radio.radio_receive_j_per_frame.value + radio.radio_receive_j_per_byte.value * size
+        )
+        self._tail_left_s = radio.radio_tail_s.value
 
     def busy_until(self, processor_s: float) -> None:
         """The process has used `processor_s` of processor time since it started."""
-        self._busy_s = processor_s - self._busy_from_s
+        self._busy_s = min(processor_s - self._busy_from_s, self._elapsed_s)
+        busy_j = self._busy_above_w * self._busy_s
+        self.battery.settle((busy_j - self._busy_drawn_j) * (1.0 + self._loss))
+        self._busy_drawn_j = busy_j
+        if self._elapsed_s > self._known_s:
+            share_w = (busy_j - self._busy_known_j) / (self._elapsed_s - self._known_s)
+            self._busy_w = min(share_w, self._busy_above_w)
+        self._busy_known_j, self._known_s = busy_j, self._elapsed_s
 
     @property
     def joules(self) -> dict[str, float]:
-        compute, elapsed_s = self._config.compute, self._elapsed_s
-        idle_w, busy_w = compute.idle_w or 0.0, compute.busy_w or 0.0
-        busy_s = min(self._busy_s, elapsed_s)
+        """Energy by part: what the battery gave, and where it went."""
+        elapsed_s = self._elapsed_s
+        compute_j = self._idle_w * elapsed_s + self._busy_drawn_j
+        radio_j = self._radio.radio_idle_w.value * elapsed_s + self._radio_j
+        sensing_j, base_j = self._sensors_w * elapsed_s, self._base_w * elapsed_s
         return {
             "actuation": self._actuation_j,
-            "compute": idle_w * elapsed_s + (busy_w - idle_w) * busy_s,
-            "radio": self._config.radio.idle_w * elapsed_s + self._radio_j,
-            "sensing": self._sensors_w * elapsed_s,
-            "base": self._config.base_w * elapsed_s,
+            "compute": compute_j,
+            "radio": radio_j,
+            "sensing": sensing_j,
+            "base": base_j,
+            "conversion": self._loss * (compute_j + radio_j + sensing_j + base_j),
+            "battery": self.battery.internal_j,
+        }
+
+    @property
+    def causes(self) -> dict[str, float]:
+        """Energy in proportion to each constant, joules: what an error of the constant acts on.
+
+        `braking`, which the drives burn, is drawn from nowhere: what regeneration could be worth.
+        """
+        radio, elapsed_s = self._radio, self._elapsed_s
+        busy_s = self._busy_drawn_j / self._busy_above_w if self._busy_above_w else self._busy_s
+        return {
+            "motion": self._motion_j,
+            "copper": self._copper_j,
+            "viscous": self._viscous_j,
+            "coulomb": self._coulomb_j,
+            "switch": self._switch_j,
+            "braking": self._braking_j,
+            "compute_idle": self._idle_w * (elapsed_s - busy_s),
+            "compute_busy": (self._idle_w + self._busy_above_w) * busy_s,
+            "radio_idle": radio.radio_idle_w.value * elapsed_s,
+            "radio_send_frame": radio.radio_send_j_per_frame.value * self._sent,
+            "radio_send_byte": radio.radio_send_j_per_byte.value * self._sent_bytes,
+            "radio_receive_frame": radio.radio_receive_j_per_frame.value * self._received,
+            "radio_receive_byte": radio.radio_receive_j_per_byte.value * self._received_bytes,
+            "radio_tail": self._tail_j,
+            "battery_r0": self.battery.r0_j,
         }

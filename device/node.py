@@ -69,8 +69,8 @@ class DeviceNode:
         self._last_ns = 0
         self._decision_ns = 0
         self._seq = 0
-        self._actuation_j = 0.0
         self._fresh = False
+        self._cut_out = False
         self._switches: deque[tuple[int, int]] = deque(maxlen=64)
         self._outcomes: list[Outcome] = []
         self._events: list[Event] = []
@@ -96,9 +96,11 @@ class DeviceNode:
                 self._limits[limit] += 1
         self._applied = setpoint
         self._rung_ns[rung] += elapsed_ns
-        self._actuation_j += self.meter.tick(
+        self.meter.tick(
             elapsed_ns / NS_PER_S, reading.torque_nm, reading.velocity_rad_s, reading.switch
         )
+        if self.meter.battery.cut_out and not self._cut_out:
+            self._cut(now_ns)
         for episode in reading.outcomes:
             self._judged(episode)
         if now_ns < self._decision_ns:
@@ -119,8 +121,7 @@ class DeviceNode:
         if ahead_ns:
             later = self.foresight.expect(reading, ahead_ns, self.arbiter.plan, self._applied)
             features = self._perceiver.features(later)
-        self.rows.open(seq, reading.captured_ns, ahead_ns, self.arbiter.rung, self._actuation_j)
-        self._actuation_j = 0.0
+        self.rows.open(seq, reading.captured_ns, ahead_ns, self.arbiter.rung, self.meter)
         self._seq = seq + 1
         effects: Effects = [
             Send(
@@ -181,6 +182,14 @@ class DeviceNode:
         self._event(now_ns, "lost", f"{peer} is silent")
         return []
 
+    def _cut(self, now_ns: int) -> None:
+        """The battery has cut out: the controlled stop, which nothing ends."""
+        battery = self.meter.battery
+        self._cut_out = True
+        self.arbiter.halt()
+        detail = f"cut out at {battery.voltage_v:.2f} V, {max(battery.soc, 0.0):.1%} of the charge"
+        self._event(now_ns, "battery", f"{detail} left: controlled stop")
+
     def _judged(self, episode: Episode) -> None:
         acted = {v for t, v in self._switches if episode.started_ns < t <= episode.ended_ns}
         before = [v for t, v in self._switches if t <= episode.started_ns]
@@ -217,7 +226,10 @@ class DeviceNode:
             "watched_ns": self.watch.span_ns,
         }
         counters |= {f"invariant.{name}": n for name, n in self.watch.found.items()}
+        battery = self.meter.battery
         counters |= {f"energy_j.{part}": j for part, j in self.meter.joules.items()}
+        counters |= {f"cause_j.{cause}": j for cause, j in self.meter.causes.items()}
+        counters |= {"battery.given_j": battery.given_j, "battery.unserved_j": battery.unserved_j}
         counters |= {f"rung_s.{r.name.lower()}": ns / NS_PER_S for r, ns in self._rung_ns.items()}
         counters |= {f"refused.{r.name.lower()}": n for r, n in self._refused.items() if r}
         counters |= {f"limit.{b.name.lower()}": n for b, n in self._limits.items() if b.name}
@@ -227,8 +239,15 @@ class DeviceNode:
                 "backlog": uplink.waiting,
                 "policy_version": chunk.policy_version if chunk else MIXED,
                 "rung": self.arbiter.rung,
+                "battery.voltage_v": battery.voltage_v,
+                "battery.lowest_v": battery.lowest_v,
+                "battery.soc": battery.soc,
+                "battery.cut_out": float(battery.cut_out),
             },
-            labels={"rung": self.arbiter.rung.name.lower()},
+            labels={
+                "rung": self.arbiter.rung.name.lower(),
+                "battery": "battery out" if battery.cut_out else f"battery {battery.soc:.0%}",
+            },
             decisions=self.rows.take(now_ns, last),
             lateness_ns=np.array(lateness_ns, np.int64),
             outcomes=tuple(self._outcomes), events=tuple(self._events),

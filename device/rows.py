@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from contract.clock import NS_PER_S
 from contract.ledger import INDEX, LEDGER, Refusal, Rung, Tier
 from contract.messages import ActionChunk
+from device.meter import PARTS, Meter
 
 OPEN_NS = 2 * NS_PER_S
 """How long a row waits for its answer to act before it goes into the report."""
@@ -16,7 +17,9 @@ _RECEIVED, _APPLIED, _HELD = INDEX["received_ns"], INDEX["applied_ns"], INDEX["h
 _COMPUTE, _BATCH, _TIER = INDEX["compute_ns"], INDEX["batch"], INDEX["tier"]
 _VERSION, _REFUSED, _RUNG = INDEX["policy_version"], INDEX["refused"], INDEX["rung"]
 _UP, _DOWN = INDEX["bytes_up"], INDEX["bytes_down"]
-_ACTUATION, _EPISODE, _AHEAD = INDEX["actuation_uj"], INDEX["episode"], INDEX["ahead_ns"]
+_EPISODE, _AHEAD = INDEX["episode"], INDEX["ahead_ns"]
+_PARTS = [INDEX[f"{part}_uj"] for part in PARTS]
+_VOLTAGE, _SOC = INDEX["voltage_mv"], INDEX["soc_ppm"]
 _TIERS = {tier.name.lower(): int(tier) for tier in Tier}
 
 
@@ -27,17 +30,20 @@ class Rows:
         self._rows = np.zeros((CAPACITY, len(LEDGER)), np.int64)
         self._first = 0
         self._end = 0
+        self._spent_uj = [0] * len(PARTS)
         self.episode = 0
 
-    def open(
-        self, seq: int, captured_ns: int, ahead_ns: int, rung: Rung, actuation_j: float
-    ) -> None:
-        """A new row. `actuation_j`: joules of the joints since the row before."""
+    def open(self, seq: int, captured_ns: int, ahead_ns: int, rung: Rung, meter: Meter) -> None:
+        """A new row; it says what the meter has counted since the row before."""
         row = self._rows[seq % CAPACITY]
         row[:] = 0
         row[_SEQ], row[_CAPTURED], row[_RUNG] = seq, captured_ns, rung
-        row[_VERSION], row[_ACTUATION] = -1, round(actuation_j * 1e6)
-        row[_EPISODE], row[_AHEAD] = self.episode, ahead_ns
+        row[_VERSION], row[_EPISODE], row[_AHEAD] = -1, self.episode, ahead_ns
+        spent_uj, battery = [round(j * 1e6) for j in meter.joules.values()], meter.battery
+        for column, now_uj, before_uj in zip(_PARTS, spent_uj, self._spent_uj, strict=True):
+            row[column] = now_uj - before_uj
+        self._spent_uj = spent_uj
+        row[_VOLTAGE], row[_SOC] = round(battery.voltage_v * 1e3), round(battery.soc * 1e6)
         self._end = seq + 1
         self._first = max(self._first, self._end - CAPACITY)
 

@@ -57,9 +57,11 @@ class Meter:
         if not self._jobs:
             self._busy_ns += now_ns - self._since_ns
 
+    def busy_s(self, now_ns: int) -> float:
+        """Seconds with a job under way, from the start until `now_ns`."""
+        return (self._busy_ns + (now_ns - self._since_ns if self._jobs else 0)) / 1e9
+
     def energy_j(self, now_ns: int) -> float:
         """Joules from the start until `now_ns`."""
-        busy_ns = self._busy_ns + (now_ns - self._since_ns if self._jobs else 0)
-        return (
-            self._idle_w * (now_ns - self._start_ns) + (self._busy_w - self._idle_w) * busy_ns
-        ) / 1e9
+        up_s = (now_ns - self._start_ns) / 1e9
+        return self._idle_w * up_s + (self._busy_w - self._idle_w) * self.busy_s(now_ns)

@@ -120,6 +120,7 @@ class EdgeNode:
         }
         counters = {name: float(n) for name, n in counts.items()}
         counters["energy_j.compute"] = self._meter.energy_j(now_ns)
+        counters["busy_s"] = self._meter.busy_s(now_ns)
         return Report(
             process=NAME,
             role=NAME,

@@ -5,6 +5,7 @@ import numpy as np
 from contract.ledger import INDEX
 from contract.specs import PolicySpec
 from tierloop.audit import Audit
+from tierloop.energy import unbalanced
 from tierloop.record import ROOF, Record, Rows
 
 COUNTED = "invariant."
@@ -27,6 +28,7 @@ def invariants(record: Record, spec: PolicySpec, audit: Audit) -> dict[str, int]
     found["nothing_acked_lost"] = audit.missing
     found["nothing_altered"] = audit.altered
     found["conservation"] = invented(record)
+    found["energy_conserved"] = unbalanced(record)
     for name, value in record.counters().items():
         if name.startswith(COUNTED):
             key = name.removeprefix(COUNTED)

@@ -15,8 +15,9 @@ from contract.ledger import INDEX, Refusal, Rung, Tier
 from sim.scenario import policy_spec
 from tierloop.audit import Audit, Release
 from tierloop.deployment import Deployment
+from tierloop.energy import account
 from tierloop.invariants import FAULTS, invariants
-from tierloop.record import ENERGY, ROOF, Record, Rows, energy_j
+from tierloop.record import ROOF, Record, Rows
 
 SCHEMA_VERSION = 1
 LIBRARIES = ("numpy", "msgspec", "pyzmq", "pybullet", "onnxruntime", "ray", "torch", "onnx")
@@ -24,7 +25,6 @@ PERCENTILES = (50.0, 90.0, 99.0, 99.9)
 PHASE = "phase_s."
 INFLICTED = "fault."
 """Begins the names of events that tell of a fault of the deployment's timeline."""
-ENERGY_PARTS = ("actuation", "compute", "radio", "sensing", "base")
 
 
 def summarise(
@@ -50,7 +50,7 @@ def summarise(
         "tick_lateness_us": percentiles(record.lateness_ns() / NS_PER_US),
         "ticks": _ticks(record),
         "decisions": _decisions(record, rows),
-        "energy_j": _energy(record, successes),
+        "energy_j": account(record, deployment, successes),
         "experience": _experience(record, audit),
         "cloud": _cloud(record.counters("cloud")),
         "faults": _faults(record, start_ns),
@@ -154,20 +154,6 @@ def _decisions(record: Record, rows: Rows) -> dict[str, Any]:
         "fallback": {
             r.name.lower(): round(counters.get(f"rung_s.{r.name.lower()}", 0.0), 3) for r in Rung
         },
-    }
-
-
-def _energy(record: Record, successes: int) -> dict[str, Any]:
-    counters = record.counters("device")
-    device = {part: round(counters.get(ENERGY + part, 0.0), 3) for part in ENERGY_PARTS}
-    edge, cloud = (energy_j(record.counters(role)) for role in ("edge", "cloud"))
-    total = sum(device.values()) + edge + cloud
-    return {
-        "device": device,
-        "edge": round(edge, 3),
-        "cloud": round(cloud, 3),
-        "per_success": round(total / successes, 3) if successes else None,
-        "source": "model",
     }
 
 

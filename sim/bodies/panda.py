@@ -1,11 +1,14 @@
 """The Franka Panda with a suction cup at its hand: limits, kinematics, drives."""
 
-from math import cos, sin
+from functools import cache
+from importlib.resources import files
+from math import cos, hypot, sin
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from contract.specs import BodySpec, Vector
+from contract.constants import Constant, constants
+from contract.specs import BodySpec, PowerUncertainty, Vector
 
 if TYPE_CHECKING:
     from sim.world import JointStates, World
@@ -48,12 +51,15 @@ def body_spec(control_period_ns: int, physics_period_ns: int) -> BodySpec:
 
     Position, velocity, acceleration and torque limits are the vendor's: Franka Control Interface
     documentation, "Robot and interface specifications", Panda. The workspace is all
-    that the arm can reach above the floor. The power constants are a model, not measured:
-    a joint at its torque limit heats by 60 W (the large four) or 25 W (the small three); at its
-    speed limit it loses 4 W to viscous and 4 W to dry friction; the cup's pump draws 12 W; the
-    joint sensors 3 W.
+    that the arm can reach above the floor. The power constants are those of panda.toml, where
+    each has its source: copper is R / Kt^2, friction a share of the speed limit.
     """
-    heat_w = (60.0,) * 4 + (25.0,) * 3
+    power = _power()
+    large, small = (
+        power[f"{size}_resistance_ohm"].value / power[f"{size}_torque_constant_nm_per_a"].value ** 2
+        for size in ("large", "small")
+    )
+    viscous_w, coulomb_w = power["viscous_w"].value, power["coulomb_w"].value
     return BodySpec(
         name="panda",
         joints=JOINTS,
@@ -66,12 +72,32 @@ def body_spec(control_period_ns: int, physics_period_ns: int) -> BodySpec:
         torque_nm=_TORQUE_NM,
         workspace_low_m=(-0.9, -0.9, -0.15),
         workspace_high_m=(0.9, 0.9, 1.2),
-        copper_w_per_nm2=tuple(w / t**2 for w, t in zip(heat_w, _TORQUE_NM, strict=True)),
-        viscous_w_s2=tuple(4.0 / v**2 for v in _SPEED_RAD_S),
-        coulomb_w_s=tuple(4.0 / v for v in _SPEED_RAD_S),
-        switch_w=12.0,
-        sensors_w=3.0,
+        copper_w_per_nm2=(large,) * 4 + (small,) * 3,
+        viscous_w_s2=tuple(viscous_w / v**2 for v in _SPEED_RAD_S),
+        coulomb_w_s=tuple(coulomb_w / v for v in _SPEED_RAD_S),
+        switch_w=power["switch_w"].value,
+        sensors_w=power["sensors_w"].value,
+        power_uncertainty=PowerUncertainty(
+            copper=hypot(
+                power["large_resistance_ohm"].uncertainty,
+                2 * power["large_torque_constant_nm_per_a"].uncertainty,
+            ),
+            viscous=power["viscous_w"].uncertainty,
+            coulomb=power["coulomb_w"].uncertainty,
+            switch=power["switch_w"].uncertainty,
+            sensors=power["sensors_w"].uncertainty,
+        ),
     )
+
+
+@cache
+def _power() -> dict[str, Constant]:
+    text = files("sim.bodies").joinpath("panda.toml").read_text("utf-8")
+    return {
+        name: constant
+        for name, constant in constants(text, "sim/bodies/panda.toml").items()
+        if isinstance(constant, Constant)
+    }
 
 
 def tool_position(position_rad: Vector) -> Vector:

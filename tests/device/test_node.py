@@ -1,15 +1,25 @@
 import numpy as np
 import pytest
-from plant import PERIOD_NS, POLICY, SPEC, embodiment
+from plant import PERIOD_NS, POLICY, embodiment
 
 from contract.body import Episode
 from contract.clock import NS_PER_S
 from contract.codec import Codec, digest64
 from contract.effects import Send
 from contract.ledger import INDEX, Refusal, Rung, Tier
-from contract.messages import ActionChunk, Observation, Refused, Sealed, Segment, Stored, Welcome
-from device.config import ComputePower, DeviceConfig, RadioPower
-from device.meter import Meter
+from contract.messages import (
+    ActionChunk,
+    Observation,
+    Refused,
+    Report,
+    Sealed,
+    Segment,
+    Stored,
+    Welcome,
+)
+from device.config import DeviceConfig
+from device.energy import BatteryConfig
+from device.meter import PARTS
 from device.node import MIXED, DeviceNode
 
 
@@ -186,25 +196,43 @@ def test_flush_seals_what_is_under_way():
     assert rig.node.flush(rig.now) == []
 
 
-def test_joules_add_up_by_the_model():
-    compute = ComputePower(idle_w=3.0, busy_w=9.0)
-    config = DeviceConfig(radio=RadioPower(idle_w=1.0), compute=compute)
-    meter = Meter(SPEC, config, processor_s=2.0)
-    torque, velocity = np.array([2.0, 0.0]), np.array([1.0, -1.0])
-    joules = meter.tick(0.5, torque, velocity, switch=1.0)
-    first = 2.0 * 1.0 + 0.1 * 4.0 + 0.1 * 1.0 + 0.1 * 1.0
-    second = 0.1 * 1.0 + 0.1 * 1.0
-    assert joules == pytest.approx(0.5 * (first + second + 2.0))
-    braking = meter.tick(0.5, np.array([-2.0, 0.0]), np.array([1.0, 0.0]), switch=0.0)
-    assert braking == 0.0
-    meter.busy_until(2.25)
-    meter.sent(100)
-    meter.received(100)
-    j = meter.joules
-    assert j["compute"] == pytest.approx(3.0 * 1.0 + 6.0 * 0.25)
-    assert j["sensing"] == pytest.approx(1.0)
-    assert j["base"] == pytest.approx(5.0)
-    assert j["radio"] == pytest.approx(1.0 + 420e-6 + 190e-6 + 330e-6 + 42e-6)
+def test_a_battery_that_cuts_out_stops_the_body_for_good_and_says_so():
+    rig = Rig(battery=BatteryConfig(series=13, parallel=1, soc=0.05))
+    rig.tick(48, answer)
+    assert rig.node.arbiter.rung is Rung.EDGE
+    battery = rig.node.meter.battery
+    while not battery.cut_out:
+        battery.draw(300.0, 1.0)
+    rig.tick(1, answer)
+    before = len(rig.robot.body.writes)
+    rig.tick(240, lambda o: answer(o, value=-0.3))
+    assert rig.node.arbiter.rung is Rung.STOP
+    assert np.ptp(np.array(rig.robot.body.writes)[before + 120 :], axis=0).max() < 1e-9
+    report = rig.node.report(rig.now, last=True)
+    (said,) = [e for e in report.events if e.name == "battery"]
+    assert "cut out at" in said.detail
+    assert "controlled stop" in said.detail
+    assert report.gauges["battery.cut_out"] == 1
+    assert report.labels["battery"] == "battery out"
+    assert report.counters["refused.stopped"] == 20
+
+
+def test_the_ledger_accounts_for_every_microjoule_of_every_part():
+    rig = Rig()
+    rig.tick(240, answer)
+    first = rig.node.report(rig.now, last=True).decisions
+    rig.node.meter.busy_until(0.2)
+    rig.tick(240, answer)
+    told = {p: round(j * 1e6) for p, j in rig.node.meter.joules.items()}
+    rows = np.concatenate([first, rig.node.report(rig.now, last=True).decisions])
+    # The last decision came up to a decision period before the end.
+    since = {p: told[p] - int(rows[:, INDEX[f"{p}_uj"]].sum()) for p in PARTS}
+    assert all(0 <= left <= 0.06 * told[part] for part, left in since.items()), since
+    assert (rows[:, INDEX["base_uj"]][1:] > 0).all()
+    soc = rows[:, INDEX["soc_ppm"]]
+    assert (np.diff(soc) <= 0).all()
+    assert soc[-1] < soc[0] <= 1_000_000
+    assert 47_000 < rows[-1, INDEX["voltage_mv"]] < 13 * 4200
 
 
 @pytest.mark.parametrize(
@@ -224,3 +252,12 @@ def test_ticks_do_not_wait_on_a_missed_one():
     seqs = [m.seq for m in rig.sent if isinstance(m, Observation)]
     assert seqs == sorted(set(seqs))
     assert len(seqs) <= 4
+
+
+def test_a_report_survives_the_wire():
+    rig = Rig()
+    rig.tick(30, answer)
+    report = rig.node.report(rig.now, [1000], last=True)
+    back = Codec().decode(Codec().encode(report))
+    assert isinstance(back, Report)
+    assert (back.counters, back.gauges) == (report.counters, report.gauges)

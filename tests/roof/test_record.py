@@ -162,6 +162,7 @@ def test_the_summary_has_every_key_and_its_figures_are_right(tmp_path):
     assert s["decisions"]["fallback"]["hold"] == 0.5
     assert s["energy_j"]["device"] == {
         "actuation": 60, "compute": 0, "radio": 0, "sensing": 0, "base": 100,
+        "conversion": 0, "battery": 0,
     }  # fmt: skip
     assert (s["energy_j"]["edge"], s["energy_j"]["cloud"]) == (200, 600)
     assert s["energy_j"]["per_success"] == 320
