@@ -223,7 +223,7 @@ class DeviceNode:
             "segments.acked": uplink.acked,
             "segments.shed": uplink.shed,
             "invariant.backlog_bounded": max(0, uplink.waiting - self._backlog_max),
-            "watched_ns": self.watch.span_ns,
+            "ticks.due": self.watch.due,
         }
         counters |= {f"invariant.{name}": n for name, n in self.watch.found.items()}
         battery = self.meter.battery

@@ -47,14 +47,14 @@ class Watch:
         self._velocity = [0.0] * len(self._joints)
         self._chunk: ActionChunk | None = None
         self._seq = self._version = -1
-        self._before_ns = self._last_ns = self.first_ns = -1
+        self._before_ns = self._last_ns = self._first_ns = -1
         self.found: Counter[str] = Counter(dict.fromkeys(JUDGED, 0))
         self.tell = tell
 
     @property
-    def span_ns(self) -> int:
-        """From the first tick to the last."""
-        return self._last_ns - self.first_ns
+    def due(self) -> int:
+        """Ticks due from the first to the last, both included."""
+        return round((self._last_ns - self._first_ns) / self._period_ns) + (self._last_ns >= 0)
 
     def wrote(self, now_ns: int, setpoint: Vector, chunk: ActionChunk | None) -> None:
         """The tick of `now_ns` has written float64[A] on behalf of `chunk`, or of nobody."""
@@ -66,8 +66,8 @@ class Watch:
 
     def _timed(self, now_ns: int) -> None:
         """Of three ticks that keep to deadlines the outer two are more than a period apart."""
-        if self.first_ns < 0:
-            self.first_ns = now_ns
+        if self._first_ns < 0:
+            self._first_ns = now_ns
         elif self._before_ns >= 0 and now_ns - self._before_ns <= self._period_ns:
             self._broken(now_ns, "tick_replayed", f"three within {now_ns - self._before_ns} ns")
         self._before_ns, self._last_ns = self._last_ns, now_ns

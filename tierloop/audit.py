@@ -12,20 +12,24 @@ import msgspec
 
 from contract.codec import digest64
 from contract.errors import UserError
+from policy.shelf import JOURNAL, Entry
 
 CLOUD_STORE = Path("state/cloud/store.sqlite")
 EDGE_OUTBOX = Path("state/edge/outbox.sqlite")
+EDGE_JOURNAL = Path("state/edge/policies") / JOURNAL
 
 _SEGMENTS = "SELECT device, boot, seq, digest, body FROM segments WHERE source='lived'"
 
 Life = tuple[str, int]
+Step = Entry
+"""A policy put in force at the edge."""
 
 
 class Audit(NamedTuple):
     """Segments on disk: `stored` in the cloud, `waiting` at the edge, and what is wrong.
 
     `missing` were acknowledged to a body and are in neither place, nor were they shed; `altered`
-    do not hold the bytes that the body sealed.
+    do not hold the bytes that the body sealed. `steps`: what the edge put in force, in order.
     """
 
     stored: int
@@ -33,6 +37,7 @@ class Audit(NamedTuple):
     duplicate: int
     missing: int
     altered: int
+    steps: tuple[Step, ...] = ()
 
 
 class Release(NamedTuple):
@@ -66,6 +71,7 @@ def audit(out: Path, acked: Mapping[Life, int], shed: int) -> Audit:
         duplicate=len(keys) - len({*keys}),
         missing=max(0, len(promised - held) - shed) + unmarked,
         altered=changed + sum(reason == "digest" for *_, reason in refused),
+        steps=_steps(out / EDGE_JOURNAL),
     )
 
 
@@ -86,6 +92,12 @@ def releases(out: Path) -> list[Release]:
 def _numbers(packed: bytes) -> Iterable[int]:
     runs = msgspec.msgpack.decode(packed, type=list[tuple[int, int]])
     return chain.from_iterable(range(first, end) for first, end in runs)
+
+
+def _steps(path: Path) -> tuple[Step, ...]:
+    if not path.exists():
+        return ()
+    return msgspec.json.decode(path.read_bytes(), type=tuple[Step, ...])
 
 
 def _rows(path: Path, query: str) -> list[tuple[Any, ...]]:

@@ -1,10 +1,14 @@
 """What must hold in every run, judged on the record; each is a count of violations."""
 
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from itertools import groupby, pairwise
+
 import numpy as np
 
 from contract.ledger import INDEX
 from contract.specs import PolicySpec
-from tierloop.audit import Audit
+from tierloop.audit import Audit, Step
 from tierloop.energy import unbalanced
 from tierloop.record import ROOF, Record, Rows
 
@@ -14,6 +18,7 @@ FAULTS = frozenset({"died", "restarted", "killed"})
 """Names of the supervisor's events that count as faults."""
 
 _CONSERVED = ("observation", "action", "sealed", "part")
+_VERSION = INDEX["policy_version"]
 _TIERS = {"device", "edge", "cloud"}
 
 
@@ -22,8 +27,10 @@ def invariants(record: Record, spec: PolicySpec, audit: Audit) -> dict[str, int]
     found = {"stale_action": 0, "action_order": 0}
     for _, rows in record.ledgers():
         acted = rows[rows[:, INDEX["applied_ns"]] > 0]
-        found["stale_action"] += stale(acted, spec.validity_ns)
+        found["stale_action"] += stale(acted, spec.validity_ns + spec.period_ns)
         found["action_order"] += disordered(acted)
+    found["version_regress"] = regressed(record, audit.steps)
+    found["ticks_uncounted"] = sum(uncounted(life.last.counters) for life in record.of("device"))
     found["exactly_once"] = audit.duplicate
     found["nothing_acked_lost"] = audit.missing
     found["nothing_altered"] = audit.altered
@@ -37,7 +44,11 @@ def invariants(record: Record, spec: PolicySpec, audit: Audit) -> dict[str, int]
 
 
 def stale(acted: Rows, validity_ns: int) -> int:
-    """Actions that first acted past their validity."""
+    """Actions that first acted past their validity.
+
+    The device's watch judges by the beginning of the tick; here the end of the writing counts, for
+    which a decision period is allowed.
+    """
     age_ns = acted[:, INDEX["applied_ns"]] - acted[:, INDEX["captured_ns"]]
     return int((age_ns > validity_ns).sum())
 
@@ -48,8 +59,36 @@ def disordered(acted: Rows) -> int:
     return int((np.diff(in_turn) < 0).sum())
 
 
+def regressed(record: Record, steps: Sequence[Step]) -> int:
+    """Steps back to a lower policy version that the edge has not put on record.
+
+    `steps`: what the edge put in force, in order. What acted on a device is to be a part of it, in
+    the same order; where there is no edge on this host, nothing is judged.
+    """
+    if not steps:
+        return 0
+    found = sum(
+        step.action == "activate" and step.version < before.version
+        for before, step in pairwise(steps)
+    )
+    acted: dict[str, list[int]] = defaultdict(list)
+    for life, rows in sorted(record.ledgers(), key=lambda lived: lived[0].boot):
+        used = rows[rows[:, INDEX["applied_ns"]] > 0]
+        acted[life.process] += used[np.argsort(used[:, INDEX["seq"]]), _VERSION].tolist()
+    for versions in acted.values():
+        recorded = iter([step.version for step in steps])
+        found += sum(version not in recorded for version, _ in groupby(versions))
+    return found
+
+
+def uncounted(counters: Mapping[str, float]) -> int:
+    """Ticks that were due and neither done nor counted as missed; one may be under way."""
+    done = counters.get("ticks", 0) + counters.get("missed", 0)
+    return int(max(0, counters.get("ticks.due", 0) - done - 1))
+
+
 def invented(record: Record) -> int:
-    """Messages received that nobody sent.
+    """Messages received that nobody sent, beyond those that a link brought twice.
 
     Judged only where all three tiers were heard to the end: a killed process takes up to a
     second of its counts with it.
@@ -63,4 +102,5 @@ def invented(record: Record) -> int:
         counters.get(f"link.{name}.received", 0) - counters.get(f"link.{name}.sent", 0)
         for name in _CONSERVED
     )
-    return int(sum(max(0, n) for n in surplus))
+    twice = sum(counters.get(f"link.{side}.duplicated", 0) for side in ("up", "down"))
+    return int(max(0, sum(max(0, n) for n in surplus) - twice))

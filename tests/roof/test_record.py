@@ -10,6 +10,7 @@ from records import MS, S, deployment, fill, outcome, report, roof, row, short_r
 
 from contract.errors import UserError
 from contract.ledger import LEDGER
+from policy.shelf import Entry
 from sim.scenario import Scenario, policy_spec
 from tierloop import parts
 from tierloop.audit import Audit
@@ -94,13 +95,37 @@ def judged(rows, audit=CLEAN, **counters):
 def test_each_invariant_sees_its_violation():
     good = [row(0, 0, 5), row(1, 50, 5), row(2, 100, 400)]
     assert judged(good) == {}
-    assert judged([*good, row(3, 150, 401)]) == {"stale_action": 1}
+    assert judged([*good, row(3, 150, 450)]) == {}, "in time, and then it took a while to write"
+    assert judged([*good, row(3, 150, 451)]) == {"stale_action": 1}
     assert judged([row(0, 0, 80), row(1, 50, 5)]) == {"action_order": 1}
     assert judged(good, CLEAN._replace(duplicate=2)) == {"exactly_once": 2}
     assert judged(good, CLEAN._replace(missing=3)) == {"nothing_acked_lost": 3}
     assert judged(good, CLEAN._replace(altered=1)) == {"nothing_altered": 1}
     assert judged(good, **{"invariant.stale_action": 4.0}) == {"stale_action": 4}
     assert judged(good, **{"invariant.limits": 1.0}) == {"limits": 1}
+    assert judged(good, **{"ticks.due": 100.0, "ticks": 95.0, "missed": 4.0}) == {}
+    assert judged(good, **{"ticks.due": 100.0, "ticks": 95.0, "missed": 2.0}) == {
+        "ticks_uncounted": 2
+    }
+
+
+def test_a_step_back_that_the_edge_has_not_recorded_is_seen():
+    def steps(*versions: int, action: str = "activate"):
+        return CLEAN._replace(
+            steps=tuple(Entry(action=action, version=v, digest="", instead_of=-1) for v in versions)
+        )
+
+    def acted(*versions: int):
+        return [row(n, 50 * n, 5, policy_version=v) for n, v in enumerate(versions)]
+
+    back = (Entry(action="rollback", version=1, digest="", instead_of=2),)
+    recorded_back = CLEAN._replace(steps=steps(1, 2).steps + back)
+    assert judged(acted(1, 1, 2, 3), steps(1, 2, 3)) == {}
+    assert judged(acted(1, 3), steps(1, 2, 3)) == {}
+    assert judged(acted(1, 2, 1), recorded_back) == {}
+    assert judged(acted(1, 2, 1), steps(1, 2)) == {"version_regress": 1}
+    assert judged(acted(1), steps(1, 2, 1)) == {"version_regress": 1}
+    assert judged(acted(2, 1)) == {}, "no edge on this host"
 
 
 def test_messages_from_nowhere_are_seen_unless_a_death_took_counts_along():
@@ -117,6 +142,8 @@ def test_messages_from_nowhere_are_seen_unless_a_death_took_counts_along():
     assert found(reports(9)) == 0
     assert found(reports(12)) == 2
     assert found(reports(12)[:2]) == 0, "a tier was not heard"
+    twice = report("arm-1", "device", 1, counters={"link.down.duplicated": 2.0})
+    assert found([*reports(12), twice]) == 0, "the link brought two of them twice"
     assert found([*reports(12), *roof(0, 2, (1, "died", "edge"))]) == 0
 
 
