@@ -158,6 +158,30 @@ def sweep(
 
 
 @app.command()
+def fuzz(
+    seeds: Annotated[int, typer.Option(metavar="N", help="How many seeds to try.")] = 200,
+    start: Annotated[int, typer.Option(metavar="S", help="The first of them.")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help="One seed only, as a failure tells it.")
+    ] = None,
+    mode: Annotated[
+        str, typer.Option(metavar="M", help="safety, liveness, or both: seeds in turn.")
+    ] = "both",
+    plant: Annotated[
+        str, typer.Option(metavar="P", help="analytic for volume, bullet for depth.")
+    ] = "analytic",
+    jobs: Annotated[
+        int | None, typer.Option(metavar="J", help="Processes; as many as cores by default.")
+    ] = None,
+) -> None:
+    """Lives through random deployments and bad days; exit 1 if a promise is broken."""
+    from tierloop.fuzz.conduct import conduct
+
+    tried = range(start, start + seeds) if seed is None else (seed,)
+    raise typer.Exit(conduct(tried, mode, plant, jobs))
+
+
+@app.command()
 def schema() -> None:
     """Prints the JSON Schema of a deployment file."""
     from tierloop.schema import schema

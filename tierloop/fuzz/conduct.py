@@ -1,0 +1,171 @@
+"""Conducts a fuzzing session: seeds over worker processes, progress, marks, the first failures."""
+
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from itertools import islice
+from multiprocessing import get_context
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from contract.errors import UserError
+from tierloop.fuzz import marks
+from tierloop.fuzz.case import Case, Plant, draw, mode_of
+from tierloop.fuzz.live import Outcome, live
+from tierloop.fuzz.shrink import shrink
+
+FINE, FAILED = 0, 1
+FAILURES_MAX = 5
+"""After so many failing seeds the session ends: there is enough to look at."""
+_AHEAD = 4
+_UNTOLD = ("idle_w", "busy_w", "realtime")
+
+
+def fuzz(seed: int, mode: str, plant: Plant) -> Outcome:
+    """One seed."""
+    return live(draw(seed, mode_of(seed, mode), plant))
+
+
+def conduct(seeds: Sequence[int], mode: str, plant: str, jobs: int | None) -> int:
+    """Runs seeds, tells what came of them; the exit code. Raises UserError for a wrong option."""
+    if mode not in ("safety", "liveness", "both"):
+        raise UserError(f"--mode {mode}: it is one of safety, liveness, both")
+    if plant not in ("analytic", "bullet"):
+        raise UserError(f"--plant {plant}: it is one of analytic, bullet")
+    if not seeds or seeds[0] < 0 or (jobs is not None and jobs < 1):
+        raise UserError("at least one seed, none below 0, and at least one job are needed")
+    body: Plant = "bullet" if plant == "bullet" else "analytic"
+    console = Console(highlight=False)
+    began_s, outcomes = time.monotonic(), list[Outcome]()
+    try:
+        for outcome in _shown(console, seeds, mode, body, jobs or len(os.sched_getaffinity(0))):
+            outcomes.append(outcome)
+            if outcome.found:
+                _tell(console, outcome, mode, body)
+            if sum(bool(o.found) for o in outcomes) >= FAILURES_MAX:
+                break
+    except KeyboardInterrupt:
+        console.print(f"Stopped after {len(outcomes)} of {len(seeds)} seeds.")
+        return 130
+    return _conclude(console, outcomes, time.monotonic() - began_s)
+
+
+def _shown(
+    console: Console, seeds: Sequence[int], mode: str, plant: Plant, jobs: int
+) -> Iterator[Outcome]:
+    """Each outcome as it comes, under a bar."""
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=console, disable=not sys.stdout.isatty()) as progress:
+        task = progress.add_task("seeds", total=len(seeds))
+        for number, outcome in enumerate(_outcomes(seeds, mode, plant, jobs), 1):
+            progress.advance(task)
+            if not sys.stdout.isatty() and number % 50 == 0:
+                console.print(f"{number} of {len(seeds)} seeds")
+            yield outcome
+
+
+def _outcomes(seeds: Sequence[int], mode: str, plant: Plant, jobs: int) -> Iterator[Outcome]:
+    if len(seeds) == 1:
+        yield fuzz(seeds[0], mode, plant)
+        return
+    with _workers(jobs) as workers:
+        left = iter(seeds)
+        running: set[Future[Outcome]] = set()
+        while True:
+            for seed in islice(left, jobs + _AHEAD - len(running)):
+                running.add(workers.submit(fuzz, seed, mode, plant))
+            if not running:
+                return
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield future.result()
+
+
+@contextmanager
+def _workers(jobs: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes made afresh; however the caller leaves, none outlives it for long."""
+    workers = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
+    try:
+        yield workers
+    finally:
+        workers.shutdown(wait=True, cancel_futures=True)
+
+
+def _tell(console: Console, outcome: Outcome, mode: str, plant: Plant) -> None:
+    """A failing seed: what broke, how to see it again, and the plainest case that still does."""
+    seed = outcome.seed
+    console.print(f"\nSeed {seed} ({outcome.mode}) broke {len(outcome.found)} promises:")
+    for name, detail in outcome.found.items():
+        console.print(f"  {name:<16}{detail}", markup=False)
+    console.print(f"Again:  tierloop fuzz --seed {seed} --mode {mode} --plant {plant}")
+    case = shrink(
+        draw(seed, mode_of(seed, mode), plant), lambda c: bool({*live(c).found} & {*outcome.found})
+    )
+    console.print("Shrunk to:")
+    console.print(text(case), markup=False)
+
+
+def text(case: Case) -> str:
+    """A case as the tables of a deployment file, only what is not by default."""
+    deployment = case.deployment
+    lines = [f"[run]\nduration_s = {deployment.run.duration_s:g}"]
+    for name in ("scenario", "device", "edge"):
+        lines += _table(name, getattr(deployment, name))
+    for name in ("device", "cloud"):
+        lines += _table(f"links.{name}", getattr(deployment.links, name))
+    for fault in deployment.fault:
+        lines.append("[[fault]]")
+        lines += [f"{k} = {_value(v)}" for k, v in msgspec.to_builtins(fault).items()]
+    lines += [f"# at {m.at_s:g} s: {m.kind}" for m in case.mishaps]
+    return "\n".join(lines)
+
+
+def _table(name: str, table: msgspec.Struct) -> list[str]:
+    usual, given = msgspec.to_builtins(type(table)()), msgspec.to_builtins(table)
+    own = {k: v for k, v in given.items() if v != usual[k] and not isinstance(v, dict)}
+    own |= {
+        f"{k}.{inner}": v
+        for k, values in given.items()
+        if isinstance(values, dict)
+        for inner, v in values.items()
+        if v != usual[k][inner]
+    }
+    told = [f"{k} = {_value(v)}" for k, v in own.items() if k.split(".")[-1] not in _UNTOLD]
+    return [f"[{name}]", *told] if told else []
+
+
+def _value(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _conclude(console: Console, outcomes: Sequence[Outcome], took_s: float) -> int:
+    reached: Counter[str] = Counter()
+    for outcome in outcomes:
+        reached.update(outcome.marks)
+    console.print("\nSometimes (how often each rare state was reached):")
+    for mark in marks.ALL:
+        if reached[mark]:
+            console.print(f"  {reached[mark]:>9}  {mark}")
+    never = [mark for mark in marks.ALL if not reached[mark]]
+    console.print(f"Never: {'; '.join(never) or 'none'}")
+    simulated_s, cpu_s = (sum(getattr(o, n) for o in outcomes) for n in ("simulated_s", "cpu_s"))
+    failed = [o.seed for o in outcomes if o.found]
+    console.print(
+        f"\n{len(outcomes)} seeds, {simulated_s / 3600:.2f} simulated hours in {took_s:.0f} s, "
+        f"{simulated_s / cpu_s if cpu_s else 0:.0f} simulated hours per CPU hour"
+    )
+    if failed:
+        console.print(f"FAILED: seeds {', '.join(map(str, failed))}")
+        return FAILED
+    console.print("No promise was broken.")
+    return FINE

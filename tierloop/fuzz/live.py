@@ -1,0 +1,193 @@
+"""Lives through a case on the virtual clock and judges it."""
+
+import tempfile
+import time
+from collections import Counter
+from contextlib import closing, suppress
+from functools import partial
+from pathlib import Path
+
+import msgspec
+from msgspec.structs import replace
+
+from contract.clock import NS_PER_S
+from contract.ledger import Rung
+from sim.scenario import policy_spec
+from tierloop.deployment import PolicyConfig
+from tierloop.faults import ClockDrift, ClockStep
+from tierloop.fuzz import marks, policies
+from tierloop.fuzz.case import Case, Mishap
+from tierloop.fuzz.witness import Parts, Witness
+from tierloop.join import audited
+from tierloop.record import Record
+from tierloop.virtual.faults import schedule
+from tierloop.virtual.stack import VirtualStack
+
+SETTLE_NS = 4 * NS_PER_S
+"""What is newer than this, at the end, may still be on its way."""
+DRAIN_NS = 60 * NS_PER_S
+"""After this nothing is under way on any link."""
+_SLACK_SEGMENTS = 4
+_MEMORY = Path("/dev/shm")
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a case: broken promises with a word about each, and states reached."""
+
+    seed: int
+    mode: str
+    found: dict[str, str]
+    marks: dict[str, int]
+    simulated_s: float
+    cpu_s: float
+    trace: str
+
+
+def live(case: Case) -> Outcome:
+    """Runs a case. What a node raises is a broken promise too."""
+    began_s = time.process_time()
+    memory = _MEMORY if _MEMORY.is_dir() else None
+    with tempfile.TemporaryDirectory(prefix="tierloop-fuzz-", dir=memory) as folder:
+        day = _Day(case, Path(folder))
+        with closing(day.stack):
+            try:
+                day.live()
+            except Exception as error:
+                where = _place(error)
+                day.witness.broken("raised", f"{type(error).__name__}: {error} ({where})")
+        if "raised" not in day.witness.found:
+            day.judge()
+        return Outcome(
+            seed=case.seed,
+            mode=case.mode,
+            found=day.witness.found,
+            marks=dict(+day.marks),
+            simulated_s=day.simulated_s,
+            cpu_s=time.process_time() - began_s,
+            trace=day.stack.trace.hexdigest(),
+        )
+
+
+def _place(error: Exception) -> str:
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    if frame is None:
+        return "?"
+    return f"{Path(frame.tb_frame.f_code.co_filename).name}:{frame.tb_lineno}"
+
+
+class _Day:
+    """One run of a case."""
+
+    def __init__(self, case: Case, place: Path) -> None:
+        self._case, self._place = case, place
+        self._record = Record()
+        self._newest: tuple[int, str] | None = None
+        self.marks: Counter[str] = Counter()
+        self.simulated_s = case.deployment.run.duration_s
+        scenario = case.deployment.scenario
+        self._spec = policy_spec(scenario)
+        initial = place / "initial.policy"
+        policies.write(initial, self._spec, case.first)
+        deployment = replace(case.deployment, policy=PolicyConfig(initial=str(initial)))
+        self._deployment, parts = deployment, Parts(deployment)
+        parts.witness = self.witness = Witness(lambda: self.stack.nodes, lambda: self.stack.now_ns)
+        self.stack = VirtualStack(
+            deployment, case.seed, place / "state", wrappers=parts,
+            backend=policies.Rounds(self._spec, case.first), observers=[self._record.take],
+        )  # fmt: skip
+        self.witness.weigh(self.stack.ways.values())
+        schedule(self.stack)
+        for mishap in case.mishaps:
+            self.stack.at(round(mishap.at_s * NS_PER_S), partial(self._befall, mishap))
+        self.stack.at(case.until_ns - SETTLE_NS, self._look)
+
+    def live(self) -> None:
+        stack, case = self.stack, self._case
+        stack.run(case.until_ns)
+        self._count_ticks()
+        if case.mode == "liveness":
+            self._progress()
+        stack.finish()
+        self.simulated_s = stack.now_ns / NS_PER_S
+        stack.run(stack.now_ns + DRAIN_NS)
+        self._record.happenings.extend(stack.events)
+
+    def judge(self) -> None:
+        """What the record, the disks and the links say afterwards."""
+        self.witness.judge_links()
+        self.witness.judge_disks(self._place)
+        self.witness.judge_answers(self._place)
+        summary = audited(self._record, self._deployment, self._place)
+        for name, n in summary["invariants"].items():
+            if n:
+                self.witness.found.setdefault(name, f"{n} by the record")
+        self.marks = marks.reached(self._record, self.witness, self._place)
+
+    def _befall(self, mishap: Mishap) -> None:
+        stack, edge = self.stack, self.witness.edge
+        live = edge._releases.live if edge is not None and stack.alive("edge") else None
+        if live is None:
+            return
+        if mishap.kind == "engine_fails":
+            live.policy.act = _failing  # type: ignore[method-assign, assignment]
+            return
+        stack.crash("edge")
+        path = self._place / "state" / "edge" / "policies" / f"{live.digest}.policy"
+        with suppress(FileNotFoundError):
+            data = bytearray(path.read_bytes())
+            data[len(data) // 2] ^= 1
+            path.write_bytes(data)
+        stack.restart("edge")
+
+    def _look(self) -> None:
+        """What has been released by now must be live at the end."""
+        cloud = self.witness.cloud
+        if cloud is not None and self.stack.alive("cloud") and cloud.publisher.newest:
+            self._newest = cloud.publisher.newest.version, cloud.publisher.newest.digest
+
+    def _count_ticks(self) -> None:
+        """Whoever else lives or dies, a device ticks at its rate."""
+        scenario = self._deployment.scenario
+        skewed = {
+            name
+            for fault in self._deployment.fault
+            if isinstance(fault, ClockStep | ClockDrift)
+            for name in fault.names(scenario.robots)
+        }
+        for life in self.witness.lives:
+            due, done = life.node.watch.due, life.port.writes
+            if life.name not in skewed and abs(done - due) > 1:
+                words = f"{life.name} boot {life.boot}: {done} of {due}"
+                self.witness.broken("ticks", words)
+
+    def _progress(self) -> None:
+        """Faults are over for long: every device acts, and every backlog is drained."""
+        stack, broken = self.stack, self.witness.broken
+        scenario, device = self._deployment.scenario, self._deployment.device
+        fresh = scenario.decision_hz * SETTLE_NS / NS_PER_S / device.segment_decisions
+        most = round(fresh) + _SLACK_SEGMENTS
+        edge = self.witness.edge
+        if not all(stack.alive(name) for name in stack.processes) or edge is None:
+            broken("not_nominal", "a process is down")
+            return
+        for name in scenario.robots:
+            node = stack.nodes[name]
+            if node.arbiter.rung is not Rung.EDGE:
+                broken("not_nominal", f"{name} is on rung {node.arbiter.rung.name.lower()}")
+            if node.uplink.waiting > most:
+                broken("not_drained", f"{name} keeps {node.uplink.waiting} segments")
+        rows = edge._relay.standing.rows
+        if rows > most * len(scenario.robots):
+            broken("not_drained", f"the edge keeps {rows} segments")
+        live = edge._releases.live
+        version = live.policy.version if live is not None else -1
+        if self._newest is None:
+            broken("not_updated", "nothing is released")
+        elif version < self._newest[0] and self._newest[1] not in edge._releases._refused:
+            broken("not_updated", f"v{version} is live, v{self._newest[0]} is released")
+
+
+def _failing(_features: object) -> None:
+    raise RuntimeError("the engine fails")

@@ -1,0 +1,73 @@
+"""Marks: rare states that a fuzzer must reach now and then, or it proves little."""
+
+from collections import Counter
+from pathlib import Path
+
+import msgspec
+
+from policy.shelf import JOURNAL, Entry
+from tierloop.fuzz.witness import Witness
+from tierloop.record import Record
+
+COUNTED: dict[str, tuple[str, str]] = {
+    "controlled stop": ("device", "rung_s.stop"),
+    "hold": ("device", "rung_s.hold"),
+    "rearm: answer refused while stopped": ("device", "refused.stopped"),
+    "answer refused: expired": ("device", "refused.expired"),
+    "answer refused: reordered": ("device", "refused.reordered"),
+    "answer refused: another boot": ("device", "refused.wrong_boot"),
+    "guard bit: velocity": ("device", "limit.velocity"),
+    "guard bit: acceleration": ("device", "limit.acceleration"),
+    "tick missed": ("device", "missed"),
+    "device shed a segment": ("device", "segments.shed"),
+    "edge: segment came again": ("edge", "duplicates"),
+    "edge: sent again to the cloud": ("edge", "resent"),
+    "edge: outbox full": ("edge", "shed.routine"),
+    "edge: commit failed": ("edge", "outbox_failures"),
+    "edge: damaged segment refused": ("edge", "refused.digest"),
+    "edge: observation too late": ("edge", "dropped.expired"),
+    "edge: observation superseded": ("edge", "dropped.superseded"),
+    "edge: engine failed": ("edge", "engine_faults"),
+    "edge: download stalled": ("edge", "download_stalls"),
+    "edge: release refused": ("edge", "policies_refused"),
+    "edge: policy switched": ("edge", "policy_switches"),
+    "edge: hung inbox full": ("edge", "dropped.hung"),
+    "cloud: segment came again": ("cloud", "duplicate"),
+    "cloud: commit failed": ("cloud", "dropped.disk"),
+    "cloud: candidate released": ("cloud", "released"),
+    "cloud: learning step failed": ("cloud", "failed.record"),
+    "frame refused at the device": ("device", "link.frames.dropped."),
+    "frame refused at the edge": ("edge", "link.frames.dropped."),
+    "frame refused at the cloud": ("cloud", "link.frames.dropped."),
+    "link lost a frame": ("device", "link.up.dropped.loss"),
+    "link cut": ("device", "link.up.dropped.cut"),
+    "link queue full": ("device", "link.up.dropped.queue"),
+    "frame came twice": ("device", "link.up.duplicated"),
+}
+"""Counters by what reaching them means; a name that ends in a dot means all that begin so."""
+EVENTS = {
+    "session lost": "lost",
+    "process restarted": "restarted",
+    "gate refused a candidate": "candidate_refused",
+}
+JOURNALLED = {"policy rolled back": "rollback", "damaged policy replaced": "damaged"}
+ALL = (*COUNTED, *EVENTS, *JOURNALLED, "segment acknowledged")
+
+
+def reached(record: Record, witness: Witness, place: Path) -> Counter[str]:
+    """How often each state was reached in a run."""
+    found: Counter[str] = Counter()
+    for mark, (role, counter) in COUNTED.items():
+        for name, value in record.counters(role).items():
+            if name == counter or (counter.endswith(".") and name.startswith(counter)):
+                found[mark] += int(value > 0) if counter.startswith("rung_s") else int(value)
+    for mark, event in EVENTS.items():
+        found[mark] += sum(h.name == event for h in record.happenings)
+    journal = place / "state" / "edge" / "policies" / JOURNAL
+    if journal.exists():
+        for entry in msgspec.json.decode(journal.read_bytes(), type=list[Entry]):
+            for mark, action in JOURNALLED.items():
+                found[mark] += entry.action == action
+    found["process restarted"] += witness.restarts
+    found["segment acknowledged"] = witness.promises
+    return found
