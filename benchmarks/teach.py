@@ -23,9 +23,8 @@ from policy.mlp import Mlp
 from sim.scenario import Scenario, policy_spec
 from tierloop import __version__
 
-EPISODES = 24
-"""A round, of two parts each."""
-ROUNDS = 5
+ROUNDS, EPISODES = 5, 24
+"""Rounds, and episodes of two parts each in a round."""
 LEARNER = LearnerConfig(steps_per_round=1500)
 
 
@@ -33,6 +32,7 @@ def teach(
     scenario: Scenario,
     seed: int = 0,
     rounds: int = ROUNDS,
+    episodes: int = EPISODES,
     told: Callable[[str], None] = lambda _: None,
 ) -> bytes:
     """The artefact of the policy after so many rounds, as version 1."""
@@ -42,7 +42,7 @@ def teach(
     features = np.empty((0, spec.observation.size), np.float32)
     solved = 0.0
     for number in range(rounds):
-        words = np.random.SeedSequence((seed, number)).generate_state(EPISODES)
+        words = np.random.SeedSequence((seed, number)).generate_state(episodes)
         play = Play(policy, 1, tuple(map(int, words >> 1)), teacher_share=0.5**number)
         segments = hands.play(play)
         solved = float(np.mean(successes(segments)))
@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     args = parser.parse_args()
     scenario = Scenario(horizon=args.horizon)
-    blob = teach(scenario, args.seed, args.rounds, lambda line: print(line, flush=True))
+    blob = teach(scenario, args.seed, args.rounds, told=lambda line: print(line, flush=True))
     args.out.write_bytes(blob)
     print(f"{args.out}: {len(blob)} bytes")
 
