@@ -142,6 +142,12 @@ def sweep(
     seeds: Annotated[
         int, typer.Option(metavar="N", help="Runs of each combination, seeds counting up.")
     ] = 1,
+    clock: Annotated[
+        ClockName,
+        typer.Option(
+            help="Only virtual: side by side, runs on the wall clock would disturb one another."
+        ),
+    ] = ClockName.VIRTUAL,
     set_: Sets = None,
     jobs: Annotated[
         int | None, typer.Option(metavar="J", help="Runs at a time; as many as cores by default.")
@@ -152,6 +158,8 @@ def sweep(
     ] = None,
 ) -> None:
     """Runs a grid on the virtual clock: success, age and joules against whatever is swept."""
+    if clock is ClockName.WALL:
+        raise UserError("--clock wall: runs side by side would disturb one another; sweep virtual")
     from tierloop.sweep.conduct import conduct
 
     raise typer.Exit(conduct(file, over or (), seeds, set_ or (), jobs, out))
