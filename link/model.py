@@ -115,16 +115,17 @@ PRESETS: dict[str, LinkSpec] = {
     "lte": _preset(
         "lte",
         "measured: 6 Mbit/s up (Huang et al., MobiSys 2012), round trips that do not reliably "
-        "stay below 50 ms (CMU-CS-22-115); assumed: jitter's shape, loss, bursts",
+        "stay below 50 ms (CMU-CS-22-115); assumed: jitter's shape, loss, bursts, buffer",
         delay_ms=15.0, jitter_ms=10.0, jitter_shape=0.6, loss=0.002, burst_ms=100, bandwidth_mbps=6,
+        queue_ms=1000,
     ),
     "satellite": _preset(
         "satellite",
         "measured: low orbit, round trip p25 40, p50 50, p75 60 ms, least 20 ms (Michel et al., "
         "IMC 2022), spikes of 75 to 140 ms every 15 s at handovers (arXiv 2601.08439), here "
-        "outages; assumed: loss, 10 Mbit/s up",
+        "outages; assumed: loss, 10 Mbit/s up, buffer",
         delay_ms=10.0, jitter_ms=15.0, jitter_shape=0.43, loss=0.005, burst_ms=100,
-        bandwidth_mbps=10, outage_every_s=15.0, outage_s=0.1,
+        bandwidth_mbps=10, queue_ms=500, outage_every_s=15.0, outage_s=0.1,
     ),
 }  # fmt: skip
 

@@ -251,7 +251,8 @@ def test_the_table_of_presets_is_current():
             f"{s.loss:g}, {s.burst_ms:g}",
         ]
         assert cells[4] == (f"{s.bandwidth_mbps:g}" if s.bandwidth_mbps else "no limit")
-        assert cells[6] == s.source
+        assert cells[5] == f"{s.queue_ms:g}"
+        assert cells[7] == s.source
 
 
 def test_single_values_override_a_preset():
