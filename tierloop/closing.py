@@ -97,7 +97,12 @@ def headlines(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         lines.append(("age of action", f"p50 {age['p50']:.1f} ms  p99 {age['p99']:.1f} ms"))
     lines.append(("missed ticks", f"{ticks['missed']} of {ticks['n']}  ({share:.2%})"))
     if energy["per_success"] is not None:
-        lines.append(("energy a success", f"{energy['per_success']:.0f} J  ({energy['source']})"))
+        low_j, high_j = energy["per_success_interval"]
+        figure = f"{energy['per_success']:.0f} J  ({energy['source']}: {low_j:.0f} to {high_j:.0f})"
+        lines.append(("energy a success", figure))
+    for robot, battery in energy["battery"].items():
+        if battery["cut_out"]:
+            lines.append((f"{robot}'s battery", f"cut out at {battery['lowest_v']:.1f} V"))
     words = ("produced", "acked", "stored", "duplicate", "missing", "altered", "shed")
     lines.append(("experience", "  ".join(f"{word} {experience[word]}" for word in words)))
     if summary["cloud"]["waiting_share"] is not None:

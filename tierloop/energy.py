@@ -46,7 +46,7 @@ def account(record: Record, deployment: Deployment, successes: int) -> dict[str,
     low_j = total_j - hypot(*(down for down, _ in wide.values()))
     high_j = total_j + hypot(*(up for _, up in wide.values()))
     widest = sorted(wide, key=lambda group: -max(wide[group]))
-    per_success = None if not successes else round(total_j / successes, 3)
+    interval = [round(max(low_j, 0.0), 3), round(high_j, 3)]
     measured = {
         name.removeprefix(MEASURED): round(j, 3)
         for name, j in record.counters(ROOF).items()
@@ -57,9 +57,12 @@ def account(record: Record, deployment: Deployment, successes: int) -> dict[str,
         "edge": round(edge, 3),
         "cloud": round(cloud, 3),
         "total": round(total_j, 3),
-        "interval": [round(max(low_j, 0.0), 3), round(high_j, 3)],
+        "interval": interval,
         "uncertain": {g: [round(side, 3) for side in wide[g]] for g in widest if max(wide[g])},
-        "per_success": per_success,
+        "per_success": round(total_j / successes, 3) if successes else None,
+        "per_success_interval": (
+            [round(j / successes, 3) for j in interval] if successes else None
+        ),
         "braking": round(counters.get(f"{CAUSE}braking", 0.0), 3),
         "battery": batteries(record),
         "measured": measured,
@@ -163,9 +166,11 @@ def _device(counters: dict[str, float], deployment: Deployment) -> Iterator[Shar
         yield _of(f"radio_{name}", getattr(energy, f"radio_{name}"), logic * joules)
     yield _even("radio_tail", tail, logic * cause["radio_tail"])
     yield _of("regulator_efficiency", energy.regulator_efficiency, -logic * logic_j)
-    yield _of("cell_r0_ohm", energy.cell_r0_ohm, cause["battery_r0"])
-    yield _of("cell_r1_ohm", energy.cell_r1_ohm, loss_j - cause["battery_r0"])
-    yield _even("cell_ocv_v", energy.cell_ocv_v.uncertainty, -2.0 * loss_j)
+    yield _of("cell_r0_ohm", energy.cell_r0_ohm, lossy * cause["battery_r0"])
+    # Heat in R1 or charge on C1, by the time: an upper bound of what either constant does.
+    pair = max(energy.cell_r1_ohm.uncertainty, energy.cell_c1_f.uncertainty)
+    yield _even("cell RC pair", pair, lossy * (loss_j - cause["battery_r0"]))
+    yield _even("cell_ocv_v", energy.cell_ocv_v.uncertainty, -2.0 * lossy * loss_j)
 
 
 def _even(group: str, uncertainty: float, joules: float) -> Share:

@@ -16,8 +16,10 @@ from contract.messages import Event, Report
 from link.sockets import ReportSink, check_free
 from tierloop import parts
 from tierloop.deployment import Deployment, RunConfig
+from tierloop.energy import MEASURED
 from tierloop.inflict import Nemesis
 from tierloop.join import DEPLOYMENT, PARTS, write
+from tierloop.measured import Measured
 from tierloop.processes import ROLES, table
 from tierloop.record import ROOF, Record
 from tierloop.supervisor import Supervisor
@@ -100,6 +102,7 @@ class Run:
         names = [process.name for process in processes]
         crash = self._supervisor.crash
         self._nemesis = Nemesis(deployment, names, self._start_ns, crash, self._tell)
+        self._measured = Measured()
 
     def until_end(self) -> str:
         """Runs to the end and stops everything. Why it ended: goal, time, signal, or mistake."""
@@ -111,6 +114,7 @@ class Run:
         self._supervisor.stop(self._stopping)
         self._turn(STEP_S)
         self._report()
+        self._measured.close()
         self._sink.close()
         return why
 
@@ -176,7 +180,10 @@ class Run:
             role=ROOF,
             boot=self._boot,
             at_ns=time.monotonic_ns(),
-            counters={"malformed": self._sink.malformed},
+            counters={
+                "malformed": self._sink.malformed,
+                **{f"{MEASURED}{meter}": j for meter, j in self._measured.joules().items()},
+            },
             gauges={},
             labels={},
             decisions=np.zeros((0, len(LEDGER)), np.int64),
