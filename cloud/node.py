@@ -34,6 +34,9 @@ from contract.specs import PolicySpec
 PENDING_MAX = 1024
 """Segments that may wait for a commit; what comes beyond is dropped, and sent again."""
 
+REMIND_NS = 3 * NS_PER_S
+"""How often an edge that does not run the newest release is offered it again."""
+
 
 class CloudNode:
     """No I/O: store, trainer and backend are handed in, and called in jobs alone."""
@@ -62,7 +65,8 @@ class CloudNode:
 
     def on_start(self, now_ns: int) -> Effects:
         self._started_ns = now_ns
-        return self.rounds.start(now_ns, self._newest)
+        remind = Timer("remind", now_ns + REMIND_NS)
+        return [*self.rounds.start(now_ns, self._newest), remind]
 
     def on_message(self, now_ns: int, peer: str, message: Message) -> Effects:
         match message:
@@ -84,6 +88,8 @@ class CloudNode:
         return []
 
     def on_timer(self, now_ns: int, name: str) -> Effects:
+        if name == "remind":
+            return [*self.publisher.remind(), Timer(name, now_ns + REMIND_NS)]
         return self._commit(now_ns) if name == "commit" else self.rounds.on_timer(name)
 
     def on_done(self, now_ns: int, name: str, result: Any) -> Effects:

@@ -12,7 +12,10 @@ PART_MAX = 64 * 1024
 """Bytes in one part at most; fits the stream's frame with its header."""
 
 OFFERS_MAX = 3
-"""An edge that refuses a release is offered it again on reconnecting, this often in all."""
+"""An edge that refuses a release is offered it this often in all."""
+
+PASSING = "disk"
+"""A reason for refusing a release that says nothing about it: it is offered until there is room."""
 
 FINAL = frozenset({"spec", "format"})
 """Reasons for refusing a release that no second try can change."""
@@ -63,6 +66,14 @@ class Publisher:
         self._edges.add(edge)
         return self._offer(edge)
 
+    def remind(self) -> Effects:
+        """Offers the newest release again where it is not known to have come: offers get lost."""
+        newest = self.newest
+        if newest is None:
+            return []
+        behind = [e for e in sorted(self._edges) if self.active.get(e, -1) < newest.version]
+        return [effect for edge in behind for effect in self._offer(edge)]
+
     def left(self, edge: str) -> None:
         self._edges.discard(edge)
 
@@ -85,8 +96,9 @@ class Publisher:
         if status.state == "active":
             self.active[edge] = status.version
         elif status.state == "refused":
-            final = status.reason.split(":")[0] in FINAL
-            self._refusals[edge, status.digest] += OFFERS_MAX if final else 1
+            reason = status.reason.split(":")[0]
+            if reason != PASSING:
+                self._refusals[edge, status.digest] += OFFERS_MAX if reason in FINAL else 1
             self.counts["release_refused"] += 1
 
     def _offer(self, edge: str) -> Effects:

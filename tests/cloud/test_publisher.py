@@ -95,3 +95,24 @@ def test_a_passing_refusal_is_tried_again_but_not_for_ever():
         publisher.status("edge", status(one, "refused", "digest"))
     assert publisher.joined("edge") == []
     assert publisher.counts["release_refused"] == OFFERS_MAX
+
+
+def test_an_offer_that_was_lost_is_made_again_until_the_release_runs():
+    publisher, one, two = Publisher(), release(1), release(2)
+    assert publisher.remind() == []
+    publisher.release(one)
+    publisher.joined("edge")
+    assert publisher.remind() == [Send("edge", one.offer)]
+    publisher.status("edge", status(one, "active"))
+    assert publisher.remind() == []
+    publisher.release(two)
+    assert publisher.remind() == [Send("edge", two.offer)]
+    for _ in range(2 * OFFERS_MAX):
+        publisher.status("edge", status(two, "refused", "disk: no space left"))
+    assert publisher.remind() == [Send("edge", two.offer)]
+    for _ in range(OFFERS_MAX):
+        publisher.status("edge", status(two, "refused", "engine: it fails"))
+    assert publisher.remind() == []
+    publisher.release(release(3))
+    publisher.left("edge")
+    assert publisher.remind() == []
