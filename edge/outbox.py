@@ -36,6 +36,7 @@ CREATE TABLE IF NOT EXISTS marks (
     device TEXT NOT NULL, boot INTEGER NOT NULL, runs BLOB NOT NULL,
     PRIMARY KEY (device, boot)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS shed (priority INTEGER PRIMARY KEY, parcels INTEGER NOT NULL) STRICT;
 """
 
 
@@ -117,6 +118,7 @@ class Outbox:
         `others` are known already or refused for good: their numbers are taken in, nothing else.
         Over the quota, the least telling parcels are dropped, oldest first.
         """
+        self._connection()
         counts: Counter[str] = Counter()
         touched: dict[tuple[str, int], Spans] = {}
         names = [*(p.name for p in parcels), *others]
@@ -136,6 +138,7 @@ class Outbox:
             size = self._bytes + sum(len(p.body) for p in fresh)
             while size > self._quota_bytes and (shed := self._shed(db)) is not None:
                 counts[f"shed.{Priority(shed[0]).name.lower()}"] += 1
+                _note_shed(db, shed[0])
                 rows, size = rows - 1, size - shed[1]
         self._marks.update(touched)
         self._rows, self._bytes = rows, size
@@ -234,6 +237,14 @@ def _insert(db: sqlite3.Connection, parcel: Parcel) -> None:
         "INSERT INTO parcels (device, boot, seq, digest, priority, bytes, body) "
         "VALUES (?, ?, ?, ?, ?, ?, ?)",
         (*parcel.name, parcel.digest, parcel.priority, len(parcel.body), parcel.body),
+    )
+
+
+def _note_shed(db: sqlite3.Connection, priority: int) -> None:
+    """On disk, as what was acknowledged and is gone must be known after any crash."""
+    db.execute(
+        "INSERT INTO shed VALUES (?, 1) ON CONFLICT DO UPDATE SET parcels = parcels + 1",
+        (priority,),
     )
 
 

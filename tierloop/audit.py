@@ -53,7 +53,8 @@ def audit(out: Path, acked: Mapping[Life, int], shed: int) -> Audit:
     """Counts what the stores under `out` hold.
 
     `acked`: segments that each life of a device knows to be safe; `shed`: what the edge says it
-    dropped for want of room. Raises UserError if a store is in use by a running tier.
+    dropped for want of room, of which its disk may know more. Raises UserError if a store is in
+    use by a running tier.
     """
     stored = _rows(out / CLOUD_STORE, _SEGMENTS)
     refused = _rows(out / CLOUD_STORE, "SELECT device, boot, seq, reason FROM refused")
@@ -64,12 +65,13 @@ def audit(out: Path, acked: Mapping[Life, int], shed: int) -> Audit:
     held = {*keys, *(row[:3] for row in refused), *waiting}
     marked = Counter((device, boot) for device, boot, _ in promised)
     unmarked = sum(max(0, n - marked[life]) for life, n in acked.items() if runs)
+    gone = max(shed, sum(n for (n,) in _rows(out / EDGE_OUTBOX, "SELECT parcels FROM shed")))
     changed = sum(digest64(body) != digest for *_, digest, body in stored)
     return Audit(
         stored=len(keys),
         waiting=len({*waiting} - {*keys}),
         duplicate=len(keys) - len({*keys}),
-        missing=max(0, len(promised - held) - shed) + unmarked,
+        missing=max(0, len(promised - held) - gone) + unmarked,
         altered=changed + sum(reason == "digest" for *_, reason in refused),
         steps=_steps(out / EDGE_JOURNAL),
     )

@@ -65,6 +65,13 @@ def test_a_segment_that_vanished_behind_its_acknowledgement_is_missing(tiers):
     assert audit(tiers, {LIFE: 10}, 0).missing == 2
 
 
+def test_what_the_outbox_dropped_is_known_after_a_crash_of_the_edge(tiers):
+    outbox = Outbox(tiers / EDGE_OUTBOX, 1)
+    outbox.commit([Parcel(Name(*LIFE, 10), digest64(body(10)), Priority.ROUTINE, b"x" * 9)])
+    outbox.close()
+    assert audit(tiers, {LIFE: 11}, 0) == Audit(8, 0, 0, 0, 0)
+
+
 def test_an_acknowledgement_before_its_commit_is_missing(tiers):
     assert audit(tiers, {LIFE: 12}, 0).missing == 2
     assert audit(tiers, {LIFE: 3, ("arm-1", 1): 1}, 0).missing == 1
@@ -101,3 +108,26 @@ def test_releases_are_listed_by_version_without_the_refused(tmp_path):
         (0, "d0", (0,)),
         (2, "d2", (0,)),
     ]
+
+
+def test_a_body_that_the_cloud_found_damaged_is_altered(tiers):
+    store = Store(tiers / CLOUD_STORE)
+    store.commit([], [Misfit(Key(*LIFE, 8), 5, 1, "deflate"), Misfit(Key("b", 1, 0), 6, 1, "spec")])
+    store.close()
+    assert audit(tiers, {LIFE: 10}, 0).altered == 1
+
+
+def test_an_outbox_that_is_gone_is_seen(tiers):
+    (tiers / EDGE_OUTBOX).unlink()
+    assert audit(tiers, {LIFE: 10}, 0).missing == 2
+
+
+def test_one_body_under_two_names_is_a_duplicate(tiers):
+    sql(tiers / CLOUD_STORE, "UPDATE segments SET digest = (SELECT digest FROM segments LIMIT 1)")
+    assert audit(tiers, {LIFE: 10}, 0).duplicate >= 7
+
+
+def test_a_store_that_is_no_database_is_one_line(tiers):
+    (tiers / CLOUD_STORE).write_bytes(b"garbage" * 1000)
+    with pytest.raises(UserError, match="not a database"):
+        audit(tiers, {LIFE: 10}, 0)
