@@ -1,0 +1,18 @@
+"""Seeds that once broke a promise; each says what was wrong."""
+
+import pytest
+
+from tierloop.fuzz.case import draw
+from tierloop.fuzz.live import live
+
+ONCE_BROKEN = {
+    77: "an offer lost on the link was never made again: the edge stayed behind for good",
+    403: "a release refused for want of disk was not offered again when there was room",
+    146: "what a full outbox had dropped was known to nobody after a crash: it counted as lost",
+}
+
+
+@pytest.mark.parametrize("seed", ONCE_BROKEN)
+def test_it_holds_now(seed):
+    mode = "liveness" if seed % 2 else "safety"
+    assert live(draw(seed, mode, "analytic")).found == {}
