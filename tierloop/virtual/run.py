@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from tierloop import parts
 from tierloop.deployment import Deployment
 from tierloop.faults import Faults
 from tierloop.join import DEPLOYMENT, PARTS, audited, join, write
-from tierloop.record import ROOF, Record
+from tierloop.record import ROOF, Happening, Record
 from tierloop.run import reached
 from tierloop.view import Status, View
 from tierloop.virtual.faults import FaultyParts, schedule
@@ -153,23 +153,24 @@ class VirtualRun:
             self._parts.append(report)
 
     def _report(self, stack: VirtualStack, labels: dict[str, str]) -> None:
-        """The roof's own report: what became of the processes."""
         fresh, self._told = stack.events[self._told :], len(stack.events)
-        self._hear(
-            Report(
-                process=ROOF,
-                role=ROOF,
-                boot=0,
-                at_ns=stack.now_ns,
-                counters={},
-                gauges={},
-                labels={"clock": "virtual", **labels},
-                decisions=np.zeros((0, len(LEDGER)), np.int64),
-                lateness_ns=np.zeros(0, np.int64),
-                outcomes=(),
-                events=tuple(
-                    Event(at_ns=h.at_ns, name=h.name, detail=f"{h.process}: {h.detail}")
-                    for h in fresh
-                ),
-            )
-        )
+        self._hear(roof(stack.now_ns, fresh, labels))
+
+
+def roof(now_ns: int, fresh: Sequence[Happening], labels: dict[str, str]) -> Report:
+    """The roof's own report: what became of the processes, and what is to be said of the run."""
+    return Report(
+        process=ROOF,
+        role=ROOF,
+        boot=0,
+        at_ns=now_ns,
+        counters={},
+        gauges={},
+        labels={"clock": "virtual", **labels},
+        decisions=np.zeros((0, len(LEDGER)), np.int64),
+        lateness_ns=np.zeros(0, np.int64),
+        outcomes=(),
+        events=tuple(
+            Event(at_ns=h.at_ns, name=h.name, detail=f"{h.process}: {h.detail}") for h in fresh
+        ),
+    )

@@ -1,0 +1,253 @@
+"""The stack on the virtual clock: exact, charged by its hardware, and able to die and come back."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from plants import MS, S, deployment, plants
+
+from contract.ledger import INDEX
+from device.config import DeviceConfig
+from edge.config import EdgeConfig
+from link.model import LinkSpec
+from sim.scenario import policy_spec
+from tierloop import hardware
+from tierloop.invariants import invariants
+
+
+def trace(seed: int = 7, seconds: float = 3.0, **tables) -> str:
+    with plants(deployment(**tables), seed) as p:
+        p.run(seconds)
+        p.stack.finish()
+        return p.stack.trace.hexdigest()
+
+
+def test_one_seed_one_trace_in_any_directory():
+    assert trace() == trace()
+
+
+def test_another_seed_another_link_or_another_end_another_trace():
+    traces = {
+        trace(),
+        trace(seed=8),
+        trace(seconds=3.5),
+        trace(device=LinkSpec(preset="5g")),
+        trace(edge=EdgeConfig(hardware="agx-orin")),
+    }
+    assert len(traces) == 5
+
+
+def test_looking_at_a_run_does_not_change_it():
+    with plants(deployment()) as p:
+        for _ in range(30):
+            p.run(0.1)
+            p.stack.trace.hexdigest()
+        p.stack.finish()
+        assert p.stack.trace.hexdigest() == trace()
+
+
+def test_the_age_of_action_is_that_of_the_link():
+    link = LinkSpec(delay_ms=40)
+    with plants(deployment(device=link)) as p:
+        p.run(6)
+        ages = p.ages_ms()
+    assert len(ages) > 80
+    assert 80 < ages[0] < ages[-1] < 95
+
+
+def slow(tmp_path: Path, job: str, times: float) -> str:
+    """A profile whose `job` takes so many times as long."""
+    text = (hardware.SHIPPED / "orin-nx.toml").read_text()
+    head, found, rest = text.partition(f"[jobs.{job}]")
+    assert found
+    body, mark, others = rest.partition("\n[")
+    lines = []
+    for line in body.splitlines():
+        if line.startswith("us"):
+            values = [float(v) * times for v in line.split("=")[1].strip(" []").split(",")]
+            line = f"us = {values}"
+        lines.append(line)
+    path = tmp_path / f"slow-{job}.toml"
+    path.write_text(head + found + "\n".join(lines) + mark + others)
+    return str(path)
+
+
+def test_inference_is_charged_to_the_edge(tmp_path):
+    with plants(deployment(device=LinkSpec())) as p:
+        p.run(4)
+        quick = p.ages_ms()
+    edge = EdgeConfig(hardware=slow(tmp_path, "infer", 300))
+    with plants(deployment(device=LinkSpec(), edge=edge)) as p:
+        p.run(4)
+        late = p.ages_ms()
+        rows = p.record.decisions()
+    assert late[len(late) // 2] > quick[len(quick) // 2] + 10
+    assert max(rows[:, INDEX["compute_ns"]]) > 10 * MS
+
+
+def test_a_tick_that_takes_longer_than_its_period_is_missed_not_replayed(tmp_path):
+    device = DeviceConfig(hardware=slow(tmp_path, "tick", 100))
+    with plants(deployment(robots=1, device=LinkSpec()), 1) as p:
+        p.run(2)
+        p.stack.finish()
+        assert p.record.counters("device")["missed"] == 0
+    with plants(msgspec.structs.replace(deployment(robots=1), device=device), 1) as p:
+        p.run(2)
+        p.stack.finish()
+        counters = p.record.counters("device")
+    assert counters["missed"] > 100
+    assert counters["ticks"] + counters["missed"] == pytest.approx(2 * 240, abs=125)
+
+
+def sound(p) -> None:
+    """No invariant is violated, and no datum is lost or doubled."""
+    found = p.audit()
+    spec = policy_spec(p.stack.deployment.scenario)
+    assert not any(invariants(p.record, spec, found).values())
+    assert found.stored > 0
+
+
+def test_an_edge_that_crashes_is_missed_held_for_and_welcomed_back():
+    with plants(deployment()) as p:
+        p.run(3)
+        boot = p.stack.nodes["edge"].report(p.stack.now_ns).boot
+        assert p.rung_s("hold") < 0.6
+        p.stack.crash("edge")
+        assert "edge" not in p.stack.nodes
+        p.run(2.5)
+        assert p.rung_s("hold") + p.rung_s("stop") > 2 * 1.8
+        before_s = p.rung_s("edge")
+        p.stack.restart("edge")
+        assert p.stack.nodes["edge"].report(p.stack.now_ns).boot > boot
+        p.run(3)
+        assert p.rung_s("edge") - before_s > 2 * 2.5
+        p.run(3)
+        p.stack.finish()
+        assert p.told("p-0").count("lost") == 1
+        assert p.told("p-0").count("session") == 2
+        sound(p)
+
+
+def test_a_device_that_crashes_comes_back_under_another_boot():
+    with plants(deployment()) as p:
+        p.run(2)
+        p.stack.crash("p-0")
+        p.run(1.5)
+        p.stack.restart("p-0")
+        p.run(3)
+        p.stack.finish()
+        boots = {life.boot for life in p.record.of("device") if life.process == "p-0"}
+        assert len(boots) == 2
+        assert [h.name for h in p.stack.events if h.process == "p-0"] == [
+            "started", "died", "restarted", "stopped",
+        ]  # fmt: skip
+        sound(p)
+
+
+def test_a_cloud_that_crashes_goes_on_from_its_newest_release_and_loses_nothing():
+    with plants(deployment()) as p:
+        p.run(3)
+        p.stack.crash("cloud")
+        p.run(4)
+        assert p.stack.nodes["edge"].report(p.stack.now_ns).gauges["outbox_rows"] > 0
+        p.stack.restart("cloud")
+        p.run(5)
+        assert p.stack.nodes["edge"].report(p.stack.now_ns).gauges["outbox_rows"] < 4
+        assert p.rung_s("edge") > 2 * 10
+        p.stack.finish()
+        assert "resumed" in p.told("cloud")
+        sound(p)
+
+
+def test_restarts_in_a_row_and_of_all_leave_it_working():
+    with plants(deployment()) as p:
+        for _ in range(3):
+            for name in p.stack.processes:
+                p.run(0.37)
+                p.stack.restart(name)
+                p.stack.restart(name)
+        p.run(5)
+        since_ns = p.stack.now_ns
+        p.run(5)
+        assert len(p.ages_ms(since_ns)) > 60
+        p.stack.finish()
+        sound(p)
+
+
+def test_a_hung_edge_keeps_its_sessions_and_the_devices_hold():
+    with plants(deployment()) as p:
+        p.run(3)
+        p.stack.hang("edge")
+        acted_s = p.rung_s("edge")
+        p.run(3)
+        assert p.rung_s("edge") - acted_s < 2 * 0.5
+        p.stack.resume("edge")
+        p.run(3)
+        assert p.rung_s("edge") - acted_s > 2 * 2
+        p.stack.finish()
+        assert "lost" not in p.told("p-0") + p.told("cloud")
+        sound(p)
+
+
+def test_a_hung_device_misses_its_ticks_and_takes_up_again():
+    with plants(deployment()) as p:
+        p.run(2)
+        p.stack.hang("p-0")
+        p.run(2)
+        p.stack.resume("p-0")
+        p.run(3)
+        p.stack.finish()
+        assert "lost" not in p.told("edge")
+        lives = {life.process: life.last.counters for life in p.record.of("device")}
+        assert lives["p-0"]["missed"] > 450 > lives["p-1"]["missed"]
+
+
+def test_a_job_under_way_at_a_crash_was_not_done(tmp_path):
+    """What is not yet committed is not acknowledged, and comes again."""
+    edge = EdgeConfig(hardware=slow(tmp_path, "commit", 100))
+    with plants(deployment(edge=edge)) as p:
+        p.run(1.6)
+        for _ in range(5):
+            p.run(0.3)
+            p.stack.crash("edge")
+            p.run(0.1)
+            p.stack.restart("edge")
+        p.run(12)
+        p.stack.finish()
+        sound(p)
+
+
+def test_a_cut_link_drops_by_reason_and_both_ends_notice():
+    with plants(deployment()) as p:
+        p.run(2)
+        p.stack.links["p-0", "edge"].conditions.cut = True
+        p.run(2)
+        assert p.stack.links["p-0", "edge"].dropped["cut"] > 0
+        p.stack.links["p-0", "edge"].conditions.cut = False
+        p.run(2)
+        p.stack.finish()
+        assert "lost" in p.told("edge")
+        sound(p)
+
+
+def test_every_message_on_every_way_is_delivered_or_dropped_by_reason():
+    with plants(deployment()) as p:
+        p.run(4)
+        p.stack.crash("edge")
+        p.run(1)
+        p.stack.restart("edge")
+        p.run(3)
+        p.stack.finish()
+        p.stack.run(p.stack.now_ns + 10 * S)
+        for way in p.stack.ways.values():
+            model = way.model
+            assert model.carried + model.duplicated == way.delivered + way.unreachable
+        assert p.stack.ways["p-0", "edge"].unreachable > 0
+
+
+def test_at_calls_back_at_the_instant():
+    with plants(deployment()) as p:
+        seen = []
+        p.stack.at(S // 3, lambda: seen.append(p.stack.now_ns))
+        p.run(1)
+        assert seen == [S // 3]
