@@ -5,6 +5,7 @@ import os
 import msgspec
 import numpy as np
 import pytest
+from scipy.optimize import curve_fit
 
 from device.battery import Battery
 from device.energy import BatteryConfig, Energy
@@ -68,7 +69,7 @@ def test_a_full_discharge_at_constant_power(pybamm, power_w):
     mine, charge, battery = ours(lambda _: power_w, times)
     assert soc[-1] < 0.1 if power_w < 20 else soc[-1] < 0.35, "the whole of it"
     assert voltage[-1] == pytest.approx(3.0, abs=0.02), "PyBaMM ended at the cut-off"
-    assert np.abs(mine[1:] / voltage[1:] - 1).max() < 0.01
+    assert np.abs(mine[1:] / voltage[1:] - 1).max() < 0.001
     assert np.abs(charge - soc).max() < 1e-3
     for _ in range(8):
         battery.draw(power_w, 0.25)
@@ -88,7 +89,7 @@ def test_a_full_discharge_under_a_load_that_comes_and_goes(pybamm):
     times, voltage, soc = reference(pybamm, symbolic, 7200.0)
     mine, charge, _ = ours(power, times)
     assert soc[-1] < 0.15
-    assert np.abs(mine[1:] / voltage[1:] - 1).max() < 0.01
+    assert np.abs(mine[1:] / voltage[1:] - 1).max() < 0.001
     assert np.abs(charge - soc).max() < 1e-3
 
 
@@ -99,3 +100,52 @@ def test_the_comparison_would_see_a_wrong_resistance(pybamm):
     for _ in times[1:]:
         battery.draw(9.0, 1.0)
     assert abs(battery.voltage_v / voltage[-1] - 1) > 0.01
+
+
+@pytest.fixture(scope="module")
+def chen(pybamm):
+    return pybamm.ParameterValues("Chen2020")
+
+
+def test_the_cells_curve_and_capacity_are_those_of_the_parameter_set(pybamm, chen):
+    states = pybamm.lithium_ion.ElectrodeSOHSolver(chen)
+    grid = np.linspace(0, 1, len(CELL.cell_ocv_v.values))
+    ocv = [abs(np.subtract(*states.get_initial_ocps(float(soc)))) for soc in grid]
+    assert np.array(CELL.cell_ocv_v.values) == pytest.approx(np.ravel(ocv), abs=2e-4)
+    full, empty = (states.get_initial_stoichiometries(soc)[0] for soc in (1.0, 0.0))
+    negative_ah = float(chen.evaluate(pybamm.LithiumIonParameters().n.prim.Q_init))
+    assert CELL.cell_capacity_ah.value == pytest.approx(negative_ah * (full - empty), rel=1e-3)
+
+
+def test_its_resistances_are_a_fit_to_a_pulse_of_the_full_model(pybamm, chen):
+    pulse = pybamm.Experiment(["Discharge at 5 A for 60 seconds"], period="0.5 seconds")
+    model = pybamm.lithium_ion.DFN()
+    simulation = pybamm.Simulation(model, parameter_values=chen, experiment=pulse)
+    found = simulation.solve(initial_soc=0.5)
+    time_s, voltage = found["Time [s]"].entries, found["Terminal voltage [V]"].entries
+    drop = (found["Battery open-circuit voltage [V]"].entries - voltage) / 5.0
+    (r0, r1, tau_s), _ = curve_fit(
+        lambda t, r0, r1, tau_s: r0 + r1 * (1 - np.exp(-t / tau_s)), time_s, drop,
+        p0=(0.02, 0.01, 15.0),
+    )  # fmt: skip
+    assert CELL.cell_r0_ohm.value == pytest.approx(r0, rel=0.01)
+    assert CELL.cell_r1_ohm.value == pytest.approx(r1, rel=0.01)
+    assert CELL.cell_c1_f.value == pytest.approx(tau_s / r1, rel=0.01)
+
+
+@pytest.mark.parametrize(("power_w", "rms", "longer"), [(3.6, 0.01, 0.015), (18.0, 0.025, 0.06)])
+def test_how_far_a_circuit_is_from_the_full_model(pybamm, chen, power_w, rms, longer):
+    """The figures of docs/energy.md: at a fifth of the capacity an hour, and at all of it."""
+    load = pybamm.Experiment([f"Discharge at {power_w} W until 3.0 V"], period="5 seconds")
+    model = pybamm.lithium_ion.DFN()
+    simulation = pybamm.Simulation(model, parameter_values=chen, experiment=load)
+    found = simulation.solve(initial_soc=ONE.soc)
+    time_s, voltage = found["Time [s]"].entries, found["Terminal voltage [V]"].entries
+    mine, _, battery = ours(lambda _: power_w, time_s, 0.5)
+    error = mine[1:] / voltage[1:] - 1
+    assert np.sqrt((error**2).mean()) < rms
+    spent_s = time_s[-1]
+    while not battery.cut_out:
+        battery.draw(power_w, 0.5)
+        spent_s += 0.5
+    assert 1.0 < spent_s / time_s[-1] < 1.0 + longer
