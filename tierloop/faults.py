@@ -232,6 +232,8 @@ def check(faults: Faults, robots: Sequence[str]) -> None:
 
 def load(path: Path, robots: Sequence[str]) -> Faults:
     """The faults of a file that holds nothing else. Raises UserError in one line."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; name one with [[fault]] tables")
     source = Source(path)
     strange = [key for key in source.data if key != "fault"]
     if strange:

@@ -7,7 +7,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import msgspec
 
@@ -22,6 +22,7 @@ _KEY = re.compile(r"\s*([\w.\-\"' ]+?)\s*=")
 _PLACE = re.compile(r"(?s)(.*?)(?: - at `\$(.*)`)?")
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`")
 _MISSING = re.compile(r"Object missing required field `(.*)`")
+_CHOICE = re.compile(r"Invalid enum value '(.*)'")
 _TYPE_NAMES = {"object": "table", "array": "list"}
 
 
@@ -46,6 +47,8 @@ class Source:
             self.data: dict[str, Any] = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise UserError(_syntax(path, text, str(error))) from None
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{path}: not TOML that can be read: {error}") from None
         self._lines = _lines(text)
         self._options: dict[Keys, str] = {}
         for option in options:
@@ -96,6 +99,8 @@ class Source:
             return self._complain((*keys, missing[1]), "missing")
         if detail.startswith("Expected"):
             return self._complain(keys, _in_toml(detail))
+        if choice := _CHOICE.fullmatch(detail):
+            return self._complain(keys, _none_of(choice[1], _field(kind, keys)))
         return self._complain(self._culprit(kind, keys), detail)
 
     def _complain(self, keys: Keys, detail: str) -> str:
@@ -141,6 +146,8 @@ def explain(kind: type[msgspec.Struct], text: str) -> str:
         return f"unknown key '{unknown[1]}'{near(unknown[1], names)}"
     if missing := _MISSING.fullmatch(detail):
         return f"key '{missing[1]}': missing"
+    if choice := _CHOICE.fullmatch(detail):
+        detail = _none_of(choice[1], _field(kind, (key,)))
     detail = _in_toml(detail) if detail.startswith("Expected") else detail
     return f"key '{key}': {detail}" if key else detail
 
@@ -149,6 +156,11 @@ def near(word: str, known: Iterable[str]) -> str:
     """ "; did you mean 'x'?", if something known is near, else nothing."""
     found = difflib.get_close_matches(word, list(known), 1, 0.5)
     return f"; did you mean '{found[0]}'?" if found else ""
+
+
+def _none_of(word: str, choices: Any) -> str:
+    known = [str(choice) for choice in get_args(choices)]
+    return f"'{word}' is none of {', '.join(known)}{near(word, known)}"
 
 
 def _in_toml(detail: str) -> str:
@@ -199,6 +211,12 @@ def _without(table: dict[str, Any], keys: Keys) -> dict[str, Any]:
 
 def _fields(kind: type[msgspec.Struct], keys: Keys) -> list[str]:
     for key in keys:
-        field = next(f for f in msgspec.structs.fields(kind) if f.name == key)
-        kind = field.type
+        kind = _field(kind, (key,))
     return [field.name for field in msgspec.structs.fields(kind)]
+
+
+def _field(kind: type[msgspec.Struct], keys: Keys) -> Any:
+    """The type of the field that `keys` lead to."""
+    for key in keys:
+        kind = next(f.type for f in msgspec.structs.fields(kind) if f.name == key)
+    return kind

@@ -79,6 +79,12 @@ def test_a_record_gives_the_faults_back(tmp_path):
         (GOOD.replace("crash", "hang").replace("edge", "arm-0"), 1, "is none of edge, cloud"),
         (GOOD.replace("crash", "partition"), 1, "target 'edge' is none of cloud, arm-0, arm-1, d"),
         (GOOD.replace("crash", "loss") + "loss = 2\n", 1, "loss must lie between"),
+        (
+            GOOD.replace("crash", "partition").replace("edge", "cloud")
+            + 'direction = "sideways"\n',
+            1,
+            "fault 1 (partition): key 'direction': 'sideways' is none of both, up, down",
+        ),
         ("fault = 3\n", 1, "expected [[fault]] tables"),
         ("faults = 3\n", 1, "unknown key 'faults'"),
         ("[[fault]\n", 1, "not TOML"),
@@ -90,6 +96,19 @@ def test_a_mistake_is_one_line_that_names_the_entry(tmp_path, wrong, line, words
         faults.load(path, ROBOTS)
     assert "\n" not in str(raised.value)
     assert str(raised.value).startswith(f"{path}:{line}: ")
+
+
+def test_a_file_that_is_not_there_is_said_to_be_missing(tmp_path):
+    with pytest.raises(UserError, match=r"gone.toml: no such file; name one with"):
+        faults.load(tmp_path / "gone.toml", ROBOTS)
+
+
+def test_an_unknown_preset_is_answered_with_the_known(tmp_path):
+    path = tmp_path / "d.toml"
+    path.write_text('name = "x"\n')
+    words = "'wify' is none of none, ethernet, wifi, 5g, lte, satellite; did you mean 'wifi'?"
+    with pytest.raises(UserError, match=re.escape(words)):
+        load(path, ["links.device.preset=wify"])
 
 
 def test_lines_below_an_entry_are_not_taken_for_the_table_above(tmp_path):
