@@ -21,7 +21,7 @@ class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     gate_episodes: int = 20
     """Fixed seeds on which a candidate meets the incumbent."""
     gate_p: float = 0.1
-    """A candidate is released if the exact one-sided sign test says better with p below this."""
+    """A candidate is released if the exact one-sided sign test says better with p at most this."""
     rounds_max: int = 40
     """Rounds after which learning rests; 0 means that nothing is learnt."""
 

@@ -10,6 +10,9 @@ from contract.messages import Event, Report
 EVENTS_MAX = 200
 """Events kept between two reports; those beyond are counted."""
 
+DETAIL_MAX = 200
+"""Characters of an event's detail, some of which are a peer's own words."""
+
 
 class Diary:
     """Counts, gauges and events of one process."""
@@ -24,7 +27,7 @@ class Diary:
         if len(self._events) >= EVENTS_MAX:
             self.counts["events_dropped"] += 1
             return
-        self._events.append(Event(at_ns=now_ns, name=name, detail=detail))
+        self._events.append(Event(at_ns=now_ns, name=name, detail=detail[:DETAIL_MAX]))
 
     def report(
         self, now_ns: int, boot: int, counters: dict[str, float], labels: dict[str, str]

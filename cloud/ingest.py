@@ -2,7 +2,8 @@
 
 What can never fit (bytes that are not what was sealed, another body's spec) is acknowledged as
 well: its sender has nothing better to send, and must not be held up by it. Its name, digest and
-reason are kept; it is counted and reported, never trained on.
+reason are kept; it is counted and reported, never trained on. What has no name that fits, or
+goes by that of another segment, is only counted: there is nothing to acknowledge.
 """
 
 import zlib
@@ -37,6 +38,10 @@ class Misfitting(Exception):
         self.reason = reason
 
 
+class Nameless(Exception):
+    """A sealed segment without a name of its own: it is counted, and nothing is acknowledged."""
+
+
 class Ingested(NamedTuple):
     """What became of a batch: acknowledgements, counts by name, sentences for the record."""
 
@@ -57,17 +62,18 @@ class Ingest:
 
     def take(self, batch: Sequence[Sealed], now_ns: int) -> Ingested:
         """Stores a batch in one commit. Raises sqlite3.Error; then nothing is acknowledged."""
-        named = [s for s in batch if all(0 <= n < INT_MAX for n in (s.boot, s.seq, s.digest))]
-        data, misfits = [], []
-        for sealed in named:
+        data, misfits, nameless = [], [], 0
+        for sealed in batch:
             key = Key(sealed.device, sealed.boot, sealed.seq)
             try:
                 data.append(self._datum(key, sealed, now_ns))
+            except Nameless:
+                nameless += 1
             except Misfitting as misfit:
                 misfits.append(Misfit(key, sealed.digest, now_ns, misfit.reason))
         committed = self._store.commit(data, misfits)
-        acks = self._acks([Key(s.device, s.boot, s.seq) for s in named])
-        return Ingested(acks, *_account(committed, len(batch) - len(named)))
+        acks = self._acks([*(datum.key for datum in data), *(misfit.key for misfit in misfits)])
+        return Ingested(acks, *_account(committed, nameless))
 
     def keep(self, segments: Sequence[Segment], now_ns: int) -> None:
         """Stores segments that the twin lived through. Raises sqlite3.Error."""
@@ -78,12 +84,14 @@ class Ingest:
         self._store.commit(data)
 
     def _datum(self, key: Key, sealed: Sealed, now_ns: int) -> Datum:
+        if not all(0 <= n < INT_MAX for n in (sealed.boot, sealed.seq, sealed.digest)):
+            raise Nameless
         body = inflate(sealed) if sealed.deflated else sealed.body.tobytes()
         if digest64(body) != sealed.digest:
             raise Misfitting("digest")
         segment = open_body(self._codec, body)
         if (segment.device, segment.boot, segment.seq) != key:
-            raise Misfitting("wrong_name")
+            raise Nameless
         check(segment, self._spec, self._spec_digest)
         return _datum(segment, sealed.digest, body, now_ns, "lived")
 

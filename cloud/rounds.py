@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from cloud.backend import Backend
+from cloud.backend import Backend, Cancelled
 from cloud.diary import Diary
 from cloud.experience import Experience, read
 from cloud.gate import Verdict
@@ -91,6 +91,8 @@ class Rounds:
             return [self._disk("look", partial(read, self._store, self._spec, self._row))]
         if name == "raise":
             return [self._learn("raise", self._backend.start)]
+        if name == "conclude":
+            return [self._learn(name, self._trainer.untrained)]
         return self._write() if name == "record" else []
 
     def on_done(self, now_ns: int, name: str, result: Any) -> Effects:
@@ -174,11 +176,14 @@ class Rounds:
         )
 
     def _failed(self, now_ns: int, name: str, error: Exception) -> Effects:
+        if isinstance(error, Cancelled):
+            return []
         self._diary.counts[f"failed.{name}"] += 1
         self._diary.note(now_ns, "step_failed", f"{name}: {type(error).__name__}: {error}")
         self._round_ns = None
         self._enter(now_ns, "retrying")
-        if name in ("raise", "record"):
+        untrained = name == "conclude" and self._publisher.newest is None
+        if name in ("raise", "record") or untrained:
             return [Timer(name, now_ns + RETRY_NS)]
         return self._collect(now_ns, RETRY_NS)
 

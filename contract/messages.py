@@ -6,12 +6,15 @@ import numpy as np
 from contract.errors import SpecError
 
 PROTOCOL = 1
+NAME_MAX = 128
+"""Characters of a name that a peer gives itself; answers quote it."""
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """The root of everything that crosses a link; numpy fields travel as raw bytes."""
 
 
+_INT_END = 2**63
 _F4, _I8, _U1 = np.dtype(np.float32), np.dtype(np.int64), np.dtype(np.uint8)
 
 
@@ -36,6 +39,10 @@ class Hello(Message, tag="hello", frozen=True, kw_only=True):
     software: str
     spec: str
     protocol: int = PROTOCOL
+
+    def __post_init__(self) -> None:
+        if max(map(len, (self.node, self.role, self.software, self.spec))) > NAME_MAX:
+            raise SpecError(f"hello: a name of more than {NAME_MAX} characters")
 
 
 class Welcome(Message, tag="welcome", frozen=True, kw_only=True):
@@ -117,6 +124,8 @@ class ActionChunk(Message, tag="action", frozen=True, kw_only=True):
         _shape("action", "actions", self.actions, _F4, 2)
         if self.period_ns <= 0 or self.valid_until_ns <= self.captured_ns:
             raise SpecError("action: period and validity must be positive")
+        if max(self.policy_version, self.batch, self.held_ns, self.compute_ns) >= _INT_END:
+            raise SpecError("action: a number past 63 bits")
         if self.ahead_ns < 0:
             raise SpecError(f"action.ahead_ns: {self.ahead_ns} is negative")
 

@@ -24,7 +24,8 @@ class Intake:
         """Commits a group. Raises sqlite3.Error; then nothing of it is acknowledged.
 
         Bytes that are not what the device sealed are counted and not acknowledged, for it has
-        the right ones; what holds no segment is acknowledged, for it has nothing better.
+        the right ones; what holds no segment is acknowledged, for it has nothing better. What
+        goes by another's name is not: that would acknowledge the other.
         """
         counts: Counter[str] = Counter()
         parcels: list[Parcel] = []
@@ -41,7 +42,8 @@ class Intake:
                     parcels.append(self._parcel(name, sealed, counts))
                 except WireError as error:
                     counts[f"refused.{error.reason}"] += 1
-                    others.append(name)
+                    if error.reason != "wrong_name":
+                        others.append(name)
         committed = self._outbox.commit(parcels, others)
         return committed._replace(counts=committed.counts + counts)
 

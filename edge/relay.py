@@ -58,7 +58,7 @@ class Relay:
         self._waiting: list[Sealed] = []
         self._committing = False
         self._lending = False
-        self._failing = False
+        self._failing = self._read = False
         self._ready: deque[Parcel] = deque()
         self._flying: dict[Name, Flight] = {}
         self._free_ns = 0
@@ -77,6 +77,7 @@ class Relay:
         self.loaded = True
         if isinstance(result, Exception):
             return self._failed(now_ns, result)
+        self._read, self._failing = True, False
         self.below, self.standing = dict(result.below), result.standing
         return self._forward(now_ns)
 
@@ -153,6 +154,8 @@ class Relay:
     def on_timer(self, now_ns: int, name: str) -> Effects:
         if name == RESEND:
             return self._resend(now_ns)
+        if not self._read:
+            return self.start()
         return self._settle() + self._forward(now_ns)
 
     def _resend(self, now_ns: int) -> Effects:

@@ -8,11 +8,11 @@ Everything dropped is counted by reason.
 from collections import deque
 from typing import Protocol
 
-from contract.errors import WireError
+from contract.errors import SpecError, WireError
 from contract.messages import Hello, Message, Refused, Welcome
 from contract.streams import DELIVERY, DEPTH, Delivery
 from link.framing import Framing
-from link.session import REPLACED, ClientSession, ServerSession, State
+from link.session import REPLACED, ClientSession, Peer, ServerSession, State
 from link.tally import Tally
 
 DRAIN_MAX = 512
@@ -142,7 +142,11 @@ class Client:
         if self.session.state is not State.OPEN:
             self.tally.drop(kind, "closed")
             return False
-        data = self._codec.encode(message)
+        try:
+            data = self._codec.encode(message)
+        except SpecError:
+            self.tally.drop(kind, "unfit")
+            return False
         self.last_bytes = len(data)
         if not self._out and self.transport.send(data):
             self.tally.sent[kind] += 1
@@ -162,6 +166,7 @@ class Server:
         self.tally = Tally()
         self._codec = Framing()
         self._out: dict[str, Outgoing] = {}
+        self._ghosts: dict[str, bytes] = {}
 
     def poll(self, now_ns: int) -> Arrived:
         """What has arrived for the node: Hellos, and messages of open sessions."""
@@ -185,7 +190,7 @@ class Server:
         if type(message) is Hello:
             ghost = self.session.find(message.node)
             if ghost is not None and ghost.route != route:
-                self.transport.send(ghost.route, self._codec.encode(REPLACED))
+                self._ghosts[message.node] = ghost.route
             if ghost is not None and message.node in self._out:
                 self._out[message.node].clear()
         peer, answer = self.session.receive(now_ns, route, message)
@@ -199,6 +204,7 @@ class Server:
         """Names of the clients that have fallen silent since the last call."""
         gone = [peer.name for peer in self.session.lost(now_ns)]
         for name in gone:
+            self._ghosts.pop(name, None)
             if queue := self._out.pop(name, None):
                 queue.clear()
         return gone
@@ -209,8 +215,13 @@ class Server:
         if known is None or not (known.open or kind in (Welcome, Refused)):
             self.tally.drop(kind, "closed")
             return False
-        data = self._codec.encode(message)
-        known.open = known.open or kind is Welcome
+        try:
+            data = self._codec.encode(message)
+        except SpecError:
+            self.tally.drop(kind, "unfit")
+            return False
+        if kind is Welcome:
+            self._admit(known)
         queue = self._out.get(peer)
         if not queue and self.transport.send(known.route, data):
             self.tally.sent[kind] += 1
@@ -218,8 +229,21 @@ class Server:
         else:
             sent = self._out.setdefault(peer, Outgoing(self.tally)).put(kind, data)
         if kind is Refused:
-            self.session.forget(known)
+            self._dismiss(known)
         return sent
+
+    def _admit(self, peer: Peer) -> None:
+        """Opens a session; whoever had the name until now is told that it is taken."""
+        peer.open = True
+        ghost = self._ghosts.pop(peer.name, None)
+        if ghost is not None:
+            self.transport.send(ghost, self._codec.encode(REPLACED))
+
+    def _dismiss(self, peer: Peer) -> None:
+        self.session.forget(peer)
+        self._ghosts.pop(peer.name, None)
+        if queue := self._out.pop(peer.name, None):
+            queue.clear()
 
     def close(self) -> None:
         self.transport.close()

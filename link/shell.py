@@ -1,6 +1,7 @@
 """The wall-clock shell: drives a node over real sockets and threads."""
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
@@ -89,7 +90,7 @@ class WallShell:
         self._stopping = True
 
     def run(self, drain_s: float = 1.0) -> None:
-        """Drives the node until `stop`; then lanes get `drain_s` to end what they hold."""
+        """Drives the node until `stop`; then all lanes get `drain_s` to end what they hold."""
         now_ns = self._clock.now_ns()
         report_ns, care_ns = now_ns + REPORT_EVERY_NS, now_ns
         self._apply(self._node.on_start(now_ns))
@@ -102,8 +103,9 @@ class WallShell:
             if now_ns >= report_ns:
                 report_ns = now_ns + REPORT_EVERY_NS
                 self._report(now_ns)
+        end_s = time.monotonic() + drain_s
         for lane in self._lanes.values():
-            lane.finish(drain_s)
+            lane.finish(max(0.0, end_s - time.monotonic()))
         self._care()
         self._turn(())
         self._report(self._clock.now_ns())

@@ -10,7 +10,7 @@ import zmq
 
 from contract.clock import NS_PER_MS
 from contract.codec import Codec
-from contract.errors import UserError, WireError
+from contract.errors import SpecError, UserError, WireError
 from contract.messages import Report
 from contract.streams import DEPTH, socket_cap_bytes
 from link.framing import CHECK_BYTES
@@ -37,7 +37,7 @@ def check_loopback(address: str) -> None:
         port = parts.port
     except ValueError as error:
         raise UserError(f"address {address!r}: {error}") from None
-    if parts.scheme != "tcp" or port is None:
+    if parts.scheme != "tcp" or not port:
         raise UserError(f"address {address!r}: expected tcp://HOST:PORT")
     if parts.hostname not in _LOOPBACK:
         raise UserError(
@@ -244,10 +244,10 @@ class ReportSource:
         self._socket.connect(address)
 
     def send(self, report: Report) -> bool:
-        """Hands a report over; False if the roof is away and the queue is full."""
+        """Hands a report over; False if the queue to the roof is full or the report too big."""
         try:
             self._socket.send(self._codec.encode(report), zmq.NOBLOCK)
-        except zmq.Again:
+        except (zmq.Again, SpecError):
             return False
         return True
 

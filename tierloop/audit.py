@@ -20,6 +20,11 @@ EDGE_JOURNAL = Path("state/edge/policies") / JOURNAL
 
 _SEGMENTS = "SELECT device, boot, seq, digest, body FROM segments WHERE source='lived'"
 
+DAMAGED = frozenset(
+    ("digest", "deflate", "oversize", "truncated", "malformed", "empty", "not_a_segment")
+)
+"""Reasons for which the cloud refuses bytes that no body sealed: the edge had checked them."""
+
 Life = tuple[str, int]
 Step = Entry
 """A policy put in force at the edge."""
@@ -50,12 +55,13 @@ class Release(NamedTuple):
 
 
 def audit(out: Path, acked: Mapping[Life, int], shed: int) -> Audit:
-    """Counts what the stores under `out` hold.
+    """Counts what the stores under `out` hold; where the cloud's is not, nothing is missing.
 
     `acked`: segments that each life of a device knows to be safe; `shed`: what the edge says it
     dropped for want of room, of which its disk may know more. Raises UserError if a store is in
     use by a running tier.
     """
+    stored_here = (out / CLOUD_STORE).exists()
     stored = _rows(out / CLOUD_STORE, _SEGMENTS)
     refused = _rows(out / CLOUD_STORE, "SELECT device, boot, seq, reason FROM refused")
     waiting = _rows(out / EDGE_OUTBOX, "SELECT device, boot, seq FROM parcels")
@@ -63,16 +69,16 @@ def audit(out: Path, acked: Mapping[Life, int], shed: int) -> Audit:
     promised = {(*life, seq) for *life, packed in runs for seq in _numbers(packed)}
     keys = [row[:3] for row in stored]
     held = {*keys, *(row[:3] for row in refused), *waiting}
-    marked = Counter((device, boot) for device, boot, _ in promised)
-    unmarked = sum(max(0, n - marked[life]) for life, n in acked.items() if runs)
+    known = Counter((device, boot) for device, boot, _ in promised | held)
+    unknown = sum(max(0, n - known[life]) for life, n in acked.items())
     gone = max(shed, sum(n for (n,) in _rows(out / EDGE_OUTBOX, "SELECT parcels FROM shed")))
     changed = sum(digest64(body) != digest for *_, digest, body in stored)
     return Audit(
         stored=len(keys),
         waiting=len({*waiting} - {*keys}),
-        duplicate=len(keys) - len({*keys}),
-        missing=max(0, len(promised - held) - gone) + unmarked,
-        altered=changed + sum(reason == "digest" for *_, reason in refused),
+        duplicate=len(stored) - len({digest for *_, digest, _ in stored}),
+        missing=max(0, len(promised - held) - gone) + unknown if stored_here else 0,
+        altered=changed + sum(reason in DAMAGED for *_, reason in refused),
         steps=_steps(out / EDGE_JOURNAL),
     )
 
@@ -108,5 +114,5 @@ def _rows(path: Path, query: str) -> list[tuple[Any, ...]]:
     try:
         with contextlib.closing(sqlite3.connect(path, timeout=1.0)) as database:
             return database.execute(query).fetchall()
-    except sqlite3.OperationalError as error:
+    except sqlite3.DatabaseError as error:
         raise UserError(f"{path}: {error}; is the run still going?") from None

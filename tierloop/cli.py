@@ -112,11 +112,13 @@ def cloud(
 def report(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The record of a run.")],
 ) -> None:
-    """Joins the parts of a record into its summary, ledger and report."""
-    from tierloop.closing import print_summary
+    """Joins the parts of a record into summary, ledger and report; exit 1 if it broke a promise."""
+    from tierloop.closing import judge, print_summary
     from tierloop.join import join
 
-    print_summary(join(folder), folder)
+    summary = join(folder)
+    print_summary(summary, folder)
+    raise typer.Exit(judge(summary, interrupted=True))
 
 
 @app.command()
@@ -163,6 +165,41 @@ def sweep(
     from tierloop.sweep.conduct import conduct
 
     raise typer.Exit(conduct(file, over or (), seeds, set_ or (), jobs, out))
+
+
+@app.command()
+def bench(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME...]", help="Benchmarks; all by default.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Under two minutes for all.")] = False,
+    for_: Annotated[
+        float | None, typer.Option("--for", metavar="S", help="Seconds each one measures.")
+    ] = None,
+    budgets: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="[[budget]] tables; else the project's own.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The figures; runs/bench/TIME by default.")
+    ] = None,
+    policy: Annotated[
+        Path | None, typer.Option(metavar="ONNX", help="Measures this policy instead.")
+    ] = None,
+    body: Annotated[
+        str | None, typer.Option(metavar="MODULE:NAME", help="The body that policy is for.")
+    ] = None,
+    deployment: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Whose budgets and hardware those are.")
+    ] = None,
+) -> None:
+    """Measures, each figure beside its bare limit; exit 3 if a budget is broken, 4 if unclear."""
+    from tierloop.bench.command import bench, own
+    from tierloop.bench.suite import FULL_S, QUICK_S
+
+    seconds = for_ if for_ is not None else QUICK_S if quick else FULL_S
+    if policy or body or deployment:
+        raise typer.Exit(own(policy, body, deployment, budgets, seconds, out))
+    raise typer.Exit(bench(names or (), seconds, budgets, out))
 
 
 @app.command()

@@ -39,7 +39,9 @@ def conduct(deployment: Deployment, roles: tuple[str, ...], out: Path) -> int:
         return WRONG_INPUT
     console.print(f"Ended: {_ENDS[why]}.", highlight=False)
     if set(roles) != set(ROLES):
-        console.print(f"Parts of the record: {out}  (join them: tierloop report {out})")
+        console.print(
+            f"Parts of the record: {out}  (join them: tierloop report {out})", soft_wrap=True
+        )
         return FINE
     summary = join(out)
     print_summary(summary, out)

@@ -69,6 +69,16 @@ def check_folder(deployment: Deployment, roles: Sequence[str], out: Path) -> Non
             raise UserError(f"{out}: holds a run of {name} already; give another --out")
 
 
+def prepare(out: Path, deployment: Deployment) -> None:
+    """Makes the record's folder. Raises UserError if that cannot be."""
+    try:
+        for folder in ("logs", PARTS, "state"):
+            (out / folder).mkdir(parents=True, exist_ok=True)
+        write(out / DEPLOYMENT, msgspec.json.encode(deployment))
+    except OSError as error:
+        raise UserError(f"{out}: {error.strerror}; give another --out") from None
+
+
 def reached(run: RunConfig, record: Record) -> bool:
     """Whether the newest policy version succeeds as often as the run is to last for."""
     versions = record.versions()
@@ -90,9 +100,7 @@ class Run:
         self._record = Record()
         self._events: list[Event] = []
         self._phase = "starting"
-        for folder in ("logs", PARTS, "state"):
-            (out / folder).mkdir(parents=True, exist_ok=True)
-        write(out / DEPLOYMENT, msgspec.json.encode(deployment))
+        prepare(out, deployment)
         self._parts = parts.Parts(out / PARTS)
         self._sink = ReportSink()
         self._start_ns = self._boot = time.monotonic_ns()
@@ -100,18 +108,21 @@ class Run:
         processes = table(deployment, roles, out, self._sink.address, self._start_ns)
         self._supervisor = Supervisor(processes, out / "logs", self._tell)
         names = [process.name for process in processes]
+        self._known, self._foreign = {p.name: p.role for p in processes}, 0
         crash = self._supervisor.crash
         self._nemesis = Nemesis(deployment, names, self._start_ns, crash, self._tell)
         self._measured = Measured()
 
     def until_end(self) -> str:
         """Runs to the end and stops everything. Why it ended: goal, time, signal, or mistake."""
-        while not (why := self._ended()):
-            self._nemesis.step(time.monotonic_ns())
-            self._supervisor.step()
-            self._turn(STEP_S)
-        self._phase = "stopping"
-        self._supervisor.stop(self._stopping)
+        try:
+            while not (why := self._ended()):
+                self._nemesis.step(time.monotonic_ns())
+                self._supervisor.step()
+                self._turn(STEP_S)
+        finally:
+            self._phase = "stopping"
+            self._supervisor.stop(self._stopping)
         self._turn(STEP_S)
         self._report()
         self._measured.close()
@@ -165,6 +176,11 @@ class Run:
         return self._signals.heard > 1
 
     def _hear(self, report: Report) -> None:
+        """Takes a report of a process of this table; any local process could send one."""
+        columns = report.decisions.shape[1]
+        if self._known.get(report.process) != report.role or columns != len(LEDGER):
+            self._foreign += 1
+            return
         self._parts.append(report)
         self._record.take(report)
         self._supervisor.heard(report.process)

@@ -1,5 +1,6 @@
 """What a person sees of a run: a live picture on a terminal, plain lines anywhere else."""
 
+import contextlib
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
@@ -106,7 +107,8 @@ class PlainView:
         pass
 
     def _print(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        with contextlib.suppress(SystemExit):  # nobody reads any more: the run goes on unseen
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def event_line(happening: Happening, start_ns: int) -> str:

@@ -361,3 +361,14 @@ def test_a_lost_edge_is_not_offered_anything(shell, spec):
 def test_other_messages_are_counted(shell):
     shell.receive(Echo(seq=1, sent_ns=1, received_ns=1, echoed_ns=1))
     assert shell.node.report(0).counters["refused.message"] == 1
+
+
+def test_a_first_policy_that_could_not_be_made_is_made_later(store, spec):
+    shell = begin(store, spec)
+    shell.jobs.clear()
+    shell._apply(shell.node.on_done(shell.now_ns, "raise", None))
+    shell._apply(shell.node.on_done(shell.now_ns, "conclude", MemoryError()))
+    shell.fire("conclude")
+    for name in ("conclude", "record"):
+        shell.do(name)
+    assert shell.node.publisher.newest is not None

@@ -96,9 +96,6 @@ MISFITS = {
     "deflate  ": lambda seal, make: seal(
         make(), body=seal(make(), deflated=True).body[:-5], deflated=True
     ),
-    "wrong_name": lambda seal, make: seal(make(), device="arm-1"),
-    "wrong_name ": lambda seal, make: seal(make(), seq=4),
-    "wrong_name  ": lambda seal, make: seal(make(), boot=8),
     "spec": lambda seal, make: seal(make(spec="0123456789abcdef")),
     "shape": lambda seal, make: seal(make(features=np.zeros((3, 9), np.float32))),
     "shape ": lambda seal, make: seal(make(applied=np.zeros((3, 9), np.float32))),
@@ -110,6 +107,15 @@ MISFITS = {
     "malformed": lambda seal, make: _packed(seal, make(), b"\x04\0\0\0junk"),
     "empty": lambda seal, make: _packed(seal, make(), b""),
 }
+
+
+@pytest.mark.parametrize("name", [{"device": "arm-1"}, {"seq": 4}, {"boot": 8}])
+def test_what_goes_by_anothers_name_is_counted_and_acknowledges_nothing(
+    store, ingest, make_segment, seal, name
+):
+    done = ingest.take([seal(make_segment(), **name), seal(make_segment(device="arm-9"))], 5)
+    assert done.counts == {"ingested": 1, "refused.name": 1}
+    assert [(a.device, a.below, a.also) for a in done.acks] == [("arm-9", 1, ())]
 
 
 @pytest.mark.parametrize("reason", MISFITS)

@@ -238,3 +238,15 @@ def test_the_table_bounds_everything():
     with pytest.raises(ValueError, match="no rate"):
         silence_ns(m.Offer)
     assert MAX_BYTES[m.Beat] < 2048
+
+
+def test_a_peers_own_names_are_short():
+    with pytest.raises(SpecError, match="128"):
+        m.Hello(node="x" * 129, role="device", boot=1, software="0", spec="s")
+
+
+@pytest.mark.parametrize("field", ["policy_version", "batch", "held_ns", "compute_ns"])
+def test_numbers_of_an_answer_fit_the_ledger(field):
+    chunk = next(e for e in EXAMPLES if isinstance(e, m.ActionChunk))
+    with pytest.raises(SpecError, match="63 bits"):
+        m.ActionChunk(**{**msgspec.structs.asdict(chunk), field: 2**63})

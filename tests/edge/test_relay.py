@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from contract.codec import digest64
 from contract.messages import ActionChunk, Sealed, Stored, Welcome
 from edge.config import EdgeConfig
-from edge.relay import HEADER_BYTES, RESEND_NS, WAITING_MAX, WINDOW
+from edge.relay import HEADER_BYTES, LOAD, RESEND_NS, WAITING_MAX, WINDOW
 
 
 @pytest.fixture
@@ -390,3 +390,20 @@ def test_everything_acknowledged_reaches_the_cloud_once_through_loss_and_crashes
         bench.hear("arm", sent[seq])
     bench.advance(10 * RESEND_NS)
     assert len(bench.to("cloud", Sealed)) == before, "known segments do not go up again"
+
+
+def test_an_outbox_that_could_not_be_read_at_first_is_read_later(tmp_path):
+    """What waits in it goes up although no device commits anything new."""
+    before = Bench(tmp_path).start()
+    before.join("arm")
+    before.hear("arm", sealed(0))
+    before.outbox.close()
+    bench = Bench(tmp_path)
+    bench.carry = lambda compute: (
+        sqlite3.OperationalError("locked") if compute.name == LOAD else compute.job()
+    )
+    bench.start()
+    bench.hear("cloud", WELCOME)
+    assert not [m for m in bench.advance(2 * S) if isinstance(m, Sealed)]
+    bench.carry = lambda compute: compute.job()
+    assert [m.seq for m in bench.advance(2 * S) if isinstance(m, Sealed)] == [0]

@@ -23,7 +23,7 @@ from contract.messages import (
 from contract.streams import DEPTH, socket_cap_bytes
 from link.channel import Client, Server
 from link.framing import CHECK_BYTES
-from link.session import HELLO_EVERY_NS, SILENCE_NS, State
+from link.session import HELLO_EVERY_NS, REPLACED, SILENCE_NS, State
 from link.sockets import (
     ClientSocket,
     Poller,
@@ -342,3 +342,31 @@ def test_parts_fit_the_cap():
     rig = Rig().open()
     part = Part(digest="d", offset=0, data=np.zeros(64 * 1024, np.uint8))
     assert rig.server.send("arm", part)
+
+
+def test_what_does_not_fit_its_stream_is_dropped_and_counted():
+    rig = Rig().open()
+    assert not rig.server.send("arm", Refused(reason="x" * 5000, final=True))
+    assert not rig.client.send(Refused(reason="x" * 5000, final=True))
+    assert rig.server.tally.dropped["refused", "unfit"] == 1
+    assert rig.client.tally.dropped["refused", "unfit"] == 1
+
+
+def test_a_name_is_taken_over_only_by_whom_the_node_welcomes():
+    rig = Rig().open()
+    rig.up.put((b"other", rig.client._codec.encode(HELLO)))
+    assert rig.server.poll(1) == [("arm", HELLO)]
+    assert rig.server.session.find("arm").route == b"other"
+    assert not rig.down.queue
+    rig.server.send("arm", WELCOME)
+    assert rig.client._codec.decode(rig.down.queue.popleft()) == REPLACED
+
+
+def test_a_refused_newcomer_leaves_no_trace_at_the_one_before():
+    rig = Rig().open()
+    rig.up.put((b"other", rig.client._codec.encode(HELLO)))
+    rig.server.poll(1)
+    rig.server.send("arm", Refused(reason="spec", final=True))
+    assert not rig.down.queue
+    assert not rig.server._out
+    assert not rig.server._ghosts

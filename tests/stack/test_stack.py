@@ -8,6 +8,7 @@ import pytest
 from stack import Stack, options, summary
 
 from contract.ledger import Rung
+from tierloop.audit import CLOUD_STORE
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(180)]
 
@@ -63,7 +64,7 @@ def test_edge_and_cloud_killed_nothing_acknowledged_is_lost(tmp_path):
         if applied
     ]
     assert max(age_ms) <= 400
-    with sqlite3.connect(out / "state" / "cloud" / "cloud.sqlite") as store:
+    with sqlite3.connect(f"file:{out / CLOUD_STORE}?mode=ro", uri=True) as store:
         (bad,) = store.execute("PRAGMA integrity_check").fetchone()
     store.close()
     assert bad == "ok"
