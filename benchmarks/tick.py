@@ -1,46 +1,51 @@
 """What does the stack itself cost in a control tick? Beside the body's read, physics and write.
 
-The device's own loop, its link to an edge that answers every observation from a thread of its
-own, its node and the sorting cell's arm, driven as fast as it goes on a clock that advances one
-control period a tick. Timed apart: the body (physics step, read, write) and everything else.
+The device's node with its rate and the sorting cell's arm, driven as fast as it goes on a clock
+that advances one control period a tick; every observation is answered at once. Timed apart: the
+body (physics step, read, write) and everything else.
 """
 
-import argparse
 import time
 
 import numpy as np
 
-from benchmarks.harness import percentiles, show
+from benchmarks.harness import main
+from benchmarks.hot import chunk
 from contract.clock import ManualClock
 from contract.effects import Send
-from contract.messages import ActionChunk, Observation
+from contract.messages import ActionChunk, Observation, Sealed, Stored
 from device.config import DeviceConfig
 from device.node import DeviceNode
 from device.rate import Rate
-from policy.mlp import Mlp
 from sim.scenario import Scenario, embody
+from tierloop.bench.protocol import Benchmark, Metric, Series, by_turns
+
+TICKS = 240
+"""A block: one second of control."""
+
+ALL, DECIDING = Metric("tick", "us"), Metric("tick", "us", "deciding")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--ticks", type=int, default=6000)
-    args = parser.parse_args()
-    robot = embody(Scenario(), seed=1)
-    body, spec = robot.body, robot.policy
-    policy = Mlp.random(spec, (256, 256), 0)
-    node, clock = DeviceNode("arm", 1, robot, DeviceConfig(), "benchmark"), ManualClock()
-    rate = Rate(body.spec.control_period_ns, 0)
-    node.on_start(0)
-    body.read(0)
-    own, bodily, decisions = [], [], []
-    answer: ActionChunk | None = None
-    for _ in range(args.ticks):
-        now_ns = clock.advance(body.spec.control_period_ns)
+class Loop:
+    """A control loop that does not wait."""
+
+    def __init__(self) -> None:
+        robot = embody(Scenario(), seed=1)
+        self._body, self._spec = robot.body, robot.policy
+        self._node = DeviceNode("arm-0", 1, robot, DeviceConfig(), "benchmark")
+        self._clock, self._rate = ManualClock(), Rate(self._body.spec.control_period_ns, 0)
+        self._node.on_start(0)
+        self._body.read(0)
+        self._answers: list[ActionChunk | Stored] = []
+
+    def tick(self) -> tuple[float, float, bool]:
+        """Own and bodily microseconds, and whether the tick decided."""
+        node, body = self._node, self._body
+        now_ns = self._clock.advance(body.spec.control_period_ns)
         begun = time.perf_counter_ns()
-        rate.tick(now_ns)
-        if answer is not None:
+        self._rate.tick(now_ns)
+        for answer in self._answers:
             node.on_message(now_ns, "edge", answer)
-            answer = None
         linked = time.perf_counter_ns()
         reading = body.read(now_ns)
         read = time.perf_counter_ns()
@@ -49,42 +54,52 @@ def main() -> None:
         body.write(setpoint)
         written = time.perf_counter_ns()
         node.on_written(now_ns)
-        for effect in effects:
-            assert isinstance(effect, Send)
-            node.on_sent(now_ns, effect.message, 200)
+        sent = [effect.message for effect in effects if isinstance(effect, Send)]
+        for message in sent:
+            node.on_sent(now_ns, message, 200)
         ended = time.perf_counter_ns()
-        own.append((linked - begun) + (chosen - read) + (ended - written))
-        bodily.append((read - linked) + (written - chosen))
-        decisions.append(bool(effects))
-        for effect in effects:
-            if isinstance(effect, Send) and isinstance(effect.message, Observation):
-                answer = reply(effect.message, policy)
-    warm = args.ticks // 10
-    ours = np.array(own[warm:]) / 1e3
-    bare = np.array(bodily[warm:]) / 1e3
-    deciding = np.array(decisions[warm:])
-    show(
-        "one 240 Hz control tick",
-        {
-            "stack, all ticks": percentiles(ours),
-            "stack, ticks that decide": percentiles(ours[deciding]),
-            "body: read, physics, write": percentiles(bare),
-        },
-        "us",
-        [f"stack p50 is {np.median(ours) / np.median(bare):.2f}x the bare body's"],
-    )
+        self._answers = [a for m in sent if (a := self._answer(m)) is not None]
+        own = (linked - begun) + (chosen - read) + (ended - written)
+        return own / 1e3, ((read - linked) + (written - chosen)) / 1e3, bool(effects)
+
+    def report(self) -> None:
+        """What the shell asks for once a second."""
+        self._node.report(self._clock.now_ns())
+
+    def _answer(self, message: object) -> ActionChunk | Stored | None:
+        if isinstance(message, Observation):
+            return chunk(self._spec, message)
+        if isinstance(message, Sealed):
+            return Stored(device="arm-0", boot=1, below=message.seq + 1)
+        return None
 
 
-def reply(observation: Observation, policy: Mlp) -> ActionChunk:
-    """What an edge would send back."""
-    spec = policy.spec
-    return ActionChunk(
-        device=observation.device, boot=observation.boot, seq=observation.seq,
-        captured_ns=observation.captured_ns, period_ns=spec.period_ns,
-        valid_until_ns=observation.captured_ns + spec.validity_ns, policy_version=0, tier="edge",
-        batch=1, held_ns=0, compute_ns=0, actions=policy.forward(observation.features[None])[0],
-    )  # fmt: skip
+def run(seconds: float) -> list[Series]:
+    loop = Loop()
+    bodily: list[np.ndarray] = []
+    deciding: list[np.ndarray] = []
 
+    def block() -> list[float]:
+        ticks = [loop.tick() for _ in range(TICKS)]
+        loop.report()
+        bodily.append(np.array([body for _, body, _ in ticks]))
+        deciding.append(np.array([own for own, _, decides in ticks if decides]))
+        return [own for own, _, _ in ticks]
+
+    block()
+    bodily.clear()
+    deciding.clear()
+    (own,) = by_turns(seconds, block)
+    return [Series(ALL, own, tuple(bodily)), Series(DECIDING, tuple(deciding), tuple(bodily))]
+
+
+BENCHMARK = Benchmark(
+    "tick",
+    "What does the stack itself cost in a 240 Hz control tick?",
+    "the body alone: physics step, read, write",
+    (ALL, DECIDING),
+    run,
+)
 
 if __name__ == "__main__":
-    main()
+    main(BENCHMARK)

@@ -23,12 +23,12 @@ Z_95 = 1.96
 # Colours to draw with, and the page's variable that each becomes.
 _INK, _FAINT, _GRID = "#010101", "#020202", "#030303"
 SERIES = ("#0a0001", "#0a0002", "#0a0003", "#0a0004", "#0a0005", "#0a0006", "#0a0007")
-_BAD = "#0b0001"
+BAD = "#0b0001"
 _VARIABLES = {
     _INK: "var(--ink)",
     _FAINT: "var(--faint)",
     _GRID: "var(--grid)",
-    _BAD: "var(--bad)",
+    BAD: "var(--bad)",
     **{colour: f"var(--s{i})" for i, colour in enumerate(SERIES, 1)},
 }
 _STYLE: Any = {
@@ -150,10 +150,10 @@ def age_histogram(record: Record, validity_ms: float) -> Callable[[Axes], None]:
         ages = np.maximum(ages_ms(record.decisions()), 0.1)
         edges = np.geomspace(min(ages.min(initial=1), 1), max(ages.max(initial=1), validity_ms), 70)
         axes.hist(ages, edges.tolist(), color=SERIES[0])
-        axes.axvline(validity_ms, color=_BAD, lw=1.2)
+        axes.axvline(validity_ms, color=BAD, lw=1.2)
         axes.annotate(
             f"valid until {validity_ms:g} ms", (validity_ms, 0.97), (-4, 0), ha="right", va="top",
-            xycoords=("data", "axes fraction"), textcoords="offset points", color=_BAD, fontsize=8,
+            xycoords=("data", "axes fraction"), textcoords="offset points", color=BAD, fontsize=8,
         )  # fmt: skip
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter("{x:g}")
@@ -172,10 +172,10 @@ def lateness(record: Record, period_us: float) -> Callable[[Axes], None]:
         share = 1.0 - np.arange(len(late)) / max(len(late), 1)
         keep = np.unique(np.geomspace(1, len(late) or 1, 800).astype(int))[: len(late)]
         axes.plot(late[-keep], share[-keep], color=SERIES[0], lw=1.8)
-        axes.axvline(period_us, color=_BAD, lw=1.2)
+        axes.axvline(period_us, color=BAD, lw=1.2)
         axes.annotate(
             "one tick", (period_us, 0.97), (-4, 0), ha="right", va="top",
-            xycoords=("data", "axes fraction"), textcoords="offset points", color=_BAD, fontsize=8,
+            xycoords=("data", "axes fraction"), textcoords="offset points", color=BAD, fontsize=8,
         )  # fmt: skip
         axes.set_xscale("log")
         axes.set_yscale("log")
@@ -220,7 +220,7 @@ def timeline(
             axes.scatter(
                 [(h.at_ns - start_ns) / NS_PER_S for h in chosen],
                 [names.index(h.process) for h in chosen],
-                s=34 if bad else 16, color=_BAD if bad else SERIES[0],
+                s=34 if bad else 16, color=BAD if bad else SERIES[0],
                 marker="X" if bad else "o", clip_on=False,
             )  # fmt: skip
         axes.set_yticks(range(len(names)), names)

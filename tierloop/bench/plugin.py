@@ -1,1 +1,1 @@
-"""The pytest plugin: a fixture `budget` that asserts what a policy may cost. See docs/benchmarks.md."""
+"""The pytest plugin: a fixture `budget` that asserts what a policy may cost."""

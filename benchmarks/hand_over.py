@@ -1,0 +1,52 @@
+"""How soon does a chunk act? From its bytes at the device to the limited setpoint."""
+
+from functools import partial
+
+import numpy as np
+
+from benchmarks import hot
+from benchmarks.harness import main
+from contract.codec import Codec
+from tierloop.bench.protocol import Benchmark, Metric, Series, by_turns
+
+CALLS, REPEATS = 50, 8
+HAND_OVER = Metric("hand_over", "us", clock="cpu")
+
+
+def bare() -> hot.Work:
+    """The same bytes read in place; one row copied, checked and clipped."""
+    spec = hot.policy()
+    data = Codec().encode(hot.chunk(spec, hot.observation(spec, 1)))
+    rows, width = spec.horizon, spec.action.size
+    low, high = np.array(spec.action.low), np.array(spec.action.high)
+
+    def work() -> np.ndarray:
+        actions = np.frombuffer(data, np.float32, rows * width, len(data) - 4 * rows * width)
+        row = actions.reshape(rows, width)[0].astype(np.float64)
+        if not np.isfinite(row).all():
+            raise ValueError("not finite")
+        limited: np.ndarray = np.minimum(np.maximum(row, low), high)
+        return limited
+
+    return work
+
+
+def run(seconds: float) -> list[Series]:
+    works = hot.hand_over(), bare()
+    measures = [partial(hot.cpu_us, work, CALLS, REPEATS) for work in works]
+    for warm in measures:
+        warm()
+    ours, plain = by_turns(seconds, *measures)
+    return [Series(HAND_OVER, ours, plain)]
+
+
+BENCHMARK = Benchmark(
+    "hand_over",
+    "How much work is it to put a chunk from the wire into force?",
+    "its bytes read in place, the first row checked and clipped",
+    (HAND_OVER,),
+    run,
+)
+
+if __name__ == "__main__":
+    main(BENCHMARK)

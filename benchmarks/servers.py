@@ -1,0 +1,139 @@
+"""Edges to ask: the real one in its own process, and a bare one beside it."""
+
+import multiprocessing
+import os
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
+from multiprocessing.synchronize import Event
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import onnxruntime
+import zmq
+
+from benchmarks.harness import address, stay
+from benchmarks.hot import HIDDEN, policy
+from cloud.export import export
+from contract.specs import PolicySpec
+from edge.config import EdgeConfig
+from policy.artefact import Artefact, digest, pack
+from policy.mlp import Mlp
+from policy.shelf import Shelf
+
+START_S = 30.0
+START_MS = 30_000
+
+
+class Served(NamedTuple):
+    """Where a process listens, and its id."""
+
+    address: str
+    pid: int
+
+
+def untrained(version: int) -> Artefact:
+    """A policy of the benchmarks' size."""
+    return export(
+        Mlp.random(policy(), HIDDEN, version), version=version, parents=(), software="benchmark",
+        seed=version, trained_on=(), samples={}, metrics={},
+    )  # fmt: skip
+
+
+def _edge(spec: PolicySpec, bind: str, cloud: str, state: Path) -> None:
+    from edge.main import run
+
+    stay(1)
+    run(EdgeConfig(), spec, bind, cloud, state, None, "benchmark")
+
+
+def _bare(onnx: bytes, inputs: int, bind: str, ready: Event) -> None:
+    """Receive all there is, infer once, send: nothing else."""
+    stay(1)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+    name, header = session.get_inputs()[0].name, b"h" * 80
+    router: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.ROUTER)
+    router.bind(bind)
+    ready.set()
+    while True:
+        asked = [router.recv_multipart()]
+        while router.poll(0):
+            asked.append(router.recv_multipart())
+        rows = [
+            np.frombuffer(data, np.float32, inputs, len(data) - 4 * inputs) for _, data in asked
+        ]
+        (answers,) = session.run(None, {name: np.stack(rows)})
+        for (route, _), actions in zip(asked, answers, strict=True):
+            router.send_multipart([route, header + actions.tobytes()])
+
+
+@contextmanager
+def edge(cloud: str | None = None) -> Iterator[Served]:
+    """The edge tier as it is, a policy on its shelf; its cloud is away unless one is named."""
+    bind = address()
+    with tempfile.TemporaryDirectory() as folder:
+        blob = pack(untrained(0))
+        shelf = Shelf(Path(folder) / "policies", policy())
+        shelf.stage(blob, digest(blob))
+        shelf.activate(0)
+        with running(_edge, policy(), bind, cloud or address(), Path(folder)) as process:
+            yield Served(bind, process)
+
+
+@contextmanager
+def bare() -> Iterator[Served]:
+    """A plain ZeroMQ socket around onnxruntime and the same network."""
+    bind, ready = address(), multiprocessing.get_context("spawn").Event()
+    onnx, inputs = untrained(0).onnx, policy().observation.size
+    with running(_bare, onnx, inputs, bind, ready) as process:
+        if not ready.wait(START_S):
+            raise RuntimeError("the bare server does not start")
+        yield Served(bind, process)
+
+
+@contextmanager
+def running(target: Callable[..., None], *args: object) -> Iterator[int]:
+    """A process of its own around `target`, ended at the end; its id."""
+    context = multiprocessing.get_context("spawn")
+    process: BaseProcess = context.Process(target=target, args=args, daemon=True)
+    process.start()
+    assert process.pid is not None
+    try:
+        yield process.pid
+    finally:
+        os.kill(process.pid, signal.SIGTERM)
+        process.join(5)
+        if process.is_alive():
+            process.kill()
+
+
+@contextmanager
+def asking() -> Iterator[None]:
+    """Keeps this process on the askers' core for a while."""
+    before = os.sched_getaffinity(0)
+    stay(0)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def cpu_ns(pid: int) -> int:
+    """Processor time of all threads of a process so far."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks)
+
+
+def patiently(condition: Callable[[], bool], turn: Callable[[], object], what: str) -> None:
+    """Takes turns until `condition` is true. Raises RuntimeError when it takes too long."""
+    end = time.monotonic() + START_S
+    while not condition():
+        turn()
+        if time.monotonic() > end:
+            raise RuntimeError(what)

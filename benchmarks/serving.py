@@ -1,0 +1,84 @@
+"""How many robots can one edge serve? Its processor time a decision, and what they wait.
+
+1, 8 and 64 robots ask at once; the edge's batches follow from what has come in. Bare: a process
+that takes what there is on a plain socket as one batch, infers, sends the same bytes back. The
+edge's processor time is its own, of all its threads, whatever the robots' process does meanwhile.
+"""
+
+from collections.abc import Callable
+
+from benchmarks import servers
+from benchmarks.asking import BareRobots, Robots
+from benchmarks.harness import main
+from benchmarks.hot import policy
+from tierloop.bench.protocol import Benchmark, Metric, Series, by_turns
+from tierloop.bench.statistics import Samples
+
+COUNTS = (1, 8, 64)
+DECISIONS = 512
+"""A block, of as many rounds as make it up."""
+
+CPU = {n: Metric("serving_cpu", "us", f"{n} robots", "cpu") for n in COUNTS}
+WAIT = {n: Metric("serving_wait", "us", f"{n} robots") for n in COUNTS}
+BATCHING = Metric("batching", "us", "8 robots, the bare limit is 1 robot")
+
+
+class Side:
+    """One server and its askers; notes the server's processor time beside every block."""
+
+    def __init__(self, server: servers.Served, robots: type[Robots] | type[BareRobots]) -> None:
+        self._pid = server.pid
+        self._askers = {n: robots(server.address, policy(), n) for n in COUNTS}
+        self.cpu_us: dict[int, list[float]] = {n: [] for n in COUNTS}
+
+    def block(self, count: int) -> Callable[[], list[float]]:
+        """A measure: the waits of one block."""
+        asker, rounds = self._askers[count], DECISIONS // count
+
+        def measure() -> list[float]:
+            asker.wake()
+            before_ns = servers.cpu_ns(self._pid)
+            waited = asker.block(rounds)
+            spent_ns = servers.cpu_ns(self._pid) - before_ns
+            self.cpu_us[count].append(spent_ns / len(waited) / 1e3)
+            return waited
+
+        return measure
+
+
+def run(seconds: float) -> list[Series]:
+    with servers.edge() as edge, servers.bare() as bare, servers.asking():
+        sides = Side(edge, Robots), Side(bare, BareRobots)
+        measures = [side.block(n) for n in COUNTS for side in sides]
+        for warm in measures:
+            warm()
+        for side in sides:
+            for spent in side.cpu_us.values():
+                spent.clear()
+        waited = by_turns(2 * seconds, *measures)
+    ours, plain = sides
+    series = []
+    for i, n in enumerate(COUNTS):
+        series.append(Series(CPU[n], _one_each(ours.cpu_us[n]), _one_each(plain.cpu_us[n])))
+        series.append(Series(WAIT[n], waited[2 * i], waited[2 * i + 1]))
+    series.append(Series(BATCHING, waited[2 * COUNTS.index(8)], waited[2 * COUNTS.index(1)]))
+    return series
+
+
+def _one_each(figures: list[float]) -> tuple[Samples, ...]:
+    """Blocks of one figure each."""
+    import numpy as np
+
+    return tuple(np.array([figure]) for figure in figures)
+
+
+BENCHMARK = Benchmark(
+    "serving",
+    "What does a decision cost the edge, and what do 1, 8 and 64 robots wait for it?",
+    "a plain ZeroMQ socket that batches what there is around onnxruntime",
+    (*CPU.values(), *WAIT.values(), BATCHING),
+    run,
+)
+
+if __name__ == "__main__":
+    main(BENCHMARK)

@@ -1,0 +1,79 @@
+"""Budgets: complaints in one line, completeness, and that the project's own file is in order."""
+
+import pytest
+
+from contract.errors import UserError
+from contract.streams import STREAMS
+from tierloop.bench import budget, suite
+from tierloop.bench.budget import Budget
+from tierloop.bench.command import default_budgets
+from tierloop.bench.protocol import Metric
+
+KNOWN = [Metric("round_trip", "us", "1 robot"), Metric("tick", "us"), Metric("tick", "us", "deep")]
+GOOD = '[[budget]]\nmetric = "tick"\nlimit = 60\nunit = "us"\n'
+
+
+def complaint(tmp_path, text):
+    file = tmp_path / "b.toml"
+    file.write_text(text)
+    with pytest.raises(UserError) as error:
+        budget.check(budget.load(file), KNOWN)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "b.toml: no [[budget]] table"),
+        ("budgett = 1\n", "b.toml:1: unknown key 'budgett'"),
+        ("budget = 3\n", "b.toml:1: expected [[budget]] tables"),
+        (GOOD + "percentil = 99\n", "budget 1 (tick): unknown key 'percentil'; did you mean"),
+        (GOOD.replace('unit = "us"', ""), "budget 1 (tick): key 'unit': missing"),
+        (GOOD.replace("60", '"60"'), "budget 1 (tick): key 'limit': expected float, got str"),
+        (GOOD.replace("60", "-1"), "limit -1.0 must be finite and not negative"),
+        (GOOD.replace("60", "nan"), "limit nan must be finite"),
+        (GOOD + "percentile = 101\n", "percentile 101 must lie in (0, 100]"),
+        (GOOD + 'clock = "lunar"\n', "budget 1 (tick): key 'clock': invalid enum value 'lunar'"),
+        (GOOD + GOOD.replace("tick", "tock"), "b.toml:5: budget 2 (tock): unknown metric 'tock'"),
+        (GOOD.replace("tick", "round_trip"), "no scenario '' on clock 'wall'; known: '1 robot'"),
+        (GOOD.replace('"us"', '"ms"'), "unit 'ms'; tick is measured in 'us', or in 'x'"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_it(tmp_path, text, said):
+    assert said.lower() in complaint(tmp_path, text).lower()
+
+
+def test_a_good_file_is_read_as_it_says(tmp_path):
+    file = tmp_path / "b.toml"
+    file.write_text(GOOD + 'percentile = 99\nscenario = "deep"\n')
+    (placed,) = budget.load(file)
+    budget.check([placed], KNOWN)
+    assert placed.budget == Budget(
+        metric="tick", limit=60, unit="us", percentile=99, scenario="deep"
+    )
+
+
+def test_every_stream_and_process_needs_a_line():
+    lacking = budget.missing([])
+    assert {f"stream {s.message.__name__}" for s in STREAMS} <= set(lacking)
+    assert {"process device", "process edge", "process cloud", "process roof"} <= set(lacking)
+    line = Budget(metric="codec", scenario="Observation", limit=1, unit="x", clock="cpu")
+    assert set(lacking) - set(budget.missing([line])) == {"stream Observation"}
+
+
+def test_the_projects_own_budgets_are_complete_and_about_what_is_measured():
+    placed = budget.load(default_budgets())
+    budget.check(placed, [metric for one in suite.find(()) for metric in one.metrics])
+    assert budget.missing(b for b, _ in placed) == []
+
+
+def test_a_new_process_would_be_missed():
+    from tierloop.processes import ROLES
+
+    assert set(budget.PROCESSES) == {*ROLES, "roof"}
+
+
+def test_an_unknown_benchmark_is_the_users_mistake():
+    with pytest.raises(UserError, match="unknown benchmark 'roundtrip'; did you mean 'round_trip'"):
+        suite.find(["roundtrip"])

@@ -1,0 +1,127 @@
+"""Budgets as data: what may cost how much, one `[[budget]]` table a line.
+
+A file of budgets is complete when every stream of `contract/streams.py` and every process has a
+line; what nobody has a budget for, nobody notices growing.
+"""
+
+from collections.abc import Iterable, Sequence
+from math import isfinite
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from contract.errors import UserError
+from contract.streams import STREAMS
+from tierloop.bench.protocol import Clock, Metric
+from tierloop.strict import Source, explain, near
+
+TIMES_BARE = "x"
+"""The unit of a limit that is a multiple of the bare limit measured in the same run."""
+
+STREAM, PROCESS = "codec", "memory"
+"""The metrics whose scenarios are the streams and the processes."""
+
+PROCESSES = ("device", "edge", "cloud", "roof")
+
+
+class Budget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One `[[budget]]` table: this percentile of that metric may be so much at most."""
+
+    metric: str
+    """What is measured."""
+    limit: float
+    """The most that is allowed."""
+    unit: str
+    """The metric's own, or "x": times the bare limit measured beside it in the same run."""
+    percentile: float = 50.0
+    """Of the samples; 50 is the median."""
+    scenario: str = ""
+    """Under which circumstances, where the metric has several."""
+    clock: Clock = "wall"
+    """What the metric is taken by."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.percentile <= 100:
+            raise ValueError(f"percentile {self.percentile:g} must lie in (0, 100]")
+        if not (isfinite(self.limit) and self.limit >= 0):
+            raise ValueError(f"limit {self.limit} must be finite and not negative")
+
+    def covers(self, metric: Metric) -> bool:
+        """Whether it is about this metric."""
+        return (self.metric, self.scenario, self.clock) == (
+            metric.name, metric.scenario, metric.clock,
+        )  # fmt: skip
+
+
+Budgets = tuple[Budget, ...]
+
+
+class Placed(NamedTuple):
+    """A budget and where it stands, for whoever has to say that it is wrong."""
+
+    budget: Budget
+    where: str
+
+
+def load(path: Path) -> list[Placed]:
+    """The budgets of a file that holds nothing else. Raises UserError in one line."""
+    source = Source(path)
+    if strange := [key for key in source.data if key != "budget"]:
+        raise UserError(
+            f"{source.where((strange[0],))}: unknown key '{strange[0]}'; "
+            "a file of budgets holds [[budget]] tables alone"
+        )
+    found = read(source)
+    if not found:
+        raise UserError(f"{path}: no [[budget]] table")
+    return found
+
+
+def read(source: Source) -> list[Placed]:
+    """The `[[budget]]` tables of a file, checked one by one. Raises UserError in one line."""
+    entries = source.data.get("budget", [])
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise UserError(f"{source.where(('budget',))}: expected [[budget]] tables")
+    found: list[Placed] = []
+    for number, entry in enumerate(entries):
+        where = f"{source.where(('budget', str(number)))}: budget {_named(number, entry)}"
+        try:
+            budget = msgspec.convert(entry, Budget)
+        except msgspec.ValidationError as error:
+            raise UserError(f"{where}: {explain(Budget, str(error))}") from None
+        found.append(Placed(budget, where))
+    return found
+
+
+def check(placed: Iterable[Placed], known: Sequence[Metric]) -> None:
+    """Raises UserError unless each budget is about a metric that is measured, in its unit."""
+    for budget, where in placed:
+        namesakes = [metric for metric in known if metric.name == budget.metric]
+        if not namesakes:
+            names = sorted({metric.name for metric in known})
+            hint = near(budget.metric, names) or f"; known: {', '.join(names)}"
+            raise UserError(f"{where}: unknown metric '{budget.metric}'{hint}")
+        fitting = [metric for metric in namesakes if budget.covers(metric)]
+        if not fitting:
+            given = f"scenario '{budget.scenario}' on clock '{budget.clock}'"
+            have = ", ".join(sorted({f"'{m.scenario}' on '{m.clock}'" for m in namesakes}))
+            raise UserError(f"{where}: no {given}; known: {have}")
+        if budget.unit not in (TIMES_BARE, fitting[0].unit):
+            raise UserError(
+                f"{where}: unit '{budget.unit}'; {budget.metric} is measured in "
+                f"'{fitting[0].unit}', or in '{TIMES_BARE}', times its bare limit"
+            )
+
+
+def missing(budgets: Iterable[Budget]) -> list[str]:
+    """The streams and processes without a line, in words."""
+    have = {(budget.metric, budget.scenario) for budget in budgets}
+    streams = dict.fromkeys(stream.message.__name__ for stream in STREAMS)
+    lacking = [f"stream {name}" for name in streams if (STREAM, name) not in have]
+    return lacking + [f"process {name}" for name in PROCESSES if (PROCESS, name) not in have]
+
+
+def _named(number: int, entry: dict[str, Any]) -> str:
+    metric = entry.get("metric")
+    return f"{number + 1} ({metric})" if metric else str(number + 1)

@@ -1,0 +1,85 @@
+"""`tierloop bench` from the options to the exit code."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from rich.console import Console
+
+from contract.errors import UserError
+from tierloop.bench import budget, outputs, suite, verdicts
+from tierloop.bench.budget import Placed
+from tierloop.bench.protocol import Benchmark
+from tierloop.strict import Source
+
+WIDTH = 150
+"""Of the table where there is no terminal."""
+
+
+def default_budgets() -> Path:
+    """The project's own."""
+    import benchmarks
+
+    return Path(benchmarks.__path__[0]) / "budgets.toml"
+
+
+def console() -> Console:
+    """A wide one where nobody looks."""
+    shown = Console()
+    return shown if shown.is_terminal else Console(width=WIDTH)
+
+
+def bench(names: Sequence[str], seconds: float, budgets: Path | None, out: Path | None) -> int:
+    """Runs the benchmarks of these names, of all if there are none; the exit code.
+
+    Only the budgets of what is run are judged; that streams and processes all have one is checked
+    always. Raises UserError before anything is measured.
+    """
+    chosen = suite.find(names)
+    placed = budget.load(budgets or default_budgets())
+    everything = suite.find(()) if names else chosen
+    budget.check(placed, [metric for one in everything for metric in one.metrics])
+    return conduct(chosen, placed, budget.missing(b for b, _ in placed), seconds, out)
+
+
+def conduct(
+    chosen: Sequence[Benchmark],
+    placed: Sequence[Placed],
+    missing: Sequence[str],
+    seconds: float,
+    out: Path | None,
+) -> int:
+    """Measures, shows, writes; the exit code."""
+    if seconds <= 0:
+        raise UserError(f"--for {seconds:g}: must be positive")
+    folder = out or Path("runs/bench") / datetime.now().strftime("%Y%m%d-%H%M%S")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder}: is there already; give another --out")
+    screen = console()
+    results, series = suite.run(chosen, seconds, [b for b, _ in placed], screen)
+    document = verdicts.document(results, missing)
+    outputs.put(document, series, suite.history(folder), folder)
+    suite.show(document, screen)
+    screen.print(f"\nFigures: {folder}  (to look at: {folder / outputs.PAGE})", highlight=False)
+    return document.exit_code
+
+
+def own(
+    policy: Path | None,
+    body: str | None,
+    deployment: Path | None,
+    budgets: Path | None,
+    seconds: float,
+    out: Path | None,
+) -> int:
+    """Measures somebody's own policy on their own body; the exit code."""
+    from tierloop.bench.own import benchmark
+
+    if policy is None or body is None:
+        raise UserError("--policy and --body belong together: give both")
+    chosen = benchmark(policy, body, deployment)
+    placed = budget.load(budgets) if budgets else []
+    if deployment is not None:
+        placed += budget.read(Source(deployment))
+    budget.check(placed, chosen.metrics)
+    return conduct([chosen], placed, (), seconds, out)

@@ -1,0 +1,175 @@
+"""What comes out of a run of benchmarks: JSON, JUnit, Markdown, benchmark-action JSON, samples."""
+
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from tierloop.bench.protocol import Metric, Series
+from tierloop.bench.statistics import Verdict
+from tierloop.bench.verdicts import Document, Figure, Line, Result, sentence
+from tierloop.join import write
+
+JSON, JUNIT, MARKDOWN, ACTION = "bench.json", "junit.xml", "bench.md", "smaller-is-better.json"
+PAGE, SAMPLES = "index.html", "samples.npz"
+
+SCHEMA = Path(__file__).with_name("bench.schema.json")
+"""The published JSON Schema of bench.json."""
+
+MARKS = {Verdict.PASS: "pass", Verdict.FAIL: "**fail**", Verdict.INCONCLUSIVE: "inconclusive"}
+
+
+def schema() -> bytes:
+    """The JSON Schema of bench.json, formatted."""
+    document = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    document |= msgspec.json.schema(Document)
+    return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
+
+
+def read(path: Path) -> Document:
+    """The document in a bench.json. Raises OSError or msgspec.MsgspecError."""
+    return msgspec.json.decode(path.read_bytes(), type=Document)
+
+
+def put(
+    document: Document, series: Sequence[Series], history: Sequence[Document], out: Path
+) -> None:
+    """Writes every format into the folder `out`; `history`: earlier runs, oldest first."""
+    from tierloop.bench.page import page
+
+    out.mkdir(parents=True, exist_ok=True)
+    write(out / JSON, msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
+    write(out / JUNIT, junit(document))
+    write(out / MARKDOWN, markdown(document).encode())
+    write(out / ACTION, msgspec.json.format(msgspec.json.encode(action(document)), indent=2))
+    write(out / PAGE, page(document, history).encode())
+    arrays = {f"{s.metric}/{side}/{k}": block for s in series
+              for side, blocks in (("ours", s.ours), ("bare", s.bare))
+              for k, block in enumerate(blocks)}  # fmt: skip
+    with (out / SAMPLES).open("wb") as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+
+
+def junit(document: Document) -> bytes:
+    """A suite a benchmark, a case a line: failed, or skipped where inconclusive."""
+    root = ET.Element("testsuites", name="tierloop bench")
+    for result in document.results:
+        _suite(root, result)
+    if document.missing:
+        suite = ET.SubElement(root, "testsuite", name="budgets")
+        for what in document.missing:
+            case = ET.SubElement(suite, "testcase", classname="budgets", name=what)
+            ET.SubElement(case, "failure", message=f"{what} has no budget")
+        _count(suite, 0.0)
+    ET.indent(root)
+    return bytes(ET.tostring(root, encoding="utf-8", xml_declaration=True))
+
+
+def _suite(root: ET.Element, result: Result) -> None:
+    suite = ET.SubElement(root, "testsuite", name=result.name)
+    name = f"bench.{result.name}"
+    if result.error:
+        case = ET.SubElement(suite, "testcase", classname=name, name="run")
+        ET.SubElement(case, "error", message=result.error)
+    for line in result.lines:
+        case = ET.SubElement(suite, "testcase", classname=name, name=title(line))
+        if line.verdict is Verdict.FAIL:
+            ET.SubElement(case, "failure", message=sentence(line))
+        elif line.verdict is Verdict.INCONCLUSIVE:
+            ET.SubElement(case, "skipped", message=f"inconclusive: {sentence(line)}")
+        else:
+            ET.SubElement(case, "system-out").text = sentence(line)
+    _count(suite, result.seconds)
+
+
+def _count(suite: ET.Element, seconds: float) -> None:
+    cases = suite.findall("testcase")
+    for case in cases:
+        case.set("time", f"{seconds / len(cases):.3f}")
+    suite.set("tests", str(len(cases)))
+    for plural, kind in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+        suite.set(plural, str(sum(case.find(kind) is not None for case in cases)))
+    suite.set("time", f"{seconds:.3f}")
+
+
+def markdown(document: Document) -> str:
+    """One table for a job summary, and what needs a word below it."""
+    heads = ("benchmark", "metric", "", "figure", "bare limit", "times bare", "budget", "verdict")
+    rows: list[tuple[str, ...]] = [heads, ("---",) * 3 + ("---:",) * 4 + ("---",)]
+    rows += [cells(result, line) for result in document.results for line in result.lines]
+    text = [f"| {' | '.join(row)} |" for row in rows]
+    text += ["", *(f"- {remark}" for remark in remarks(document))]
+    machine = document.machine
+    stamp = f"{machine.processor}, {machine.cores} cores, Python {machine.python}"
+    text += ["", f"tierloop {machine.tierloop}, {stamp}, {document.at}."]
+    text += [f"Brackets: {document.confidence:.0%} intervals."]
+    return "\n".join(text) + "\n"
+
+
+def cells(result: Result, line: Line) -> tuple[str, ...]:
+    """One row of a table."""
+    metric = str(Metric(line.metric, line.unit, line.scenario))
+    limit = f"{line.limit:g} {line.limit_unit}" if line.limit is not None else ""
+    bare = _number(line.bare.value) if line.bare else "-"
+    return (
+        result.name, metric, f"p{line.percentile:g}", f"{_spread(line.figure)} {line.unit}",
+        f"{bare} {line.unit}" if line.bare else bare, _spread(line.ratio) if line.ratio else "-",
+        limit, MARKS[line.verdict] if line.verdict else "-",
+    )  # fmt: skip
+
+
+def remarks(document: Document) -> list[str]:
+    """What was broken, crashed, lacks a budget or could not be told: a sentence each."""
+    said = [f"{what} has no budget" for what in document.missing]
+    for result in document.results:
+        if result.error:
+            said.append(f"{result.name} crashed: {result.error}")
+        for line in result.lines:
+            if line.verdict is Verdict.FAIL:
+                said.append(f"budget broken: {sentence(line)}")
+            elif line.verdict is Verdict.INCONCLUSIVE:
+                said.append(f"inconclusive: {sentence(line)}")
+    return said
+
+
+def action(document: Document) -> list[dict[str, str | float]]:
+    """`customSmallerIsBetter` of the usual benchmark action."""
+    found: list[dict[str, str | float]] = []
+    for result in document.results:
+        for line in result.lines:
+            figure, ratio = line.figure, line.ratio
+            if figure.value is None:
+                continue
+            entry: dict[str, str | float] = {
+                "name": f"{result.name}: {title(line)}", "unit": line.unit, "value": figure.value,
+            }  # fmt: skip
+            if figure.low is not None and figure.high is not None:
+                entry["range"] = f"{figure.low:g} to {figure.high:g}"
+            if ratio is not None and ratio.value is not None:
+                entry["extra"] = f"{ratio.value:.3g}x the bare limit; {line.clock} clock"
+            found.append(entry)
+    return found
+
+
+def title(line: Line) -> str:
+    """Metric, scenario, percentile, and the unit of its limit if that is the bare limit's."""
+    name = f"{Metric(line.metric, line.unit, line.scenario)} p{line.percentile:g}"
+    return f"{name} (x bare)" if line.limit_unit == "x" else name
+
+
+def _spread(figure: Figure) -> str:
+    if figure.value is None or (figure.low is not None and figure.low == figure.high):
+        return _number(figure.value)
+    return f"{_number(figure.value)} [{_number(figure.low)}, {_number(figure.high)}]"
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "?"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+if __name__ == "__main__":
+    SCHEMA.write_bytes(schema())

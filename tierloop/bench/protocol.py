@@ -1,0 +1,89 @@
+"""What every benchmark is: a question, its bare limit measured beside it, figures in blocks."""
+
+import os
+import platform
+import time
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
+
+import msgspec
+import numpy as np
+
+from tierloop import __version__
+from tierloop.bench.statistics import Blocks, Samples
+from tierloop.summary import processor
+
+Clock = Literal["wall", "cpu", "virtual", "none"]
+"""What a figure was taken by: the wall clock, processor time, the virtual clock, or no clock."""
+
+
+class Metric(NamedTuple):
+    """Something a benchmark measures. Smaller is better, always."""
+
+    name: str
+    unit: str
+    scenario: str = ""
+    clock: Clock = "wall"
+
+    def __str__(self) -> str:
+        return f"{self.name} [{self.scenario}]" if self.scenario else self.name
+
+
+class Series(NamedTuple):
+    """The samples of a metric. `bare`: those of the bare limit, block k measured beside block k.
+
+    `exact`: the samples are the figure itself, without spread, as sizes and virtual runs are.
+    """
+
+    metric: Metric
+    ours: Blocks
+    bare: Blocks = ()
+    exact: bool = False
+
+
+class Benchmark(NamedTuple):
+    """`run(seconds)` measures for about that long, preparations apart, in blocks by turns."""
+
+    name: str
+    question: str
+    bare: str
+    metrics: tuple[Metric, ...]
+    run: Callable[[float], list[Series]]
+
+
+class Machine(msgspec.Struct, frozen=True, kw_only=True):
+    """Where figures were measured."""
+
+    processor: str
+    cores: int
+    system: str
+    python: str
+    tierloop: str
+
+
+def machine() -> Machine:
+    """This one."""
+    return Machine(
+        processor=processor(),
+        cores=len(os.sched_getaffinity(0)),
+        system=f"{platform.system()} {platform.machine()}",
+        python=platform.python_version(),
+        tierloop=__version__,
+    )
+
+
+def by_turns(
+    seconds: float, *measures: Callable[[], Sequence[float]]
+) -> tuple[tuple[Samples, ...], ...]:
+    """Runs each measure once a block, in alternating order, so that drift hits all alike.
+
+    Blocks end when the time is up; there is one at least. Returns for each measure its samples,
+    one array a block.
+    """
+    results: list[list[Samples]] = [[] for _ in measures]
+    end = time.monotonic() + seconds
+    while not results[0] or time.monotonic() < end:
+        order = range(len(measures)) if len(results[0]) % 2 == 0 else range(len(measures))[::-1]
+        for i in order:
+            results[i].append(np.asarray(measures[i](), np.float64))
+    return tuple(tuple(found) for found in results)

@@ -1,0 +1,90 @@
+"""The suite: the benchmarks by name, run one after another, with progress, then judged."""
+
+import time
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from contract.errors import UserError
+from tierloop.bench import outputs, verdicts
+from tierloop.bench.budget import Budget
+from tierloop.bench.protocol import Benchmark, Series
+from tierloop.bench.statistics import Verdict
+from tierloop.bench.verdicts import Document, Line, Result
+from tierloop.strict import near
+
+FULL_S, QUICK_S = 20.0, 3.0
+"""How long each benchmark measures, preparations apart."""
+
+_TONES = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.INCONCLUSIVE: "yellow"}
+
+
+def find(names: Sequence[str]) -> list[Benchmark]:
+    """The benchmarks of these names, of all if there are none. Raises UserError."""
+    from benchmarks import SUITE
+
+    for name in names:
+        if name not in SUITE:
+            hint = near(name, SUITE) or f"; known: {', '.join(SUITE)}"
+            raise UserError(f"unknown benchmark '{name}'{hint}")
+    return [import_module(f"benchmarks.{name}").BENCHMARK for name in names or SUITE]
+
+
+def run(
+    benchmarks: Sequence[Benchmark], seconds: float, budgets: Sequence[Budget], console: Console
+) -> tuple[list[Result], list[Series]]:
+    """Measures and judges; what crashes is a result too. KeyboardInterrupt ends it all."""
+    results: list[Result] = []
+    series: list[Series] = []
+    for number, benchmark in enumerate(benchmarks, 1):
+        head = f"[{number}/{len(benchmarks)}] {benchmark.name}: {benchmark.question}"
+        begun = time.monotonic()
+        console.print(head, markup=False, highlight=False, soft_wrap=True)
+        try:
+            with console.status("measuring"):
+                found = benchmark.run(seconds)
+        except Exception as error:
+            results.append(verdicts.crashed(benchmark, error, time.monotonic() - begun))
+            continue
+        results.append(verdicts.result(benchmark, found, budgets, time.monotonic() - begun))
+        series += found
+    return results, series
+
+
+def show(document: Document, console: Console) -> None:
+    """The table, and a sentence for what is not in order; what is broken goes to standard error."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    heads = ("benchmark", "metric", "", "figure", "bare limit", "times bare", "budget", "verdict")
+    for name in heads:
+        table.add_column(name, justify="right" if name in heads[3:7] else "left", overflow="fold")
+    for result in document.results:
+        for line in result.lines:
+            *row, _ = outputs.cells(result, line)
+            table.add_row(*(Text(cell) for cell in row), _verdict(line))
+    console.print(table)
+    stderr = Console(stderr=True)
+    for remark in outputs.remarks(document):
+        stderr.print(f"tierloop: {remark}", markup=False, highlight=False, soft_wrap=True)
+
+
+def history(out: Path) -> list[Document]:
+    """Earlier runs: those whose folders lie beside `out`, oldest first; unreadable ones are not."""
+    found = []
+    for path in out.parent.glob(f"*/{outputs.JSON}"):
+        if path.parent != out:
+            try:
+                found.append(outputs.read(path))
+            except (OSError, msgspec.MsgspecError):
+                continue
+    return sorted(found, key=lambda document: document.at)
+
+
+def _verdict(line: Line) -> Text:
+    if line.verdict is None:
+        return Text("-")
+    return Text(str(line.verdict), _TONES[line.verdict])

@@ -1,0 +1,209 @@
+"""From series and budgets to lines with verdicts, and one document with its exit code."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from math import isfinite
+
+import msgspec
+import numpy as np
+
+from tierloop.bench import statistics as st
+from tierloop.bench.budget import TIMES_BARE, Budget
+from tierloop.bench.protocol import Benchmark, Clock, Machine, Metric, Series, machine
+from tierloop.bench.statistics import CONFIDENCE, Estimate, Verdict
+
+SCHEMA_VERSION = 1
+
+FINE, CRASHED, BROKEN, INCONCLUSIVE = 0, 1, 3, 4
+"""Exit codes; 2 is the user's mistake."""
+
+
+class Figure(msgspec.Struct, frozen=True, kw_only=True):
+    """A percentile with its interval; null for an end that the samples do not reach."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """One percentile of one metric, its bare limit's, and what the budget says of it."""
+
+    metric: str
+    scenario: str
+    clock: Clock
+    unit: str
+    percentile: float
+    figure: Figure
+    bare: Figure | None
+    ratio: Figure | None
+    limit: float | None
+    limit_unit: str
+    verdict: Verdict | None
+    why: str
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """What one benchmark gave; `error` if it crashed."""
+
+    name: str
+    question: str
+    bare: str
+    seconds: float
+    error: str
+    lines: tuple[Line, ...]
+
+
+class Document(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole run of benchmarks: what bench.json holds."""
+
+    schema_version: int
+    at: str
+    machine: Machine
+    confidence: float
+    results: tuple[Result, ...]
+    missing: tuple[str, ...]
+    exit_code: int
+
+
+def lines(series: Sequence[Series], budgets: Sequence[Budget]) -> tuple[Line, ...]:
+    """A line for every budget on these series; a median without a verdict where there is none."""
+    found: list[Line] = []
+    for one in series:
+        own = [budget for budget in budgets if budget.covers(one.metric)]
+        found += [_line(one, budget.percentile, budget) for budget in own] or [_line(one, 50, None)]
+    return tuple(found)
+
+
+def result(
+    benchmark: Benchmark, series: Sequence[Series], budgets: Sequence[Budget], seconds: float
+) -> Result:
+    """What a benchmark gave; a metric that it promised and did not give is a line that fails."""
+    given = {one.metric for one in series}
+    absent = [Series(metric, ()) for metric in benchmark.metrics if metric not in given]
+    return Result(
+        name=benchmark.name, question=benchmark.question, bare=benchmark.bare,
+        seconds=round(seconds, 3), error="", lines=lines([*series, *absent], budgets),
+    )  # fmt: skip
+
+
+def crashed(benchmark: Benchmark, error: Exception, seconds: float) -> Result:
+    """A benchmark that could not be run to its end."""
+    lines = str(error).strip().splitlines() or [""]
+    said = "".join(c for c in lines[0] if c.isprintable())
+    return Result(
+        name=benchmark.name, question=benchmark.question, bare=benchmark.bare,
+        seconds=round(seconds, 3), lines=(),
+        error=f"{type(error).__name__}: {said}",
+    )  # fmt: skip
+
+
+def document(results: Sequence[Result], missing: Sequence[str]) -> Document:
+    """The whole, stamped with this machine and this moment."""
+    return Document(
+        schema_version=SCHEMA_VERSION,
+        at=datetime.now(UTC).isoformat(timespec="seconds"),
+        machine=machine(),
+        confidence=CONFIDENCE,
+        results=tuple(results),
+        missing=tuple(missing),
+        exit_code=_exit_code(results, missing),
+    )
+
+
+def sentence(line: Line) -> str:
+    """A line in words: metric, figure, interval, limit."""
+    judged = line.ratio if line.limit_unit == TIMES_BARE else line.figure
+    name = f"{Metric(line.metric, line.unit, line.scenario)} p{line.percentile:g}"
+    if judged is None or judged.value is None:
+        return f"{name}: {line.why or 'no figure'}"
+    unit = "x the bare limit" if line.limit_unit == TIMES_BARE else f" {line.unit}"
+    said = f"{name} is {judged.value:.4g}{unit}"
+    if judged.low is None or judged.low != judged.high:
+        ends = (f"{end:.4g}" if end is not None else "?" for end in (judged.low, judged.high))
+        said += f" ({CONFIDENCE:.0%} interval {' to '.join(ends)}, n {judged.n})"
+    if line.limit is not None:
+        said += f", the limit is {line.limit:g}{unit}"
+    return f"{said}: {line.why}" if line.why else said
+
+
+def _line(series: Series, percentile: float, budget: Budget | None) -> Line:
+    metric = series.metric
+    ours, bare = _estimate(series, series.ours, percentile), None
+    ratio = None
+    if series.bare:
+        bare = _estimate(series, series.bare, percentile)
+        ratio = _ratio(series, percentile)
+    verdict, why = _judge(series, budget, ours, ratio)
+    return Line(
+        metric=metric.name, scenario=metric.scenario, clock=metric.clock, unit=metric.unit,
+        percentile=percentile, figure=_figure(ours), bare=bare and _figure(bare),
+        ratio=ratio and _figure(ratio), limit=budget.limit if budget else None,
+        limit_unit=budget.unit if budget else "", verdict=verdict, why=why,
+    )  # fmt: skip
+
+
+def _judge(
+    series: Series, budget: Budget | None, ours: Estimate, ratio: Estimate | None
+) -> tuple[Verdict | None, str]:
+    if ours.n == 0:
+        return Verdict.FAIL, "no work was done: nothing was measured"
+    if budget is None:
+        return None, ""
+    judged = ratio if budget.unit == TIMES_BARE else ours
+    if judged is None:
+        return Verdict.FAIL, "no bare limit was measured beside it"
+    if judged.n == 0:
+        return Verdict.FAIL, "no work was done: the bare limit was not measured"
+    verdict = st.judge(judged, budget.limit)
+    if verdict is not Verdict.INCONCLUSIVE:
+        return verdict, ""
+    if isfinite(judged.high):
+        return verdict, "the interval lies across the limit"
+    blocks = len(series.ours)
+    few = f"blocks, {blocks} of {st.BLOCKS_MIN}" if blocks < st.BLOCKS_MIN else "samples"
+    return verdict, f"too few {few}, for p{budget.percentile:g}"
+
+
+def _estimate(series: Series, blocks: st.Blocks, percentile: float) -> Estimate:
+    if not series.exact:
+        return st.percentile(blocks, percentile)
+    pooled = np.concatenate(blocks) if blocks else np.empty(0)
+    if not len(pooled):
+        return Estimate(np.nan, np.nan, np.nan, 0)
+    return _whole(float(np.percentile(pooled, percentile)), len(pooled), percentile)
+
+
+def _ratio(series: Series, percentile: float) -> Estimate:
+    if not series.exact:
+        return st.ratio(series.ours, series.bare, percentile)
+    ours, bare = (_estimate(series, side, percentile) for side in (series.ours, series.bare))
+    return _whole(ours.value / bare.value, min(ours.n, bare.n), percentile)
+
+
+def _whole(value: float, n: int, percentile: float) -> Estimate:
+    """An exact figure; but a percentile that fewer samples than 1 / (1 - p) cannot show is open.
+
+    A single figure, as of a size, is every percentile of itself.
+    """
+    if n > 1 and n * (100 - percentile) < 100 and percentile < 100:
+        return Estimate(value, -np.inf, np.inf, n)
+    return st.exact(value, n)
+
+
+def _figure(estimate: Estimate) -> Figure:
+    value, low, high = (
+        float(f"{x:.6g}") if isfinite(x) else None
+        for x in (estimate.value, estimate.low, estimate.high)
+    )
+    return Figure(value=value, low=low, high=high, n=estimate.n)
+
+
+def _exit_code(results: Sequence[Result], missing: Sequence[str]) -> int:
+    verdicts = {line.verdict for result in results for line in result.lines}
+    if any(result.error for result in results):
+        return CRASHED
+    if missing or Verdict.FAIL in verdicts or not verdicts:
+        return BROKEN
+    return INCONCLUSIVE if Verdict.INCONCLUSIVE in verdicts else FINE
