@@ -97,6 +97,14 @@ def test_curves_run_along_the_axis_whatever_the_order_of_the_values(swept):
     assert points[0][1] < points[1][1] < points[2][1]  # y counts downwards in SVG
 
 
+@pytest.mark.parametrize(("worst", "expected"), [(500.0, False), (50_000.0, True)])
+def test_values_that_differ_by_orders_of_magnitude_get_a_logarithmic_axis(swept, worst, expected):
+    whole, found = swept
+    found[0] = found[0]._replace(joules_per_success=worst, joules_interval=None)
+    words = [e.text for e in ElementTree.fromstring(page.figure(whole, found)).iter()]
+    assert ({"100", "1000", "10000"} <= set(words)) is expected
+
+
 def test_words_are_put_at_equal_distances(tmp_path):
     file = tmp_path / "cell.toml"
     file.write_text('name = "cell"\n')

@@ -14,16 +14,22 @@ from tierloop.sweep.table import HEADS, Line, texts
 Paint = Callable[[Axes], None]
 Figure = Callable[[Line], tuple[float | None, tuple[float, float] | None]]
 
+WIDE = 30
+"""Largest value over the smallest, from which on an axis is logarithmic."""
 DASHES: tuple[Any, ...] = ("-", (0, (4, 2)), (0, (1, 1.5)))
 
 
 class Chart(NamedTuple):
-    """A figure of the lines; `bounded` ones are shares, from 0 to 1."""
+    """A figure of the lines; `bounded` ones are shares, from 0 to 1.
+
+    `wide` ones may differ by orders of magnitude, and are then drawn on a logarithmic axis.
+    """
 
     title: str
     label: str
     figures: tuple[Figure, ...]
     bounded: bool = False
+    wide: bool = False
 
 
 CHARTS = (
@@ -37,6 +43,7 @@ CHARTS = (
         "Energy",
         "joules a success, 95 % interval",
         (lambda o: (o.joules_per_success, o.joules_interval),),
+        wide=True,
     ),
 )
 
@@ -83,7 +90,13 @@ def _paint(chart: Chart, grid: Grid, found: Sequence[Line]) -> Paint:
                 _curve(axes, points, number, DASHES[nth], name if nth == 0 else "")
         if not along.numbers:
             axes.set_xticks(range(len(along.values)), along.values)
-        axes.set_ylim(0, 1.05 if chart.bounded else None)
+        values = [y for one in found for take in chart.figures if (y := take(one)[0])]
+        if chart.wide and values and max(values) > WIDE * min(values):
+            axes.set_yscale("log")
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.minorticks_off()
+        else:
+            axes.set_ylim(0, 1.05 if chart.bounded else None)
         axes.set_xlabel(along.key)
         axes.set_ylabel(chart.label)
         if others:
