@@ -1,13 +1,13 @@
 """The last thing before the body: no setpoint leaves its limits, whatever was asked for."""
 
 from enum import IntFlag
-from math import copysign, sqrt
+from math import copysign, isfinite, sqrt
 from typing import NamedTuple
 
 import numpy as np
 
 from contract.body import ToolPosition
-from contract.specs import BodySpec, Vector, finite
+from contract.specs import BodySpec, Vector
 
 
 class Limit(IntFlag):
@@ -88,13 +88,14 @@ class Guard:
         NaN, infinity), mean the standstill: every joint brakes as hard as it may.
         """
         hit, dt_s, last, switch = 0, self._dt_s, self._last, self._switch
-        if wish is not None and (wish.shape != self._shape or not finite(wish)):
-            wish, hit = None, int(Limit.MALFORMED)
-        if wish is None:
+        asked = wish.tolist() if wish is not None and wish.shape == self._shape else None
+        if wish is not None and (asked is None or not isfinite(sum(asked))):
+            asked, hit = None, int(Limit.MALFORMED)
+        if asked is None:
             velocity = self._brake()
             target = [at + speed * dt_s for at, speed in zip(last, velocity, strict=True)]
         else:
-            *wanted, switch = wish.tolist()
+            *wanted, switch = asked
             velocity, target, bits = self._reach(wanted)
             hit |= bits
         if self._held_back(velocity, position, torque):

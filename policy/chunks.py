@@ -34,10 +34,12 @@ class ChunkPlan:
         self._before = before if blend_ns > 0 else None
         self._from_ns, self._from = now_ns, setpoint
         self._next = self._row(now_ns)
+        end_ns = self._due_ns(len(self._rows) - 1)
+        self._last_ns = min(chunk.valid_until_ns, end_ns - 1)
 
     def valid(self, now_ns: int) -> bool:
         """Whether the chunk may act at `now_ns`."""
-        return now_ns <= self.chunk.valid_until_ns and self._row(now_ns) < len(self._rows)
+        return now_ns <= self._last_ns
 
     def at(self, now_ns: int) -> Vector:
         """The setpoint float64[A] at `now_ns`, for which `valid` must hold; time goes forward."""

@@ -5,6 +5,7 @@ library is needed and a run of hours takes seconds. A goal appears, is scanned n
 is reached in time or is not; then the next one appears.
 """
 
+from math import exp
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -80,10 +81,8 @@ class Plant:
         self._noise_m, self._dropout = scenario.scan_noise_m, scenario.scan_dropout
         self._episode_ns = round(scenario.episode_s * NS_PER_S)
         self._rng = np.random.default_rng([seed, 1])
-        self._position = np.zeros(2)
-        self._velocity = np.zeros(2)
-        self._torque_nm = np.zeros(2)
-        self._setpoint = np.zeros(3)
+        self._position = self._velocity = self._torque_nm = [0.0, 0.0]
+        self._setpoint = [0.0, 0.0, 0.0]
         self._zero_ns: int | None = None
         self._at_ns = 0
         self._number = 0
@@ -91,30 +90,30 @@ class Plant:
         self._scanned_ns = 0
 
     def tool_position(self, position_rad: Vector) -> Vector:
-        return np.array([position_rad[0], position_rad[1], 0.0])
+        return np.array([*position_rad.tolist(), 0.0])
 
     def read(self, now_ns: int) -> Reading:
         captured_ns = self._advance(now_ns)
         return Reading(
             captured_ns=captured_ns,
-            position_rad=self._position.copy(),
-            velocity_rad_s=self._velocity.copy(),
-            torque_nm=self._torque_nm.copy(),
-            tool_m=self.tool_position(self._position),
-            switch=float(self._setpoint[-1]),
+            position_rad=np.array(self._position),
+            velocity_rad_s=np.array(self._velocity),
+            torque_nm=np.array(self._torque_nm),
+            tool_m=np.array([*self._position, 0.0]),
+            switch=self._setpoint[-1],
             holding=False,
             scans=self._scan(captured_ns),
             outcomes=self._judge(captured_ns),
         )
 
     def write(self, setpoint: Vector) -> None:
-        self._setpoint = setpoint.copy()
+        self._setpoint = setpoint.tolist()
 
     def hold(self) -> Vector:
-        return np.append(self._position, self._setpoint[-1])
+        return np.array([*self._position, self._setpoint[-1]])
 
     def close(self) -> None:
-        self._setpoint[:-1] = self._position
+        self._setpoint = [*self._position, self._setpoint[-1]]
 
     def _advance(self, now_ns: int) -> int:
         """Moves on to the last physics step at or before `now_ns`; returns its instant."""
@@ -122,15 +121,19 @@ class Plant:
             self._zero_ns = self._at_ns = self._since_ns = self._scanned_ns = now_ns
         step_ns = self.spec.physics_period_ns
         at_ns = self._zero_ns + (now_ns - self._zero_ns) // step_ns * step_ns
-        gap = (self._position - self._setpoint[:-1]) * np.exp((self._at_ns - at_ns) / 1e9 / LAG_S)
-        self._position = self._setpoint[:-1] + gap
-        self._velocity, self._torque_nm = -gap / LAG_S, -gap
+        left = exp((self._at_ns - at_ns) / 1e9 / LAG_S)
+        (a, b), (to_a, to_b, _) = self._position, self._setpoint
+        gap_a, gap_b = (a - to_a) * left, (b - to_b) * left
+        self._position = [to_a + gap_a, to_b + gap_b]
+        self._velocity = [-gap_a / LAG_S, -gap_b / LAG_S]
+        self._torque_nm = [-gap_a, -gap_b]
         self._at_ns = at_ns
         return at_ns
 
-    def _next_goal(self) -> Vector:
+    def _next_goal(self) -> tuple[float, float]:
         rng = np.random.default_rng([self._seed, 0, self._number])
-        return rng.uniform(WORK_LOW_RAD, WORK_HIGH_RAD)
+        a, b = rng.uniform(WORK_LOW_RAD, WORK_HIGH_RAD).tolist()
+        return a, b
 
     def _scan(self, now_ns: int) -> tuple[Scan, ...]:
         if now_ns < self._scanned_ns:
@@ -138,11 +141,13 @@ class Plant:
         self._scanned_ns += ((now_ns - self._scanned_ns) // self._scan_ns + 1) * self._scan_ns
         if self._rng.random() < self._dropout:
             return ()
-        a, b = (self._goal + self._noise_m * self._rng.standard_normal(2)).tolist()
+        off_a, off_b = (self._noise_m * self._rng.standard_normal(2)).tolist()
+        a, b = self._goal[0] + off_a, self._goal[1] + off_b
         return (Scan(now_ns, self._number, (a, b, 0.0), 0, 0.0),)
 
     def _judge(self, now_ns: int) -> tuple[Episode, ...]:
-        reached = bool(np.abs(self._position - self._goal).max() < REACHED_RAD)
+        (a, b), (goal_a, goal_b) = self._position, self._goal
+        reached = abs(a - goal_a) < REACHED_RAD and abs(b - goal_b) < REACHED_RAD
         if not reached and now_ns - self._since_ns < self._episode_ns:
             return ()
         reason = "reached" if reached else "late"

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 
 from contract.body import Body
-from contract.clock import NS_PER_S
+from contract.clock import NS_PER_MS, NS_PER_S
 from contract.effects import Effects, Send
 from contract.messages import Message, Report
 from contract.specs import Vector
@@ -17,6 +17,9 @@ from link.virtual import VirtualClient
 from tierloop.virtual.charge import Charge
 from tierloop.virtual.clock import OwnClock
 from tierloop.virtual.heap import Heap
+
+CARE_EVERY_NS = 20 * NS_PER_MS
+"""How often the session is looked after when nothing comes in."""
 
 Applied = Callable[[int, Vector], None]
 
@@ -47,7 +50,8 @@ class DeviceDriver:
         body.read(now_ns)
         self._lateness: list[int] = []
         self._report_ns = now_ns + NS_PER_S
-        self._busy_ns = 0
+        self._busy_ns = self._care_ns = 0
+        self._woken = False
         self._alive, self._hung = True, False
         self._halt_ns: int | None = None
         self.at_rest = False
@@ -77,6 +81,7 @@ class DeviceDriver:
 
     def wake(self) -> None:
         """What has arrived is taken at the next tick."""
+        self._woken = True
 
     def halt(self) -> None:
         """From the next tick on the body is brought to rest."""
@@ -96,9 +101,12 @@ class DeviceDriver:
             return
         true_ns = self._heap.now_ns
         now_ns, node, link = self._clock.own_ns(true_ns), self.node, self._link
-        for peer in link.lost(now_ns):
-            node.on_lost(now_ns, peer)
-        arrived = link.poll(now_ns)
+        arrived: list[tuple[str, Message]] = []
+        if self._woken or now_ns >= self._care_ns:
+            self._woken, self._care_ns = False, now_ns + CARE_EVERY_NS
+            for peer in link.lost(now_ns):
+                node.on_lost(now_ns, peer)
+            arrived = link.poll(now_ns)
         if self._hung:
             self._held += arrived
             self._heap.at(true_ns + self._rate.period_ns, self._tick)

@@ -138,16 +138,18 @@ def device(site: Site, name: str, boot: int) -> DeviceDriver:
         node=name, role="device", boot=boot, software=order.software, spec=site.spec.digest
     )
     number = site.deployment.scenario.robots.index(name)
-    return DeviceDriver(
+    later = _Later()
+    later.driver = driver = DeviceDriver(
         node,
         embodiment.body,
         site.heap,
         site.wrappers.clock(name),
         site.charge(config.hardware, order.seed, boot),
-        site.connect(hello, EDGE, lambda: None),
+        site.connect(hello, EDGE, later),
         site.tell,
         partial(site.trace.applied, number),
     )
+    return driver
 
 
 class _Edge(ServerDriver):
