@@ -108,6 +108,8 @@ class ControlLoop:
         self._apply(self._node.flush(self._clock.now_ns()))
         self._report(self._clock.now_ns(), last=True)
         self._body.close()
+        if self._poller is not None:
+            self._poller.close()
 
     def _report(self, now_ns: int, last: bool = False) -> None:
         node = self._node

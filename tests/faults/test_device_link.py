@@ -1,0 +1,115 @@
+"""The control loop over a modelled link: frames move between its ticks, and its ticks stay true."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+from plant import POLICY, embodiment
+
+from contract.clock import NS_PER_MS, WallClock
+from contract.messages import Hello, Welcome
+from device.config import DeviceConfig
+from device.main import ControlLoop
+from device.node import DeviceNode
+from link.channel import Client, Server
+from link.model import LinkModel, LinkSpec
+from link.shaped import Lane, ShapedSocket
+from link.sockets import ServerSocket
+from tierloop.faults import ClockStep
+from tierloop.faulty import FaultyBody, Skew, SkewedClock
+
+pytestmark = pytest.mark.process
+
+DELAY_MS = 25
+
+
+class Edge(threading.Thread):
+    """Welcomes whoever comes, and notes when what came."""
+
+    def __init__(self, address):
+        super().__init__(daemon=True)
+        self.server = Server(ServerSocket(address))
+        self.going = True
+        self.start()
+
+    def run(self):
+        while self.going:
+            for peer, message in self.server.poll(time.monotonic_ns()):
+                if isinstance(message, Hello):
+                    self.server.send(peer, Welcome(node="edge", boot=1, acked=0))
+            time.sleep(0.0005)
+        self.server.close()
+
+
+class Stage:
+    def __init__(self, address, delay_ms, clock=None, faults=(), began_ns=0):
+        self.edge = Edge(address)
+        lanes = [
+            Lane(LinkModel(LinkSpec(delay_ms=delay_ms), np.random.default_rng(i))) for i in (1, 2)
+        ]
+        robot = embodiment()
+        body = FaultyBody(robot.body, faults, began_ns) if faults else robot.body
+        robot = robot._replace(body=body)
+        self.node = DeviceNode("arm", 7, robot, DeviceConfig(), "test")
+        hello = Hello(node="arm", role="device", boot=7, software="t", spec=POLICY.digest)
+        self.link = Client(ShapedSocket(address, *lanes), hello, "edge")
+        self.loop = ControlLoop(self.node, body, self.link, None, clock)
+        self.clock = clock or WallClock()
+        self.node.on_start(self.clock.now_ns())
+
+    def tick_for(self, seconds):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.loop.tick()
+
+    def close(self):
+        self.loop.stop()
+        self.loop.run()
+        self.link.close()
+        self.edge.going = False
+        self.edge.join(5)
+
+
+@pytest.fixture
+def make(address):
+    made = []
+
+    def stage(*arguments, **named):
+        made.append(Stage(address, *arguments, **named))
+        return made[-1]
+
+    yield stage
+    for each in made:
+        each.close()
+
+
+def test_a_round_trip_takes_the_link_twice_and_hardly_more(make):
+    """The best of eight echoes: two delays and at most two ticks, not one tick a direction more."""
+    stage = make(DELAY_MS)
+    stage.tick_for(3)
+    assert stage.link.open
+    best = stage.link.session.clock.best
+    assert best is not None
+    assert 2 * DELAY_MS <= best.round_trip_ns / NS_PER_MS < 2 * DELAY_MS + 6
+
+
+def test_the_loop_keeps_its_deadlines_over_a_modelled_link(make):
+    stage = make(DELAY_MS)
+    stage.tick_for(2)
+    rate = stage.loop._rate
+    assert rate.ticks + rate.missed == pytest.approx(2 * 240, abs=30)
+    assert rate.missed < 60
+
+
+def test_a_clock_that_leaps_misses_ticks_once_and_goes_on(make):
+    """The leap costs the ticks it skipped; then the period is kept again, and sessions open."""
+    began_ns = time.monotonic_ns()
+    faults = (ClockStep(at_s=1, target="arm", step_ms=500),)
+    stage = make(1, SkewedClock(Skew(faults, began_ns)), faults, began_ns)
+    stage.tick_for(2.5)
+    rate = stage.loop._rate
+    assert rate.missed == pytest.approx(120, abs=60)
+    assert rate.ticks == pytest.approx(2.5 * 240, abs=80)
+    assert stage.link.open
+    assert stage.clock.now_ns() - time.monotonic_ns() == pytest.approx(5e8, abs=1e6)
