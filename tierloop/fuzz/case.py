@@ -82,7 +82,7 @@ def draw(seed: int, mode: Mode, plant: Plant) -> Case:
     )  # fmt: skip
     return Case(
         seed=seed, mode=mode, plant=plant, first=int(rng.integers(1, 10)), deployment=deployment,
-        mishaps=_mishaps(rng, faulty_s),
+        mishaps=_mishaps(rng, faulty_s, calm),
     )  # fmt: skip
 
 
@@ -141,14 +141,16 @@ def _link(rng: np.random.Generator, calm: bool) -> LinkSpec:
     return LinkSpec(preset=str(rng.choice(kinds)), **own)  # type: ignore[arg-type]
 
 
-def _mishaps(rng: np.random.Generator, faulty_s: float) -> tuple[Mishap, ...]:
+def _mishaps(rng: np.random.Generator, faulty_s: float, calm: bool) -> tuple[Mishap, ...]:
+    """In liveness mode one at most: two can take away the last policy there is."""
     kinds: tuple[Literal["engine_fails", "policy_damaged"], ...]
     kinds = ("engine_fails", "policy_damaged")
-    return tuple(
+    drawn = tuple(
         Mishap(kind=kind, at_s=round(float(rng.uniform(3.0, faulty_s)), 2))
         for kind in kinds
         if rng.random() < 0.2
     )
+    return drawn[:1] if calm else drawn
 
 
 _Draw = Callable[[np.random.Generator, dict[str, Any]], f.Fault]

@@ -126,9 +126,9 @@ class Witness:
             self._promise(node, range(min(welcome.acked, uplink.produced)))
             resume(welcome)
 
-        def offers(now_ns: int, chunk: ActionChunk, setpoint: Vector) -> Any:
+        def offers(now_ns: int, chunk: ActionChunk, *state: Any) -> Any:
             self._answers.setdefault((chunk.policy_version, chunk.actions[:, -1].tobytes()), chunk)
-            return offer(now_ns, chunk, setpoint)
+            return offer(now_ns, chunk, *state)
 
         uplink.due, uplink.stored, uplink.resume = sends, hears, resumes  # type: ignore[method-assign]
         node.arbiter.offer = offers  # type: ignore[method-assign]
