@@ -116,7 +116,9 @@ class CloudNode:
 
     def _hello(self, now_ns: int, peer: str, hello: Hello) -> Effects:
         reason = ""
-        if hello.protocol != PROTOCOL:
+        if hello.role != "edge":
+            reason = f"{hello.role} {peer} is no edge; only edges are served here"
+        elif hello.protocol != PROTOCOL:
             reason = f"protocol {hello.protocol}, the cloud speaks {PROTOCOL}"
         elif hello.spec != self._spec_digest:
             reason = f"spec {hello.spec}, the cloud trains for {self._spec_digest}"

@@ -12,6 +12,8 @@ from contract.specs import BodySpec, PolicySpec
 TASKS = {"sort": "sim.tasks.sort", "reach": "sim.plant"}
 BODIES = {"panda": "sim.bodies.panda", "plant": "sim.plant"}
 _BODY_OF = {"sort": "panda", "reach": "plant"}
+PHYSICS_HZ_MAX, CONTROL_HZ_MAX = 10_000, 1_000
+"""Beyond these no loop of this stack could keep its deadlines."""
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -84,6 +86,9 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             )
 
     def _check_rates(self) -> None:
+        for field, most in (("physics_hz", PHYSICS_HZ_MAX), ("control_hz", CONTROL_HZ_MAX)):
+            if getattr(self, field) > most:
+                raise ValueError(f"{field} {getattr(self, field)} is above {most}")
         for slow, fast, words in (
             ("control_hz", "physics_hz", "a control period is whole physics steps"),
             ("decision_hz", "control_hz", "a decision period is whole control periods"),

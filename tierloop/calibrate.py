@@ -66,7 +66,7 @@ def calibrate(policy: Path | None, out: Path) -> None:
         raise UserError(f"{out.parent}: no such folder")
     artefact = read(policy) if policy else untrained()
     console = Console()
-    with tempfile.TemporaryDirectory(prefix=".calibrate-", dir=out.parent) as folder:
+    with _folder(out) as folder:
         console.print("Preparing: the policy, a commit, a control loop, a fit, a twin ...")
         timings = measure(list(probes(artefact, Path(folder))), console)
     console.print(_table(timings))
@@ -77,6 +77,13 @@ def calibrate(policy: Path | None, out: Path) -> None:
         f"(in a deployment beside it: hardware = \"{out.name}\")",
         highlight=False, markup=False, soft_wrap=True,
     )  # fmt: skip
+
+
+def _folder(out: Path) -> tempfile.TemporaryDirectory[str]:
+    try:
+        return tempfile.TemporaryDirectory(prefix=".calibrate-", dir=out.parent)
+    except OSError as error:
+        raise UserError(f"{out.parent}: {error.strerror}; give another --out") from None
 
 
 def measure(todo: Sequence[Probe], console: Console) -> list[Timing]:

@@ -9,6 +9,9 @@ import msgspec
 
 from cloud.config import CloudConfig, LearnerConfig
 from contract.errors import UserError
+from contract.messages import ActionChunk, Segment
+from contract.specs import PolicySpec
+from contract.streams import MAX_BYTES
 from device.config import ComputePower, DeviceConfig
 from edge.config import EdgeConfig
 from link.model import LinkSpec
@@ -18,6 +21,8 @@ from tierloop import faults, hardware
 from tierloop.faults import Faults
 from tierloop.strict import Source
 
+_HEADER_BYTES = 8192
+"""Allowance for what a message carries beside its arrays."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
@@ -101,11 +106,22 @@ class Deployment(_Table, frozen=True, kw_only=True):
                 raise ValueError(f"'{robot}' cannot name a robot: use a to z, 0 to 9 and dash")
         try:
             body_spec(self.scenario)
-            policy_spec(self.scenario)
+            self._sizes(policy_spec(self.scenario))
             self._power()
         except UserError as error:
             raise ValueError(str(error)) from None
         faults.check(self.fault, self.scenario.robots)
+
+    def _sizes(self, spec: PolicySpec) -> None:
+        """What crosses the tiers must fit its stream, or no message of it would ever leave."""
+        decisions, numbers = self.device.segment_decisions, spec.observation.size + spec.action.size
+        for what, size, message in (
+            ("scenario.horizon", 4 * spec.horizon * spec.action.size, ActionChunk),
+            ("device.segment_decisions", decisions * (4 * numbers + 24), Segment),
+        ):
+            most = MAX_BYTES[message] - _HEADER_BYTES
+            if size > most:
+                raise ValueError(f"{what} makes a message of {size} bytes; {most} fit")
 
     def _power(self) -> None:
         """Watts that the file leaves open are those of the tier's hardware."""

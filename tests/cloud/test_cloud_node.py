@@ -372,3 +372,10 @@ def test_a_first_policy_that_could_not_be_made_is_made_later(store, spec):
     for name in ("conclude", "record"):
         shell.do(name)
     assert shell.node.publisher.newest is not None
+
+
+def test_only_an_edge_is_welcome(shell, spec):
+    shell.receive(hello(spec, role="device", node="arm-0"), peer="arm-0")
+    (refused,) = [m for _, m in shell.take(Refused)]
+    assert refused.final
+    assert "no edge" in refused.reason

@@ -173,9 +173,10 @@ def test_ctrl_c_at_any_moment_ends_all_within_five_seconds(tmp_path, after_s):
         output, _ = process.communicate(timeout=20)
         assert time.monotonic() - asked_s < 5
         assert marked(tmp_path) == []
-    assert "Traceback" not in output
+    if "<frozen runpy>" not in output or "tierloop/" in output:  # else not one line of ours had run
+        assert "Traceback" not in output
     if not (tmp_path / "run" / "parts").exists():
-        assert process.returncode == 130
+        assert process.returncode in (130, -signal.SIGINT)
         return
     assert process.returncode in (0, 4), output
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["schema_version"] == 1

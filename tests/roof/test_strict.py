@@ -169,3 +169,21 @@ def test_the_published_schema_is_current_and_every_key_is_explained():
     for name, table in tables.items():
         for key, entry in table["properties"].items():
             assert "description" in entry or "$ref" in entry or name.endswith("Power"), (name, key)
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("scenario.horizon=2500", "scenario.horizon makes a message of 80000 bytes"),
+        ("device.segment_decisions=2000", "device.segment_decisions makes a message of"),
+        ("scenario.control_hz=60000", "above 1000"),
+        ("links.device_edge=tcp://127.0.0.1:0", "expected tcp://HOST:PORT"),
+    ],
+)
+def test_what_could_never_run_is_refused(option, words):
+    options = [option]
+    if "control_hz" in option:
+        options.append("scenario.physics_hz=60000")
+        words = "above"
+    with pytest.raises(UserError, match=words):
+        load(SHIPPED, options)
