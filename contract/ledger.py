@@ -66,3 +66,4 @@ class Refusal(IntEnum):
     NOT_FINITE = 5
     SUPERSEDED = 6
     STOPPED = 7
+    PREMISE = 8

@@ -1,5 +1,7 @@
 """Chooses what drives the body: the newest valid chunk, else hold, else controlled stop."""
 
+import numpy as np
+
 from contract.clock import NS_PER_MS
 from contract.ledger import Refusal, Rung
 from contract.messages import ActionChunk
@@ -7,10 +9,12 @@ from contract.specs import PolicySpec, Vector, finite
 from device.config import ActingConfig
 from policy.chunks import ChunkPlan
 
-_ACTING = ActingConfig()
-
 REARM_CHUNKS = 3
 """Valid chunks in a row that end a controlled stop."""
+PREMISE_RAD = 0.03
+"""A premise has failed where a joint's setpoint will be this far from it."""
+
+_ACTING = ActingConfig()
 
 
 class Arbiter:
@@ -52,8 +56,15 @@ class Arbiter:
         """The chunk in force."""
         return self._plan.chunk if self._plan is not None else None
 
-    def offer(self, now_ns: int, chunk: ActionChunk, setpoint: Vector) -> Refusal:
-        """Takes a chunk, or says why not; `setpoint` float64[A] is what is in force."""
+    def offer(
+        self, now_ns: int, chunk: ActionChunk, setpoint: Vector, premise: Vector | None = None
+    ) -> Refusal:
+        """Takes a chunk, or says why not; `setpoint` float64[A] is what is in force.
+
+        `premise` float64[A] is where the setpoint was expected to be at the chunk's anchor when it
+        was asked for. A chunk that starts from there is of no use while the plan in force leads
+        elsewhere and can go on for another period.
+        """
         refusal = self._judge(now_ns, chunk)
         if refusal is not Refusal.NONE:
             if refusal is not Refusal.REORDERED:
@@ -64,6 +75,8 @@ class Arbiter:
             self._armed += 1
             if self._halted or self._armed < REARM_CHUNKS:
                 return Refusal.STOPPED
+        if premise is not None and not self._leads_to(premise, now_ns, chunk.anchor_ns):
+            return Refusal.PREMISE
         anchor_ns = now_ns if self._at_arrival else chunk.anchor_ns
         plan = ChunkPlan(chunk, now_ns, setpoint, anchor_ns, self._plan, self._blend_ns)
         self.seam_rad = plan.seam_rad(self._plan) if self._plan is not None else 0.0
@@ -73,6 +86,13 @@ class Arbiter:
     def halt(self) -> None:
         """The controlled stop, for good: no chunk ends it."""
         self._halted, self._plan, self.rung = True, None, Rung.STOP
+
+    def _leads_to(self, premise: Vector, now_ns: int, anchor_ns: int) -> bool:
+        plan = self._plan
+        if plan is None or not plan.valid(now_ns + self._spec.period_ns):
+            return True
+        gap = plan.foreseen(max(anchor_ns, now_ns)) - premise
+        return bool(np.abs(gap[:-1]).max() < PREMISE_RAD)
 
     def _judge(self, now_ns: int, chunk: ActionChunk) -> Refusal:
         if chunk.device != self._device or chunk.actions.shape != self._shape:

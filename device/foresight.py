@@ -13,6 +13,8 @@ from policy.chunks import ChunkPlan
 
 ANSWERS = 15
 """Answers whose median delay is the one expected."""
+PREMISES = 64
+"""Expectations kept for answers under way."""
 
 
 class Foresight:
@@ -21,6 +23,7 @@ class Foresight:
     def __init__(self, tool_position: ToolPosition, limit_ns: int) -> None:
         self._tool_position = tool_position
         self._limit_ns = limit_ns
+        self._premises: dict[int, Vector] = {}
         self._delays_ns: deque[int] = deque(maxlen=ANSWERS)
 
     def answered(self, delay_ns: int) -> None:
@@ -32,16 +35,23 @@ class Foresight:
         """The delay to expect; 0 before the first answer."""
         return min(median_low(self._delays_ns), self._limit_ns) if self._delays_ns else 0
 
+    def premise(self, seq: int) -> Vector | None:
+        """Where the setpoint, float64[A], was expected to be when `seq` was asked; None if not."""
+        return self._premises.get(seq)
+
     def expect(
-        self, reading: Reading, ahead_ns: int, plan: ChunkPlan | None, setpoint: Vector
+        self, seq: int, reading: Reading, ahead_ns: int, plan: ChunkPlan | None, setpoint: Vector
     ) -> Reading:
-        """The reading `ahead_ns` later, if the body goes on as commanded.
+        """The reading `ahead_ns` later, if the body goes on as commanded, for observation `seq`.
 
         `setpoint` float64[A] is what is in force now. Each joint moves by what its setpoint will,
         from where it was measured; without a plan it stays. A tool whose switch goes off lets go.
         """
         at_ns = reading.captured_ns + ahead_ns
         wish = setpoint if plan is None else plan.foreseen(at_ns)
+        self._premises[seq] = wish
+        if len(self._premises) > PREMISES:
+            del self._premises[next(iter(self._premises))]
         position = reading.position_rad + (wish - setpoint)[:-1]
         switch = float(wish[-1])
         return reading._replace(

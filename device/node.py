@@ -32,7 +32,7 @@ from device.watch import Watch
 
 MIXED = -1
 """The policy version of an episode in which several versions acted, or none."""
-_TELLING = (Refusal.NONE, Refusal.EXPIRED, Refusal.STOPPED)
+_TELLING = (Refusal.NONE, Refusal.EXPIRED, Refusal.STOPPED, Refusal.PREMISE)
 """Answers of this body and boot, each once: their delay counts."""
 
 
@@ -119,7 +119,7 @@ class DeviceNode:
         )  # fmt: skip
         ahead_ns = self.foresight.ahead_ns if self._predict else 0
         if ahead_ns:
-            later = self.foresight.expect(reading, ahead_ns, self.arbiter.plan, self._applied)
+            later = self.foresight.expect(seq, reading, ahead_ns, self.arbiter.plan, self._applied)
             features = self._perceiver.features(later)
         self.rows.open(seq, reading.captured_ns, ahead_ns, self.arbiter.rung, self.meter)
         self._seq = seq + 1
@@ -157,7 +157,7 @@ class DeviceNode:
                 self.uplink.stored(message)
             case Welcome():
                 self.uplink.resume(message)
-                self._event(now_ns, "session", f"edge {message.node} is there")
+                self._event(now_ns, "session", f"{message.node} is there")
             case Refused():
                 self._event(now_ns, "refused", message.reason)
             case _:
@@ -167,7 +167,8 @@ class DeviceNode:
     def _chunk(self, now_ns: int, chunk: ActionChunk) -> None:
         self.meter.received(chunk.actions.nbytes)
         before = self.arbiter.chunk
-        refusal = self.arbiter.offer(now_ns, chunk, self._applied)
+        premise = self.foresight.premise(chunk.seq)
+        refusal = self.arbiter.offer(now_ns, chunk, self._applied, premise)
         self.rows.answered(now_ns, chunk, refusal)
         if refusal in _TELLING:
             self.foresight.answered(now_ns - chunk.captured_ns)

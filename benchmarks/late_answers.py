@@ -1,0 +1,174 @@
+"""What is it worth to act on late answers with care? Success by one-way delay and way of acting.
+
+    python -m benchmarks.late_answers --policy policy.artefact
+
+The sorting cell's arm with its own node, on a clock turned by hand: each observation reaches the
+policy one delay later, its answer comes back another delay later, and nothing else differs. The
+policy's horizon must reach beyond twice the longest delay, so that no answer comes too late to
+be used at all: then it is the way of acting that is compared, not the ladder.
+"""
+
+import argparse
+from collections import deque
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from contract.clock import NS_PER_MS
+from contract.effects import Send
+from contract.ledger import INDEX
+from contract.messages import ActionChunk, Observation
+from contract.policy import Policy
+from device.config import ActingConfig, DeviceConfig
+from device.node import DeviceNode
+from policy.artefact import unpack
+from policy.engine import load
+from sim.scenario import Scenario, embody
+
+DELAYS_MS = (0, 25, 50, 100, 150, 200, 300)
+WAYS = {
+    "naive": ActingConfig(anchor="arrival", predict=False, blend_ms=0),
+    "anchored": ActingConfig(anchor="capture", predict=False, blend_ms=0),
+    "anchored, blended": ActingConfig(anchor="capture", predict=False, blend_ms=100),
+    "anchored, predicted": ActingConfig(anchor="capture", predict=True, blend_ms=0),
+    "anchored, predicted, blended": ActingConfig(anchor="capture", predict=True, blend_ms=100),
+}
+EPISODES_A_CELL = 25
+
+
+class Point(NamedTuple):
+    """One way of acting at one delay, in one cell."""
+
+    way: str
+    acting: ActingConfig
+    delay_ms: float
+    episodes: int
+    seed: int
+
+
+class Lived(NamedTuple):
+    """What came of a point: `age_ms` p50 of the actions that acted, `still_s` without one."""
+
+    point: Point
+    successes: int
+    age_ms: float
+    seam_rad: float
+    still_s: float
+    reasons: tuple[str, ...]
+
+
+def live(point: Point, blob: bytes) -> Lived:
+    """Lives through a point's episodes in one cell."""
+    policy = load(unpack(blob))
+    scenario = Scenario(horizon=policy.spec.horizon)
+    robot = embody(scenario, point.seed)
+    node = DeviceNode("arm", 1, robot, DeviceConfig(acting=point.acting), "benchmark")
+    under_way: deque[tuple[int, ActionChunk]] = deque()
+    judged: list[tuple[bool, str]] = []
+    seams: list[float] = []
+    late_ns, period_ns = round(2 * point.delay_ms * NS_PER_MS), robot.body.spec.control_period_ns
+    now_ns = 0
+    node.on_start(now_ns)
+    while len(judged) < point.episodes:
+        now_ns += period_ns
+        while under_way and under_way[0][0] <= now_ns:
+            node.on_message(now_ns, "edge", under_way.popleft()[1])
+            seams.append(node.arbiter.seam_rad)
+        reading = robot.body.read(now_ns)
+        judged += [(e.success, e.reason) for e in reading.outcomes]
+        setpoint, effects = node.on_tick(now_ns, reading)
+        robot.body.write(setpoint)
+        node.on_written(now_ns)
+        for effect in effects:
+            if isinstance(effect, Send) and isinstance(effect.message, Observation):
+                under_way.append((now_ns + late_ns, _answer(effect.message, policy)))
+    robot.body.close()
+    report = node.report(now_ns, last=True)
+    rows = report.decisions[report.decisions[:, INDEX["applied_ns"]] > 0]
+    ages_ns = rows[:, INDEX["applied_ns"]] - rows[:, INDEX["captured_ns"]]
+    del judged[point.episodes :]
+    return Lived(
+        point, sum(ok for ok, _ in judged), float(np.median(ages_ns)) / NS_PER_MS,
+        float(np.mean(seams)), sum(report.counters[f"rung_s.{r}"] for r in ("hold", "stop")),
+        tuple(reason for _, reason in judged),
+    )  # fmt: skip
+
+
+def _answer(to: Observation, policy: Policy) -> ActionChunk:
+    spec = policy.spec
+    return ActionChunk(
+        device=to.device, boot=to.boot, seq=to.seq, captured_ns=to.captured_ns,
+        period_ns=spec.period_ns, valid_until_ns=to.captured_ns + spec.validity_ns,
+        policy_version=policy.version, tier="edge", batch=1, held_ns=0, compute_ns=0,
+        actions=policy.act(to.features[np.newaxis])[0], ahead_ns=to.ahead_ns,
+    )  # fmt: skip
+
+
+def wilson(successes: int, n: int, z: float = 1.96) -> tuple[float, float]:
+    """Wilson's 95 % interval of a rate."""
+    share, z2 = successes / n, z * z
+    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = z / (1 + z2 / n) * np.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
+    return float(middle - half), float(middle + half)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--policy", type=Path, required=True, help="artefact of the sorting cell")
+    parser.add_argument("--episodes", type=int, default=100, help="episodes a point")
+    parser.add_argument("--delays", default=",".join(map(str, DELAYS_MS)), help="one way, ms")
+    parser.add_argument("--ways", default="", help="some of the ways, by their number from 0")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--why", action="store_true", help="also why episodes failed")
+    args = parser.parse_args()
+    blob = args.policy.read_bytes()
+    names = list(WAYS) if not args.ways else [list(WAYS)[int(n)] for n in args.ways.split(",")]
+    delays = [float(d) for d in args.delays.split(",")]
+    points = [
+        Point(name, WAYS[name], delay, min(EPISODES_A_CELL, args.episodes - first), first)
+        for name in names
+        for delay in delays
+        for first in range(0, args.episodes, EPISODES_A_CELL)
+    ]
+    console = Console()
+    with ProcessPoolExecutor(args.jobs) as pool:
+        done = pool.map(live, points, [blob] * len(points))
+        lived = list(track(done, "Living", len(points), console=console, transient=True))
+    console.print(_table(lived, names, delays))
+    if args.why:
+        for name in names:
+            for delay in delays:
+                mine = [r for x in _at(lived, name, delay) for r in x.reasons]
+                console.print(name, delay, {r: mine.count(r) for r in sorted(set(mine))})
+
+
+def _at(lived: Iterable[Lived], way: str, delay_ms: float) -> list[Lived]:
+    return [x for x in lived if x.point.way == way and x.point.delay_ms == delay_ms]
+
+
+def _table(lived: list[Lived], names: list[str], delays_ms: list[float]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for title in ("acting", "one way ms", "success", "95 %", "age p50 ms", "seam mrad", "still s"):
+        table.add_column(title, justify="left" if title == "acting" else "right")
+    for name in names:
+        for delay_ms in delays_ms:
+            cells = _at(lived, name, delay_ms)
+            n, ok = sum(x.point.episodes for x in cells), sum(x.successes for x in cells)
+            low, high = wilson(ok, n)
+            table.add_row(
+                name, f"{delay_ms:g}", f"{ok / n:.2f}", f"{low:.2f}-{high:.2f}",
+                f"{np.mean([x.age_ms for x in cells]):.0f}",
+                f"{1e3 * np.mean([x.seam_rad for x in cells]):.1f}",
+                f"{sum(x.still_s for x in cells):.1f}",
+            )  # fmt: skip
+    return table
+
+
+if __name__ == "__main__":
+    main()
