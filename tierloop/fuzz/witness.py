@@ -131,7 +131,7 @@ class Witness:
             return offer(now_ns, chunk, *state)
 
         uplink.due, uplink.stored, uplink.resume = sends, hears, resumes  # type: ignore[method-assign]
-        node.arbiter.offer = offers  # type: ignore[method-assign]
+        node.arbiter.offer = offers  # type: ignore[method-assign, assignment]
 
     def follow(self, node: Node) -> None:
         """An edge or a cloud is about to start."""
