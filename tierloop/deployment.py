@@ -17,7 +17,7 @@ from edge.config import EdgeConfig
 from link.model import LinkSpec
 from link.sockets import check_loopback
 from sim.scenario import Scenario, body_spec, policy_spec
-from tierloop import faults, hardware
+from tierloop import hardware, timeline
 from tierloop.faults import Faults
 from tierloop.strict import Source
 
@@ -110,7 +110,7 @@ class Deployment(_Table, frozen=True, kw_only=True):
             self._power()
         except UserError as error:
             raise ValueError(str(error)) from None
-        faults.check(self.fault, self.scenario.robots)
+        timeline.check(self.fault, self.scenario.robots)
 
     def _sizes(self, spec: PolicySpec) -> None:
         """What crosses the tiers must fit its stream, or no message of it would ever leave."""
@@ -195,5 +195,5 @@ def _with_faults(source: Source, more: Path | None) -> Deployment:
     deployment = source.convert(Deployment)
     source.data = own
     robots = deployment.scenario.robots
-    found = faults.read(source, robots) + (faults.load(more, robots) if more else ())
+    found = timeline.read(source, robots) + (timeline.load(more, robots) if more else ())
     return msgspec.structs.replace(deployment, fault=found)

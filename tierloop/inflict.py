@@ -27,10 +27,9 @@ from tierloop.faults import (
     SensorDropout,
     SensorFreeze,
     SlowLearner,
-    changes,
-    told,
 )
 from tierloop.faulty import FaultyBody, FaultyNode, Skew, SkewedClock, Stretch, slept
+from tierloop.timeline import changes, told
 
 CLOCK = (ClockStep, ClockDrift)
 BODY = (*CLOCK, SensorFreeze, SensorDropout)

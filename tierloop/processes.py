@@ -23,8 +23,9 @@ from contract.errors import UserError
 from sim.scenario import policy_spec
 from tierloop import __version__
 from tierloop.deployment import Deployment
-from tierloop.faults import Faults, own
+from tierloop.faults import Faults
 from tierloop.inflict import body, clock, connector, wrapper
+from tierloop.timeline import own
 
 LIFELINE_GRACE_S = 3.0
 """After the supervisor's death a process has this long to stop before it is killed."""

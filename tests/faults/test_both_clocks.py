@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tierloop import parts
-from tierloop.faults import load, told
 from tierloop.record import ROOF, Record
+from tierloop.timeline import load, told
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "deployments" / "faults" / "bad-day.toml"

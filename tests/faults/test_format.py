@@ -8,9 +8,9 @@ import pytest
 
 from contract.errors import UserError
 from link.model import Conditions
-from tierloop import faults
+from tierloop import timeline
 from tierloop.deployment import Deployment, load
-from tierloop.faults import KINDS, Crash, Delay, Hang, Loss, Partition
+from tierloop.faults import KINDS, ClockStep, Crash, Delay, Hang, Loss, Partition
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "deployments" / "faults" / "bad-day.toml"
@@ -25,7 +25,7 @@ def write(tmp_path, text):
 
 
 def test_the_example_is_read_and_shows_every_kind():
-    found = faults.load(EXAMPLE, ROBOTS)
+    found = timeline.load(EXAMPLE, ROBOTS)
     assert {fault.kind for fault in found} == set(KINDS)
 
 
@@ -93,14 +93,14 @@ def test_a_record_gives_the_faults_back(tmp_path):
 def test_a_mistake_is_one_line_that_names_the_entry(tmp_path, wrong, line, words):
     path = write(tmp_path, wrong)
     with pytest.raises(UserError, match=re.escape(words)) as raised:
-        faults.load(path, ROBOTS)
+        timeline.load(path, ROBOTS)
     assert "\n" not in str(raised.value)
     assert str(raised.value).startswith(f"{path}:{line}: ")
 
 
 def test_a_file_that_is_not_there_is_said_to_be_missing(tmp_path):
     with pytest.raises(UserError, match=r"gone.toml: no such file; name one with"):
-        faults.load(tmp_path / "gone.toml", ROBOTS)
+        timeline.load(tmp_path / "gone.toml", ROBOTS)
 
 
 def test_an_unknown_preset_is_answered_with_the_known(tmp_path):
@@ -124,7 +124,7 @@ def test_a_deployment_made_otherwise_is_checked_too():
 
 
 def test_conditions_of_a_link_add_up_and_end():
-    timeline = (
+    entries = (
         Partition(at_s=1, for_s=1, target="arm-0"),
         Delay(at_s=1.5, for_s=2, target="device", delay_ms=10, direction="up"),
         Delay(at_s=2, for_s=1, target="arm-0", delay_ms=5),
@@ -132,7 +132,7 @@ def test_conditions_of_a_link_add_up_and_end():
         Loss(at_s=2, for_s=1, target="arm-0", loss=0.5),
         Loss(at_s=2, for_s=1, target="arm-1", loss=0.9),
     )
-    up = dict(faults.changes(timeline, "arm-0", ROBOTS, "up"))
+    up = dict(timeline.changes(entries, "arm-0", ROBOTS, "up"))
     assert up == {
         1_000_000_000: Conditions(cut=True),
         1_500_000_000: Conditions(cut=True, extra_delay_ns=10_000_000),
@@ -140,25 +140,25 @@ def test_conditions_of_a_link_add_up_and_end():
         3_000_000_000: Conditions(extra_delay_ns=10_000_000),
         3_500_000_000: Conditions(),
     }
-    down = dict(faults.changes(timeline, "arm-0", ROBOTS, "down"))
+    down = dict(timeline.changes(entries, "arm-0", ROBOTS, "down"))
     assert down[1_500_000_000 + 500_000_000] == Conditions(loss=0.75, extra_delay_ns=5_000_000)
     assert down[3_000_000_000] == Conditions()
 
 
 def test_the_edges_own_link_is_called_cloud():
-    timeline = (Partition(at_s=1, for_s=1, target="cloud"),)
-    assert faults.changes(timeline, "edge", ROBOTS, "up")
-    assert not faults.changes(timeline, "arm-0", ROBOTS, "up")
-    assert not faults.own(timeline, "cloud", ROBOTS)
+    entries = (Partition(at_s=1, for_s=1, target="cloud"),)
+    assert timeline.changes(entries, "edge", ROBOTS, "up")
+    assert not timeline.changes(entries, "arm-0", ROBOTS, "up")
+    assert not timeline.own(entries, "cloud", ROBOTS)
 
 
 def test_a_timeline_is_told_in_order():
-    timeline = (
+    entries = (
         Hang(at_s=3, for_s=2, target="edge"),
         Loss(at_s=1, for_s=3, target="device", loss=0.5),
-        faults.ClockStep(at_s=2, target="cloud", step_ms=50),
+        ClockStep(at_s=2, target="cloud", step_ms=50),
     )
-    assert list(faults.told(timeline)) == [
+    assert list(timeline.told(entries)) == [
         (1_000_000_000, "device", "fault.loss", "direction both, loss 0.5, until 4 s"),
         (2_000_000_000, "cloud", "fault.clock_step", "step_ms 50"),
         (3_000_000_000, "edge", "fault.hang", "until 5 s"),

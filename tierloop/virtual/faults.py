@@ -5,10 +5,11 @@ from functools import partial
 from contract.body import Embodiment
 from contract.effects import Node
 from tierloop.deployment import Deployment
-from tierloop.faults import CLOUD, Crash, Faults, changes, own, told
+from tierloop.faults import CLOUD, Crash, Faults
 from tierloop.faulty import Skew
 from tierloop.inflict import body, wrapper
 from tierloop.record import ROOF, Happening
+from tierloop.timeline import changes, own, told
 from tierloop.virtual.charge import Stretched
 from tierloop.virtual.clock import OwnClock, Wrappers
 from tierloop.virtual.stack import VirtualStack
