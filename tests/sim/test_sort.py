@@ -297,3 +297,23 @@ def test_a_part_lost_on_the_belt_is_tracked_on_from_there(z, known):
     assert feature(perceiver, "part_known", later) == known
     if known:
         assert feature(perceiver, "part_y_from_tool_m", later) == pytest.approx(0.07, abs=0.005)
+
+
+def test_an_expected_reading_carries_the_part_on_and_leaves_the_track_as_it_is():
+    perceiver, now, later = tracked(), reading(3.0), reading(3.6)
+    before = perceiver.features(now)
+    ahead = perceiver.features(later) - before
+    assert ahead[AT["part_y_from_tool_m"]] == pytest.approx(0.6 * 0.07, abs=0.003)
+    assert ahead[AT["part_x_from_tool_m"]] == pytest.approx(0.0, abs=1e-6)
+    assert ahead[AT["scan_age_s"]] == pytest.approx(0.6, abs=1e-6)
+    assert (perceiver.features(now) == before).all()
+
+
+def test_a_tool_expected_to_let_go_carries_nothing():
+    perceiver = tracked()
+    perceiver.update(reading(3.0, holding=True))
+    assert feature(perceiver, "is_disc", reading(3.2, holding=True)) == 1
+    let_go = reading(3.2, holding=False)
+    assert feature(perceiver, "is_disc", let_go) == 0
+    assert feature(perceiver, "part_known", let_go) == 0
+    assert feature(perceiver, "is_disc", reading(3.2, holding=True)) == 1
