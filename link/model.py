@@ -19,7 +19,7 @@ from contract.clock import NS_PER_MS
 Preset = Literal["none", "ethernet", "wifi", "5g", "lte", "satellite"]
 
 _DRAWS = 256
-_NEVER_NS = 2**63 - 1
+_LONG_AGO_NS = -(2**63)
 
 
 class LinkSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -62,6 +62,8 @@ class LinkSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         for name in ("loss", "duplicate", "reorder"):
             if (getattr(self, name) or 0) >= 1:
                 raise ValueError(f"{name} must lie between 0 and below 1")
+        if 0 < (self.outage_every_s or 1) < 1e-3:
+            raise ValueError("outage_every_s must be 0 or at least 0.001")
         if (self.jitter_shape or 0) > 4:
             raise ValueError("jitter_shape must lie between 0 and 4")
 
@@ -173,7 +175,7 @@ class LinkModel:
         # Good and bad states alternate so that bad lasts burst_ms and takes `loss` of the time.
         self._mixing_ns = _ns(spec.burst_ms) * (1 - self._loss)
         self._bad = False
-        self._looked_ns = -_NEVER_NS
+        self._looked_ns = _LONG_AGO_NS
         self._mbps = spec.bandwidth_mbps or 0.0
         self._queue_ns = _ns(spec.queue_ms)
         self._free_ns = 0
@@ -182,7 +184,7 @@ class LinkModel:
         self._late_ns = _ns(spec.reorder_ms)
         self._outage_ns = _ns(spec.outage_s) * 1000
         self._every_ns = _ns(spec.outage_every_s) * 1000
-        self._out_ns = self._gap_ns() if self._every_ns else _NEVER_NS
+        self._out_ns = -1
         self._last_ns = 0
 
     def carry(self, now_ns: int, size_bytes: int) -> list[Arrival]:
@@ -190,7 +192,7 @@ class LinkModel:
         now = self.conditions
         if now.cut:
             return self._drop("cut")
-        if self._out_ns <= now_ns and self._out(now_ns):
+        if self._every_ns and self._out(now_ns):
             return self._drop("outage")
         ready_ns = now_ns
         mbps = self._mbps
@@ -251,6 +253,9 @@ class LinkModel:
         return self._bad
 
     def _out(self, now_ns: int) -> bool:
+        """Whether there is an outage; the time to the first counts from the first message."""
+        if self._out_ns < 0:
+            self._out_ns = now_ns + self._gap_ns()
         while self._out_ns + self._outage_ns <= now_ns:
             self._out_ns += self._outage_ns + self._gap_ns()
         return self._out_ns <= now_ns

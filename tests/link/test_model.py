@@ -148,6 +148,16 @@ def test_outages_come_and_last_as_said():
     assert link.dropped == {"outage": sum(out)}
 
 
+def test_outages_count_from_the_first_message_on_whatever_the_clock_says():
+    """On a host that has been up for years the first message must not live through them all."""
+    young, old = model(outage_every_s=2, outage_s=0.5), model(outage_every_s=2, outage_s=0.5)
+    years_ns = 3 * 365 * 86400 * NS_PER_S
+    times = [i * 100 * NS_PER_MS for i in range(500)]
+    fates = [bool(young.carry(at_ns, 1)) for at_ns in times]
+    assert [bool(old.carry(years_ns + at_ns, 1)) for at_ns in times] == fates
+    assert 0 < fates.count(False) < 250
+
+
 def test_conditions_come_and_go():
     link = model(delay_ms=1)
     link.conditions.cut = True
@@ -270,6 +280,7 @@ def test_single_values_override_a_preset():
         ({"delay_ms": float("nan")}, "delay_ms"),
         ({"loss": 1.0}, "loss"),
         ({"duplicate": 1.5}, "duplicate"),
+        ({"outage_every_s": 1e-9}, "outage_every_s"),
         ({"jitter_shape": 9}, "jitter_shape"),
     ],
 )
