@@ -7,6 +7,8 @@ from statistics import NormalDist
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from contract.clock import NS_PER_MS, NS_PER_S
 from link.model import PRESETS, Conditions, LinkModel, LinkSpec
@@ -287,3 +289,51 @@ def test_single_values_override_a_preset():
 def test_what_no_link_can_be_is_refused(values, words):
     with pytest.raises(ValueError, match=words):
         LinkSpec(**values)
+
+
+shares = st.floats(0, 0.9)
+specs = st.builds(
+    LinkSpec,
+    preset=st.sampled_from(sorted(PRESETS)),
+    delay_ms=st.none() | st.floats(0, 500),
+    jitter_ms=st.none() | st.floats(0, 50),
+    jitter_shape=st.none() | st.floats(0, 4),
+    loss=st.none() | shares,
+    burst_ms=st.none() | st.floats(0, 1e4),
+    bandwidth_mbps=st.none() | st.floats(0, 1000),
+    queue_ms=st.none() | st.floats(0, 2000),
+    duplicate=st.none() | shares,
+    outage_every_s=st.none() | st.just(0) | st.floats(0.001, 100),
+    outage_s=st.none() | st.floats(0, 10),
+)
+conditions = st.builds(
+    Conditions,
+    cut=st.booleans(),
+    loss=st.floats(0, 1),
+    extra_delay_ns=st.integers(0, 10**9),
+    bandwidth_mbps=st.just(0.0) | st.floats(0.001, 1000),
+    duplicate=st.floats(0, 1),
+    corrupt=st.floats(0, 1),
+)
+offers = st.lists(
+    st.tuples(st.integers(0, 10**9), st.integers(0, 10**6), st.none() | conditions), max_size=60
+)
+
+
+@given(specs, offers, st.integers(0, 2**32), st.integers(0, 10**17))
+def test_any_link_under_any_conditions_keeps_its_promises(spec, offers, seed, now_ns):
+    """Nothing comes early, nothing overtakes, and all that was offered is accounted for."""
+    link = LinkModel(spec, np.random.default_rng(seed))
+    least_ns, last_ns = round(link.spec.delay_ms * NS_PER_MS), 0
+    for passed_ns, size, change in offers:
+        now_ns += passed_ns
+        if change is not None:
+            link.conditions = change
+        arrivals = link.carry(now_ns, size)
+        assert len(arrivals) <= 2
+        assert not (arrivals and link.conditions.cut)
+        for arrival in arrivals:
+            assert arrival.at_ns >= now_ns + least_ns + link.conditions.extra_delay_ns
+            assert arrival.at_ns >= last_ns
+            last_ns = arrival.at_ns
+    assert link.carried + sum(link.dropped.values()) == len(offers)
