@@ -54,6 +54,7 @@ def _charts(
     period_us = body_spec(deployment.scenario).control_period_ns / NS_PER_US
     validity_ms = policy_spec(deployment.scenario).validity_ns / NS_PER_MS
     spent = summary["energy_j"]
+    low_j, high_j = spent["interval"]
     joules = {f"device: {part}": j for part, j in spent["device"].items()}
     joules |= {tier: spent[tier] for tier in ("edge", "cloud")}
     seconds = summary["duration_s"]
@@ -65,6 +66,9 @@ def _charts(
         ),
         ("Age of action", c.draw(c.age_histogram(record, validity_ms))),
         ("Tick lateness", c.draw(c.lateness(record, period_us))),
-        (f"Energy by part ({spent['source']})", c.draw(c.energy(joules), left_in=1.35)),
+        (
+            f"Energy by part ({spent['source']}: {low_j:,.0f} to {high_j:,.0f} J in all)",
+            c.draw(c.energy(joules), left_in=1.35),
+        ),
         ("Events", c.draw(c.timeline(record.happenings, FAULTS, start_ns, seconds), left_in=0.8)),
     ]

@@ -161,3 +161,8 @@ def test_energy_known_late_is_taken_at_todays_voltage():
     given_j, internal_j = battery.given_j - before[0], battery.internal_j - before[1]
     assert given_j == pytest.approx(1000.0 + internal_j, rel=1e-4)
     assert internal_j > 0.0
+    sagged = battery.open_v(battery.soc) - battery._rc_v
+    battery.draw(0.0, 1e-9)
+    assert battery._emf_v == pytest.approx(sagged)
+    battery.settle(50_000.0)
+    assert battery._emf_v == pytest.approx(battery.open_v(battery.soc) - battery._rc_v, abs=1e-12)

@@ -12,10 +12,12 @@ from contract.specs import BodySpec
 from device.config import ComputePower, DeviceConfig
 from device.energy import BatteryConfig, Energy
 from device.meter import Meter
-from sim.scenario import Scenario, body_spec
+from sim.scenario import Scenario, body_spec, policy_spec
+from tierloop.audit import Audit
 from tierloop.deployment import Deployment
 from tierloop.energy import account, balanced
 from tierloop.hardware import load
+from tierloop.invariants import invariants
 from tierloop.record import Life, Record
 
 BODY = body_spec(Scenario())
@@ -198,6 +200,15 @@ def test_measured_joules_stand_apart(plain):
     assert one["measured"] == {"rapl.package-0": 12.5}
     assert one["total"] == pytest.approx(total(plain), abs=0.01)
     assert one["source"] == "model"
+
+
+def test_the_runs_invariant_counts_lives_that_do_not_balance(plain):
+    clean = Audit(stored=0, waiting=0, duplicate=0, missing=0, altered=0)
+    good = counters(plain)
+    bad = good | {"energy_j.radio": 1.1 * good["energy_j.radio"]}
+    lives = [report(f"arm-{i}", "device", c) for i, c in enumerate((good, bad, bad))]
+    found = invariants(record(*lives), policy_spec(Scenario()), clean)
+    assert found["energy_conserved"] == 2
 
 
 def test_parts_that_do_not_sum_to_what_the_battery_gave_are_seen(plain):
