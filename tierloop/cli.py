@@ -227,6 +227,33 @@ def fuzz(
 
 
 @app.command()
+def compare(
+    refs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="BASE HEAD", help="Two checkouts: folders or git refs."),
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Hot paths; all by default.")
+    ] = None,
+    pairs: Annotated[int, typer.Option(metavar="N", help="Pairs of processes.")] = 8,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="The verdicts as JSON.")] = None,
+    self_test: Annotated[
+        bool, typer.Option("--self-test", help="States this gate's own false-alarm rate.")
+    ] = False,
+    tries: Annotated[int, typer.Option(metavar="N", help="Of the self-test.")] = 20,
+) -> None:
+    """Is HEAD slower than BASE? By turns on this machine; exit 3 if so, 4 if that is unclear."""
+    from tierloop.bench import comparing
+
+    if self_test:
+        raise typer.Exit(comparing.self_test(tries, pairs))
+    if refs is None or len(refs) != 2:
+        raise UserError("compare: give two checkouts, BASE and HEAD, or --self-test")
+    base, head = refs
+    raise typer.Exit(comparing.compare(base, head, only or (), pairs, out))
+
+
+@app.command()
 def schema() -> None:
     """Prints the JSON Schema of a deployment file."""
     from tierloop.schema import schema

@@ -218,8 +218,9 @@ def embody(name: str) -> tuple[Embodiment | None, Body]:
         made = getattr(importlib.import_module(module), attribute)()
     except ModuleNotFoundError as error:
         raise UserError(f"--body {name}: {error}; run this where it can be imported") from None
-    except AttributeError as error:
-        raise UserError(f"--body {name}: {error}") from None
+    except Exception as error:
+        said = (str(error).splitlines() or [""])[0]
+        raise UserError(f"--body {name}: {type(error).__name__}: {said}") from None
     finally:
         sys.path.pop(0)
     if all(hasattr(made, field) for field in Embodiment._fields):

@@ -1,1 +1,65 @@
-"""The pytest plugin: a fixture `budget` that asserts what a policy may cost."""
+"""The pytest plugin: a fixture `budget` that asserts what a policy of your own may cost.
+
+Installed with tierloop, so that any repository's tests have it. It imports nothing of tierloop
+until a test asks for the fixture.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tierloop.bench.protocol import Metric, Series
+
+SECONDS = 3.0
+"""How long a policy is measured by default."""
+
+
+class Measured:
+    """Figures of one policy on one body."""
+
+    def __init__(self, metrics: Sequence["Metric"], series: Sequence["Series"]) -> None:
+        self._metrics, self._series = metrics, series
+
+    def within(self, metric: str, *, limit: float, unit: str, percentile: float = 50.0) -> None:
+        """Fails the test if the budget is broken, skips it if that cannot be told.
+
+        `metric`: inference, decision, tick or decision_energy; `unit`: its own (us, mJ), or "x",
+        times the bare limit. Raises UserError for a metric or unit that there is not.
+        """
+        from msgspec.structs import replace
+
+        from tierloop.bench import budget, verdicts
+        from tierloop.bench.statistics import Verdict
+
+        line = budget.Budget(metric=metric, limit=limit, unit=unit, percentile=percentile)
+        for known in self._metrics:
+            if known.name == metric:
+                line = replace(line, clock=known.clock)
+        budget.check([budget.Placed(line, "budget")], self._metrics)
+        about = [one for one in self._series if line.covers(one.metric)]
+        (judged,) = verdicts.lines(about, [line])
+        if judged.verdict is Verdict.FAIL:
+            pytest.fail(f"budget broken: {verdicts.sentence(judged)}", pytrace=False)
+        if judged.verdict is Verdict.INCONCLUSIVE:
+            pytest.skip(f"inconclusive: {verdicts.sentence(judged)}")
+
+
+@pytest.fixture
+def budget() -> Callable[..., Measured]:
+    """`budget("my.onnx", body="my_package:MyBody")` measures; `.within(...)` asserts."""
+
+    def measure(
+        policy: str | Path,
+        body: str,
+        deployment: str | Path | None = None,
+        seconds: float = SECONDS,
+    ) -> Measured:
+        from tierloop.bench import own
+
+        chosen = own.benchmark(Path(policy), body, Path(deployment) if deployment else None)
+        return Measured(chosen.metrics, chosen.run(seconds))
+
+    return measure

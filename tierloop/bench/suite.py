@@ -21,7 +21,7 @@ from tierloop.strict import near
 FULL_S, QUICK_S = 20.0, 3.0
 """How long each benchmark measures, preparations apart."""
 
-_TONES = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.INCONCLUSIVE: "yellow"}
+TONES = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.INCONCLUSIVE: "yellow"}
 
 
 def find(names: Sequence[str]) -> list[Benchmark]:
@@ -87,4 +87,4 @@ def history(out: Path) -> list[Document]:
 def _verdict(line: Line) -> Text:
     if line.verdict is None:
         return Text("-")
-    return Text(str(line.verdict), _TONES[line.verdict])
+    return Text(str(line.verdict), TONES[line.verdict])

@@ -1,0 +1,98 @@
+"""The comparison: its test by simulation, its plumbing on two real processes."""
+
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import contract
+from contract.errors import UserError
+from tierloop.bench import compare as c
+from tierloop.bench import comparing
+from tierloop.bench.statistics import Verdict
+
+HERE = Path(contract.__path__[0]).resolve().parent
+
+
+def pairs(rng, ratio, count=8, spread=0.02):
+    base = 6.0 * np.exp(0.2 * rng.standard_normal(count))
+    return [(b, b * ratio * np.exp(spread * rng.standard_normal())) for b in base]
+
+
+@pytest.mark.parametrize(
+    ("ratio", "least", "most"), [(1.0, 0, 2), (1.05, 0, 6), (1.2, 195, 200), (0.8, 0, 0)]
+)
+def test_alarms_over_many_noisy_comparisons(ratio, least, most):
+    rng = np.random.default_rng(1)
+    alarms = sum(
+        c.judge({"codec": pairs(rng, ratio)}, {})[0].verdict is Verdict.FAIL for _ in range(200)
+    )
+    assert least <= alarms <= most
+
+
+def test_many_benchmarks_together_do_not_raise_more_alarms():
+    rng = np.random.default_rng(2)
+    alarms = 0
+    for _ in range(200):
+        found = c.judge({f"b{i}": pairs(rng, 1.05) for i in range(10)}, {})
+        alarms += any(one.verdict is Verdict.FAIL for one in found)
+    assert alarms <= 6
+
+
+def test_equals_pass_and_what_is_unclear_is_not_a_pass():
+    rng = np.random.default_rng(3)
+    (equal,) = c.judge({"codec": pairs(rng, 1.0)}, {})
+    (unclear,) = c.judge({"codec": pairs(rng, 1.05, spread=0.2)}, {})
+    (single,) = c.judge({"codec": pairs(rng, 1.0, count=1)}, {})
+    assert equal.verdict is Verdict.PASS
+    assert unclear.verdict is single.verdict is Verdict.INCONCLUSIVE
+
+
+def test_a_path_that_one_side_cannot_run_is_inconclusive_and_says_why(tmp_path):
+    (tmp_path / "contract").mkdir()
+    (tmp_path / "contract" / "__init__.py").write_text("")
+    with c.checkout(str(tmp_path)) as broken:
+        (one,) = c.compare(c.Side("here", HERE), broken, ["codec"], 2)
+    assert one.verdict is Verdict.INCONCLUSIVE
+    assert "modules cannot be imported" in one.why
+
+
+def test_a_path_that_raises_is_inconclusive():
+    (one,) = c.compare(c.Side("a", HERE), c.Side("b", HERE), ["nothing"], 1)
+    assert one.verdict is Verdict.INCONCLUSIVE
+    assert "KeyError" in one.why
+
+
+def test_a_planted_slowdown_is_larger_than_none():
+    plain = c.Side("base", HERE, 0.0)
+    (slow,) = c.compare(plain, c.Side("head", HERE, 0.5), ["codec"], 3)
+    assert slow.ratio > 1.25
+
+
+def test_a_checkout_is_a_ref_or_a_folder(tmp_path, monkeypatch):
+    def git(*arguments):
+        subprocess.run(["git", *arguments], cwd=tmp_path, check=True, capture_output=True)
+
+    git("init", "-q")
+    (tmp_path / "contract").mkdir()
+    (tmp_path / "contract" / "old.py").write_text("")
+    git("add", ".")
+    git("-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "one")
+    (tmp_path / "contract" / "old.py").unlink()
+    monkeypatch.chdir(tmp_path)
+    with c.checkout("HEAD") as side:
+        assert (side.folder / "contract" / "old.py").exists()
+        tree = side.folder
+    assert not tree.exists()
+    with c.checkout(str(tmp_path)) as side:
+        assert not (side.folder / "contract" / "old.py").exists()
+    with pytest.raises(UserError, match="nowhere: neither a checkout"), c.checkout("nowhere"):
+        pass
+
+
+def test_mistakes_are_one_line():
+    with pytest.raises(UserError, match="unknown hot path 'codek'; did you mean 'codec'"):
+        comparing.hot(["codek"])
+    with pytest.raises(UserError, match="--pairs 1: two at least"):
+        comparing.compare(str(HERE), str(HERE), ["codec"], 1, None)

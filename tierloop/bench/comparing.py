@@ -1,0 +1,112 @@
+"""The commands around a comparison: what is printed and written, the exit code, the self-test."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from contract.errors import UserError
+from tierloop.bench import compare as c
+from tierloop.bench.command import console
+from tierloop.bench.compare import Compared, Side
+from tierloop.bench.statistics import Verdict, share
+from tierloop.bench.suite import TONES
+from tierloop.bench.verdicts import BROKEN, CRASHED, FINE, INCONCLUSIVE
+from tierloop.join import write
+from tierloop.strict import near
+
+PLANTED = 0.2
+"""The slowdown that the self-test plants in the codec."""
+
+FOUND_MIN, ALARMS_MAX = 0.95, 0.05
+"""Of the tries: planted slowdowns found at least, false alarms at most."""
+
+SELF_TEST = ("codec",)
+
+
+def hot(names: Sequence[str]) -> list[str]:
+    """The hot paths of these names, of all if there are none. Raises UserError."""
+    from benchmarks.hot import HOT
+
+    for name in names:
+        if name not in HOT:
+            hint = near(name, HOT) or f"; known: {', '.join(HOT)}"
+            raise UserError(f"unknown hot path '{name}'{hint}")
+    return list(names or HOT)
+
+
+def compare(base: str, head: str, names: Sequence[str], pairs: int, out: Path | None) -> int:
+    """Compares two checkouts; the exit code: 3 if the head is slower, 4 if that cannot be told."""
+    chosen, screen = hot(names), console()
+    if pairs < 2:
+        raise UserError(f"--pairs {pairs}: two at least")
+    with c.checkout(base) as one, c.checkout(head) as other, screen.status("starting") as status:
+        screen.print(f"{head} against {base}: {', '.join(chosen)}; {pairs} pairs of processes")
+        found = c.compare(one, other, chosen, pairs, status.update)
+    show(found, screen)
+    if out is not None:
+        write(out, msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")
+    for line in found:
+        if line.verdict is Verdict.FAIL:
+            said = f"{line.ratio:.3f}x the base ({line.low:.3f} to {line.high:.3f})"
+            allowed = f"{1 + c.TOLERANCE:g}x is allowed"
+            _stderr(f"slower: {line.name} takes {said}, {allowed}")
+        elif line.verdict is Verdict.INCONCLUSIVE:
+            _stderr(f"inconclusive: {line.name}: {line.why}")
+    verdicts = {line.verdict for line in found}
+    if Verdict.FAIL in verdicts:
+        return BROKEN
+    return INCONCLUSIVE if Verdict.INCONCLUSIVE in verdicts else FINE
+
+
+def self_test(tries: int, pairs: int) -> int:
+    """How often does this gate cry wolf, and how often does it miss one? 0 if seldom enough."""
+    if tries < 1:
+        raise UserError(f"--tries {tries}: one at least")
+    import contract
+
+    here, screen = Path(contract.__path__[0]).resolve().parent, console()
+    same = Side("base", here, 0.0)
+    alarms = found = unclear = 0
+    for number in range(1, tries + 1):
+        with screen.status(f"try {number} of {tries}"):
+            (alike,) = c.compare(same, Side("head", here, 0.0), SELF_TEST, pairs)
+            (slow,) = c.compare(same, Side("head", here, PLANTED), SELF_TEST, pairs)
+        alarms += alike.verdict is Verdict.FAIL
+        unclear += alike.verdict is Verdict.INCONCLUSIVE
+        found += slow.verdict is Verdict.FAIL
+        screen.print(
+            f"try {number} of {tries}: A/A {alike.ratio:.3f}x {alike.verdict}, "
+            f"planted +{PLANTED:.0%} {slow.ratio:.3f}x {slow.verdict}", highlight=False,
+        )  # fmt: skip
+    _state(screen, "false alarms (A/A)", alarms, tries)
+    _state(screen, f"planted +{PLANTED:.0%} in the codec found", found, tries)
+    screen.print(f"A/A inconclusive: {unclear} of {tries}", highlight=False)
+    good = alarms <= ALARMS_MAX * tries and found >= FOUND_MIN * tries
+    return FINE if good else CRASHED
+
+
+def show(found: Sequence[Compared], screen: Console) -> None:
+    """The table of a comparison."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in ("hot path", "base", "head / base", "verdict"):
+        table.add_column(name, justify="left" if name in ("hot path", "verdict") else "right")
+    for line in found:
+        ratio = f"{line.ratio:.3f} [{line.low:.3f}, {line.high:.3f}]" if line.pairs else "-"
+        base = f"{line.base_us:.2f} us" if line.pairs else "-"
+        verdict = Text(str(line.verdict), TONES[line.verdict])
+        table.add_row(line.name, base, Text(ratio), verdict)
+    screen.print(table)
+
+
+def _state(screen: Console, what: str, hits: int, tries: int) -> None:
+    low, high = share(hits, tries)
+    text = f"{what}: {hits} of {tries} (95% interval of the rate: {low:.1%} to {high:.1%})"
+    screen.print(text, highlight=False)
+
+
+def _stderr(text: str) -> None:
+    Console(stderr=True).print(f"tierloop: {text}", markup=False, highlight=False, soft_wrap=True)
