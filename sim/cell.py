@@ -8,7 +8,8 @@ from sim.bodies.panda import HOME_RAD, Panda, tool_position
 from sim.bodies.suction import Suction
 from sim.scenario import Scenario, body_spec
 from sim.tasks.sort import SortTask
-from sim.world import World
+from sim.world import JointStates, World
+
 
 class Cell:
     """Implements contract.body.Body.
@@ -39,6 +40,7 @@ class Cell:
         self._seed = seed
         self._zero_ns: int | None = None
         self._steps = 0
+        self._felt: tuple[JointStates, Vector] | None = None
         self._switch = 0.0
         self._scans: list[Scan] = []
         self._outcomes: list[Episode] = []
@@ -50,7 +52,7 @@ class Cell:
     def read(self, now_ns: int) -> Reading:
         """The sensors at `now_ns`, and what came since the last reading."""
         captured_ns = self.advance(now_ns)
-        joints = self._arm.sense()
+        joints, tool_m = self._felt or self._feel()
         scans, outcomes = tuple(self._scans), tuple(self._outcomes)
         self._scans, self._outcomes = [], []
         return Reading(
@@ -58,7 +60,7 @@ class Cell:
             position_rad=joints.position,
             velocity_rad_s=joints.velocity,
             torque_nm=joints.torque,
-            tool_m=tool_position(joints.position),
+            tool_m=tool_m,
             switch=self._switch,
             holding=self._suction.holding != "",
             scans=scans,
@@ -79,12 +81,18 @@ class Cell:
     def _step(self, now_ns: int) -> None:
         self._task.before_step()
         self._world.step()
+        self._felt = None
         if self._switch > SWITCH_ON:
-            lip_m = tuple(tool_position(self._arm.sense().position).tolist())
-            self._suction.pull(lip_m, self._task.graspable())
+            self._felt = self._feel()
+            self._suction.pull(tuple(self._felt[1].tolist()), self._task.graspable())
         scans, outcomes = self._task.after_step(now_ns)
         self._scans += scans
         self._outcomes += outcomes
+
+    def _feel(self) -> tuple[JointStates, Vector]:
+        """What the joints measure, and where that puts the tool."""
+        joints = self._arm.sense()
+        return joints, tool_position(joints.position)
 
     def write(self, setpoint: Vector) -> None:
         """Hands the drives float64[joints + 1]; the last entry is the suction switch."""
