@@ -1,0 +1,124 @@
+"""The shelf under any order of releases, steps back, damage and restarts, on real files."""
+
+import shutil
+import tempfile
+from itertools import pairwise
+from pathlib import Path
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from policy_samples import SPEC, make_blob
+
+from policy.artefact import ArtefactError, digest
+from policy.shelf import KEEP, Shelf
+
+BLOBS = {version: make_blob(version) for version in range(1, 10)}
+NAMES = {version: digest(blob) for version, blob in BLOBS.items()}
+VERSIONS = st.integers(1, 9)
+
+
+class ShelfMachine(RuleBasedStateMachine):
+    """The model: what could be gone back to, what was undone, what is staged, what is damaged."""
+
+    @initialize()
+    def begin(self):
+        self.directory = Path(tempfile.mkdtemp())
+        self.shelf = Shelf(self.directory / "shelf", SPEC, "numpy")
+        self.stack: list[int] = []
+        self.undone: set[int] = set()
+        self.staged: set[int] = set()
+        self.damaged: set[int] = set()
+        self.active: int | None = None
+        self.entries: list[tuple[str, int]] = []
+
+    def record(self, action: str, version: int) -> None:
+        if action == "rollback":
+            self.undone.add(self.stack[-1])
+        self.stack = [*(v for v in self.stack if v < version), version][-KEEP:]
+        self.staged = {v for v in self.staged if v > version}
+        self.damaged &= {*self.stack, *self.staged}
+        self.entries.append((action, version))
+        self.active = version
+
+    def refused(self, call, *arguments) -> str:
+        try:
+            call(*arguments)
+        except ArtefactError as error:
+            return error.reason
+        return ""
+
+    @rule(version=VERSIONS)
+    def stage(self, version):
+        self.shelf.stage(BLOBS[version], NAMES[version])
+        self.staged.add(version)
+        self.damaged.discard(version)
+
+    @rule(version=VERSIONS)
+    def activate(self, version):
+        assert self.refused(self.shelf.activate, version) == self.activated(version)
+
+    def activated(self, version: int) -> str:
+        if version not in self.staged:
+            return "unknown"
+        if self.stack and self.stack[-1] == version:
+            self.active = version
+        elif version <= max(self.undone | {*self.stack}, default=-1):
+            return "regress"
+        else:
+            self.record("activate", version)
+        return ""
+
+    @rule(version=st.none() | VERSIONS)
+    def go_back(self, version):
+        before = self.active
+        given = self.refused(self.shelf.rollback, version)
+        if version is None and len(self.stack) < 2:
+            assert given == "no_previous"
+            return
+        wanted = self.stack[-2] if version is None else version
+        if not self.stack or wanted >= self.stack[-1]:
+            assert given == self.activated(wanted)
+        elif wanted in self.staged or (wanted in self.stack and wanted not in self.damaged):
+            assert given == ""
+            self.record("rollback", wanted)
+        else:
+            assert given == ("hash" if wanted in self.stack else "unknown")
+            assert self.active == before
+
+    @rule(version=VERSIONS)
+    def damage(self, version):
+        path = self.directory / "shelf" / f"{NAMES[version]}.policy"
+        if path.exists() and version not in self.damaged:
+            data = bytearray(path.read_bytes())
+            data[len(data) // 2] ^= 1
+            path.write_bytes(data)
+            self.damaged.add(version)
+
+    @rule()
+    def restart(self):
+        self.shelf = Shelf(self.directory / "shelf", SPEC, "numpy")
+        self.staged = set()
+        self.damaged &= {*self.stack}
+        whole = [v for v in self.stack if v not in self.damaged]
+        self.active = whole[-1] if whole else None
+        if whole and whole[-1] != self.stack[-1]:
+            self.record("damaged", whole[-1])
+
+    @invariant()
+    def it_is_as_the_model(self):
+        policy = self.shelf.active()
+        assert (policy.version if policy else None) == self.active
+        assert [(e.action, e.version) for e in self.shelf.journal] == self.entries
+        for before, after in pairwise(self.shelf.journal):
+            assert after.version > before.version or after.action != "activate"
+        kept = {path.stem for path in (self.directory / "shelf").glob("*.policy")}
+        assert kept == {NAMES[v] for v in {*self.stack, *self.staged}}
+
+    def teardown(self):
+        if hasattr(self, "directory"):
+            shutil.rmtree(self.directory)
+
+
+TestShelfMachine = ShelfMachine.TestCase
+TestShelfMachine.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
