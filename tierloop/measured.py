@@ -40,7 +40,7 @@ class Rapl:
         for zone in sorted(powercap.glob("intel-rapl:[0-9]*")):
             try:
                 name = (zone / "name").read_text().strip()
-                if zone.name.count(":") > 1 or not name.startswith("package"):
+                if not name.startswith("package"):
                     continue
                 self._last_uj[name] = int((zone / "energy_uj").read_text())
                 self._zones[name] = zone, int((zone / "max_energy_range_uj").read_text())
