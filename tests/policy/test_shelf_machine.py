@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from policy_samples import SPEC, make_blob
 
 from policy.artefact import ArtefactError, digest
@@ -69,6 +69,14 @@ class ShelfMachine(RuleBasedStateMachine):
             self.record("activate", version)
         return ""
 
+    @rule(further=st.integers(1, 2))
+    def release(self, further):
+        """What a cloud does: the next version, staged and put in force."""
+        version = max(self.stack, default=0) + further
+        if version in BLOBS:
+            self.stage(version)
+            self.activate(version)
+
     @rule(version=st.none() | VERSIONS)
     def go_back(self, version):
         before = self.active
@@ -86,10 +94,13 @@ class ShelfMachine(RuleBasedStateMachine):
             assert given == ("hash" if wanted in self.stack else "unknown")
             assert self.active == before
 
-    @rule(version=VERSIONS)
-    def damage(self, version):
+    @precondition(lambda self: self.stack or self.staged)
+    @rule(which=st.integers(0, 20))
+    def damage(self, which):
+        there = sorted({*self.stack, *self.staged}, reverse=True)
+        version = there[which % len(there)]
         path = self.directory / "shelf" / f"{NAMES[version]}.policy"
-        if path.exists() and version not in self.damaged:
+        if version not in self.damaged:
             data = bytearray(path.read_bytes())
             data[len(data) // 2] ^= 1
             path.write_bytes(data)
