@@ -25,9 +25,9 @@ class ActingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     anchor: Literal["capture", "arrival"] = "capture"
     """Rows are due by the instant the answer is about, or replayed from its arrival (naive)."""
-    predict: bool = False
+    predict: bool = True
     """Ask about the instant an answer will act, not the one of the capture."""
-    blend_ms: float = 0.0
+    blend_ms: float = 100.0
     """The joints fade over from the last chunk to the next for this long."""
 
     def __post_init__(self) -> None:

@@ -273,6 +273,10 @@ def test_the_ledger_says_how_far_ahead_was_asked_and_counts_age_from_the_capture
     assert (abs(ages - 200 * MS) <= PERIOD_NS).all()
 
 
+def test_the_default_is_what_was_measured_to_be_best():
+    assert DeviceConfig().acting == ActingConfig(anchor="capture", predict=True, blend_ms=100.0)
+
+
 @pytest.mark.parametrize("bad", [{"blend_ms": -1.0}, {"blend_ms": 501.0}])
 def test_acting_is_checked(bad):
     with pytest.raises(ValueError, match="blend_ms"):

@@ -25,6 +25,15 @@ def test_a_decision_answers_its_observation(bench):
     assert np.array_equal(chunk.actions, expected)
 
 
+def test_an_answer_says_for_which_instant_it_was_asked(bench):
+    asked = observation(0, "a", ahead_ns=70 * MS)
+    bench.apply(bench.node.on_message(bench.now_ns, "a", asked))
+    bench.fire()
+    (chunk,) = bench.to("a", ActionChunk)
+    assert chunk.anchor_ns == asked.captured_ns + 70 * MS
+    assert chunk.valid_until_ns == asked.captured_ns + SPEC.validity_ns
+
+
 def test_what_came_in_together_is_one_batch_and_each_gets_its_own_answer(bench):
     rng = np.random.default_rng(0)
     sent = {d: SPEC.observation.sample(rng) for d in "abc"}
