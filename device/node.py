@@ -1,6 +1,6 @@
 """The device's behaviour: one tick is read, choose, limit, record; nothing in it waits."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 
 import numpy as np
@@ -74,9 +74,9 @@ class DeviceNode:
         self._switches: deque[tuple[int, int]] = deque(maxlen=64)
         self._outcomes: list[Outcome] = []
         self._events: list[Event] = []
-        self._limits: dict[Limit, int] = dict.fromkeys(Limit, 0)
+        self._hits: Counter[Limit] = Counter()
         self._refused: dict[Refusal, int] = dict.fromkeys(Refusal, 0)
-        self._rung_ns: dict[Rung, int] = dict.fromkeys(Rung, 0)
+        self._rung_ns = [0] * len(Rung)
         self._applied_seq = -1
 
     def on_start(self, now_ns: int) -> Effects:
@@ -92,8 +92,7 @@ class DeviceNode:
         rung = self.arbiter.rung
         setpoint, hit = self.guard.limit(wish, reading.position_rad, reading.torque_nm)
         if hit:
-            for limit in hit:
-                self._limits[limit] += 1
+            self._hits[hit] += 1
         self._applied = setpoint
         self._rung_ns[rung] += elapsed_ns
         self.meter.tick(
@@ -231,9 +230,12 @@ class DeviceNode:
         counters |= {f"energy_j.{part}": j for part, j in self.meter.joules.items()}
         counters |= {f"cause_j.{cause}": j for cause, j in self.meter.causes.items()}
         counters |= {"battery.given_j": battery.given_j, "battery.unserved_j": battery.unserved_j}
-        counters |= {f"rung_s.{r.name.lower()}": ns / NS_PER_S for r, ns in self._rung_ns.items()}
+        counters |= {f"rung_s.{r.name.lower()}": self._rung_ns[r] / NS_PER_S for r in Rung}
         counters |= {f"refused.{r.name.lower()}": n for r, n in self._refused.items() if r}
-        counters |= {f"limit.{b.name.lower()}": n for b, n in self._limits.items() if b.name}
+        counters |= {
+            f"limit.{b.name.lower()}": sum(n for hit, n in self._hits.items() if b in hit)
+            for b in Limit if b.name
+        }  # fmt: skip
         report = Report(
             process=self.name, role="device", boot=self.boot, at_ns=now_ns, counters=counters,
             gauges={
