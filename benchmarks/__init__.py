@@ -11,5 +11,6 @@ SUITE = (
     "experience",
     "rollout",
     "processes",
+    "virtual",
 )
 """The modules that `tierloop bench` runs, in this order; each has a BENCHMARK."""

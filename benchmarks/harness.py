@@ -4,9 +4,8 @@ import argparse
 import os
 import socket
 
-from rich.console import Console
-
 from tierloop.bench import suite, verdicts
+from tierloop.bench.command import console as wide
 from tierloop.bench.protocol import Benchmark
 
 
@@ -29,7 +28,7 @@ def main(benchmark: Benchmark) -> None:
         description=f"{benchmark.question} Bare limit: {benchmark.bare}."
     )
     parser.add_argument("--for", dest="seconds", type=float, default=suite.FULL_S, metavar="S")
-    console = Console()
+    console = wide()
     results, _ = suite.run([benchmark], parser.parse_args().seconds, (), console)
     document = verdicts.document(results, ())
     suite.show(document, console)

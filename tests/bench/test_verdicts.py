@@ -93,6 +93,12 @@ def test_a_missing_bare_limit_fails_a_budget_in_multiples_of_it():
     assert document.exit_code == 3
 
 
+def test_nothing_has_no_ratio_to_nothing():
+    series = [Series(TRIP, (np.zeros(1),), (np.zeros(1),), exact=True)]
+    assert measured(series, [limit(0, "us")]).exit_code == 0
+    assert measured(series, [limit(2)]).exit_code == 3
+
+
 def test_a_crash_is_exit_1_and_the_others_go_on():
     good = bench([Series(TRIP, blocks(1), blocks(1))])
     bad = bench(RuntimeError("the edge does not answer\nmore"), "bad")

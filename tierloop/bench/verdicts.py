@@ -134,7 +134,7 @@ def _line(series: Series, percentile: float, budget: Budget | None) -> Line:
     ratio = None
     if series.bare:
         bare = _estimate(series, series.bare, percentile)
-        ratio = _ratio(series, percentile)
+        ratio = _ratio(series, percentile) if bare.value else None
     verdict, why = _judge(series, budget, ours, ratio)
     return Line(
         metric=metric.name, scenario=metric.scenario, clock=metric.clock, unit=metric.unit,
