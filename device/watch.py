@@ -17,7 +17,7 @@ JUDGED = (
     "stale_action", "action_order", "version_mixed", "row_due", "not_held",
     "limit_position", "limit_velocity", "limit_acceleration", "limit_switch", "tick_replayed",
 )  # fmt: skip
-"""What is counted, each a promise broken: docs/invariants.md."""
+"""What is counted, each a promise broken (docs/invariants.md)."""
 
 Tell = Callable[[int, str, str], None]
 
