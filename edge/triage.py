@@ -4,6 +4,7 @@ from enum import IntEnum
 
 from contract.codec import Codec
 from contract.errors import WireError
+from contract.ledger import Refusal
 from contract.messages import Sealed, Segment
 
 UNSURE_RAD = 0.05
@@ -18,6 +19,10 @@ class Priority(IntEnum):
     UNSURE = 1
     REFUSED = 2
     FAILED = 3
+
+
+EXPECTED = Refusal.PREMISE.name.lower()
+"""A refusal that comes with every long delay: it tells nothing of a segment's worth."""
 
 
 class Triage:
@@ -35,6 +40,6 @@ class Triage:
             raise WireError("wrong_name")
         if any(not outcome.success for outcome in segment.outcomes):
             return Priority.FAILED
-        if any(segment.refused.values()):
+        if any(n for reason, n in segment.refused.items() if reason != EXPECTED):
             return Priority.REFUSED
         return Priority.UNSURE if segment.seam_rad > UNSURE_RAD else Priority.ROUTINE

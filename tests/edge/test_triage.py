@@ -16,6 +16,8 @@ from edge.triage import UNSURE_RAD, Priority, Triage
         ({"seam_rad": float("nan")}, Priority.ROUTINE),
         ({"seam_rad": UNSURE_RAD * 1.01}, Priority.UNSURE),
         ({"refused": {"expired": 0}}, Priority.ROUTINE),
+        ({"refused": {"premise": 9}}, Priority.ROUTINE),
+        ({"refused": {"premise": 9, "expired": 1}}, Priority.REFUSED),
         ({"refused": {"expired": 1}, "seam_rad": 1.0}, Priority.REFUSED),
         ({"outcomes": (outcome(True), outcome(False)), "refused": {"x": 1}}, Priority.FAILED),
     ],
