@@ -114,7 +114,7 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
     rate, z2 = successes / n, Z_95**2
     centre = (rate + z2 / (2 * n)) / (1 + z2 / n)
     half = Z_95 * np.sqrt(rate * (1 - rate) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    return max(0.0, round(centre - half, 12)), min(1.0, round(centre + half, 12))
 
 
 def running_success(

@@ -23,6 +23,12 @@ def seen(clock, age_ms, episodes=40, successes=36):
 AGES = np.random.default_rng(0).lognormal(2.2, 0.7, 4000)
 
 
+@pytest.mark.parametrize("n", [1, 9, 30, 49, 100, 777])
+def test_where_all_succeed_on_both_clocks_they_agree(n):
+    verdicts = compare(seen("wall", AGES, n, n), seen("virtual", AGES, n + 9, n + 9))
+    assert all(verdict.agrees for verdict in verdicts)
+
+
 def names_of_what_disagrees(virtual):
     return [v.name.split(",")[0] for v in compare(seen("wall", AGES), virtual) if not v.agrees]
 
