@@ -197,7 +197,7 @@ class Run:
             boot=self._boot,
             at_ns=time.monotonic_ns(),
             counters={
-                "malformed": self._sink.malformed,
+                "malformed": self._sink.malformed + self._foreign,
                 **{f"{MEASURED}{meter}": j for meter, j in self._measured.joules().items()},
             },
             gauges={},

@@ -11,6 +11,8 @@ from contract.messages import Report
 from tierloop.deployment import Deployment
 from tierloop.run import Run
 
+COLUMNS = len(LEDGER)
+
 
 class Unseen:
     def show(self, status) -> None:
@@ -30,7 +32,7 @@ def run(tmp_path):
         signal.signal(number, handler)
 
 
-def report(process="arm-0", role="device", columns=len(LEDGER)) -> Report:
+def report(process="arm-0", role="device", columns=COLUMNS) -> Report:
     return Report(
         process=process, role=role, boot=1, at_ns=1, counters={}, gauges={}, labels={},
         decisions=np.zeros((1, columns), np.int64), lateness_ns=np.zeros(0, np.int64),
