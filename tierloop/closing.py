@@ -26,6 +26,7 @@ _ENDS = {
 def conduct(deployment: Deployment, roles: tuple[str, ...], out: Path) -> int:
     """Runs `roles` of a deployment into `out`; the exit code. Raises UserError before it starts."""
     check(deployment, roles, out)
+    _check_budgets(deployment)
     Thread(target=import_module, args=("tierloop.charts",), daemon=True).start()  # for the end
     console = Console()
     shown = view(console)
@@ -45,7 +46,7 @@ def conduct(deployment: Deployment, roles: tuple[str, ...], out: Path) -> int:
         return FINE
     summary = join(out)
     print_summary(summary, out)
-    return judge(summary, interrupted=why == "signal")
+    return judge(summary, why == "signal") or _budgets(out, summary, deployment)
 
 
 def conduct_virtual(deployment: Deployment, out: Path) -> int:
@@ -53,6 +54,7 @@ def conduct_virtual(deployment: Deployment, out: Path) -> int:
     from tierloop.virtual.run import VirtualRun
 
     check_folder(deployment, tuple(ROLES), out)
+    _check_budgets(deployment)
     console, signals = Console(), Signals()
     shown = view(console)
     try:
@@ -62,7 +64,23 @@ def conduct_virtual(deployment: Deployment, out: Path) -> int:
         shown.close()
     console.print(f"Ended: {_ENDS[why]}; {run.speed:.1f}x real time.", highlight=False)
     print_summary(summary, out)
-    return judge(summary, interrupted=why == "signal")
+    return judge(summary, why == "signal") or _budgets(out, summary, deployment)
+
+
+def _check_budgets(deployment: Deployment) -> None:
+    if deployment.budget:
+        from tierloop.bench import runs
+
+        runs.check(deployment.budget)
+
+
+def _budgets(out: Path, summary: Mapping[str, Any], deployment: Deployment) -> int:
+    """3 if a budget of the deployment is broken, 4 if one cannot be told, with a line for each."""
+    if not deployment.budget:
+        return FINE
+    from tierloop.bench import runs
+
+    return runs.verdict(out, summary, deployment.budget)
 
 
 def judge(summary: Mapping[str, Any], interrupted: bool) -> int:

@@ -8,6 +8,7 @@ from typing import TypeVar
 import msgspec
 
 from cloud.config import CloudConfig, LearnerConfig
+from contract.budget import Budget
 from contract.errors import UserError
 from contract.messages import ActionChunk, Segment
 from contract.specs import PolicySpec
@@ -95,6 +96,8 @@ class Deployment(_Table, frozen=True, kw_only=True):
     policy: PolicyConfig = PolicyConfig()
     fault: Faults = ()
     """What goes wrong, when and where; docs/faults.md lists the kinds."""
+    budget: tuple[Budget, ...] = ()
+    """What a run may cost at most; docs/benchmarks.md lists the metrics."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -191,9 +194,18 @@ def load(path: Path, options: Sequence[str] = (), more_faults: Path | None = Non
 
 
 def _with_faults(source: Source, more: Path | None) -> Deployment:
-    own, source.data = source.data, {k: v for k, v in source.data.items() if k != "fault"}
+    apart = ("fault", "budget")
+    own, source.data = source.data, {k: v for k, v in source.data.items() if k not in apart}
     deployment = source.convert(Deployment)
     source.data = own
     robots = deployment.scenario.robots
     found = timeline.read(source, robots) + (timeline.load(more, robots) if more else ())
-    return msgspec.structs.replace(deployment, fault=found)
+    return msgspec.structs.replace(deployment, fault=found, budget=_budgets(source))
+
+
+def _budgets(source: Source) -> tuple[Budget, ...]:
+    if "budget" not in source.data:
+        return ()
+    from tierloop.bench import budget
+
+    return tuple(one for one, _ in budget.read(source))

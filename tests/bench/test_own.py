@@ -59,6 +59,9 @@ class MyBody:
 '''
 
 
+GENEROUS = '[[budget]]\nmetric = "decision"\nlimit = 1e6\nunit = "us"\n'
+
+
 def policy(path, inputs=2, outputs=(4, 2), kind=TensorProto.FLOAT):
     """A linear layer: float32[*, inputs] to float32[*, *outputs]."""
     size = int(np.prod(outputs))
@@ -83,7 +86,9 @@ def outside(tmp_path, monkeypatch):
     """A repository that knows nothing of this one but that tierloop is installed."""
     (tmp_path / "my_package.py").write_text(BODY)
     policy(tmp_path / "my.onnx")
-    (tmp_path / "mine.toml").write_text('name = "mine"\n[edge]\nhardware = "orin-nano"\n')
+    (tmp_path / "mine.toml").write_text(
+        'name = "mine"\n[edge]\nhardware = "orin-nano"\n' + GENEROUS
+    )
     monkeypatch.chdir(tmp_path)
     yield tmp_path
     sys.modules.pop("my_package", None)
@@ -102,6 +107,7 @@ def test_the_command_of_the_docs_measures_a_strangers_policy_and_body(outside):
     assert done.returncode == 0, done.stderr
     for metric in ("inference", "decision", "tick", "decision_energy"):
         assert re.search(rf"own +{metric} ", done.stdout)
+    assert re.search(r"own +decision .* 1e\+06 us +pass", done.stdout)
     assert (outside / "out" / "bench.json").exists()
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from contract.budget import Budget
 from tierloop.bench import outputs, suite, verdicts
-from tierloop.bench.budget import Budget
 from tierloop.bench.page import comparable
 from tierloop.bench.protocol import Benchmark, Metric, Series, by_turns
 from tierloop.bench.statistics import Verdict

@@ -5,56 +5,21 @@ line; what nobody has a budget for, nobody notices growing.
 """
 
 from collections.abc import Iterable, Sequence
-from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
+from contract.budget import TIMES_BARE, Budget
 from contract.errors import UserError
 from contract.streams import STREAMS
-from tierloop.bench.protocol import Clock, Metric
+from tierloop.bench.protocol import Metric
 from tierloop.strict import Source, explain, near
-
-TIMES_BARE = "x"
-"""The unit of a limit that is a multiple of the bare limit measured in the same run."""
 
 STREAM, PROCESS = "codec", "memory"
 """The metrics whose scenarios are the streams and the processes."""
 
 PROCESSES = ("device", "edge", "cloud", "roof")
-
-
-class Budget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One `[[budget]]` table: this percentile of that metric may be so much at most."""
-
-    metric: str
-    """What is measured."""
-    limit: float
-    """The most that is allowed."""
-    unit: str
-    """The metric's own, or "x": times the bare limit measured beside it in the same run."""
-    percentile: float = 50.0
-    """Of the samples; 50 is the median."""
-    scenario: str = ""
-    """Under which circumstances, where the metric has several."""
-    clock: Clock = "wall"
-    """What the metric is taken by."""
-
-    def __post_init__(self) -> None:
-        if not 0 < self.percentile <= 100:
-            raise ValueError(f"percentile {self.percentile:g} must lie in (0, 100]")
-        if not (isfinite(self.limit) and self.limit >= 0):
-            raise ValueError(f"limit {self.limit} must be finite and not negative")
-
-    def covers(self, metric: Metric) -> bool:
-        """Whether it is about this metric."""
-        return (self.metric, self.scenario, self.clock) == (
-            metric.name, metric.scenario, metric.clock,
-        )  # fmt: skip
-
-
-Budgets = tuple[Budget, ...]
 
 
 class Placed(NamedTuple):
@@ -102,7 +67,7 @@ def check(placed: Iterable[Placed], known: Sequence[Metric]) -> None:
             names = sorted({metric.name for metric in known})
             hint = near(budget.metric, names) or f"; known: {', '.join(names)}"
             raise UserError(f"{where}: unknown metric '{budget.metric}'{hint}")
-        fitting = [metric for metric in namesakes if budget.covers(metric)]
+        fitting = [metric for metric in namesakes if budget.covers(*metric.key)]
         if not fitting:
             given = f"scenario '{budget.scenario}' on clock '{budget.clock}'"
             have = ", ".join(sorted({f"'{m.scenario}' on '{m.clock}'" for m in namesakes}))

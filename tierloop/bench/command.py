@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from contract.errors import UserError
-from tierloop.bench import budget, outputs, suite, verdicts
+from tierloop.bench import budget, outputs, runs, suite, verdicts
 from tierloop.bench.budget import Placed
 from tierloop.bench.protocol import Benchmark
 from tierloop.strict import Source
@@ -81,5 +81,5 @@ def own(
     placed = budget.load(budgets) if budgets else []
     if deployment is not None:
         placed += budget.read(Source(deployment))
-    budget.check(placed, chosen.metrics)
+    budget.check(placed, runs.known())
     return conduct([chosen], placed, (), seconds, out)

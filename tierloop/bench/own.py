@@ -34,6 +34,8 @@ DECISION = Metric("decision", "us")
 TICK = Metric("tick", "us")
 ENERGY = Metric("decision_energy", "mJ", clock="cpu")
 
+METRICS = (INFERENCE, DECISION, TICK, ENERGY)
+
 DECISIONS, TICKS = 20, 60
 """A block."""
 
@@ -157,7 +159,7 @@ def benchmark(policy: Path, body: str, deployment: Path | None) -> Benchmark:
         "own",
         f"What do {policy.name} and {body} cost?",
         "the runtime alone with the same numbers (a tick: the body alone)",
-        (INFERENCE, DECISION, TICK, ENERGY),
+        METRICS,
         lambda seconds: measure(seconds, onnx, robot, device, edge),
     )
 

@@ -31,15 +31,16 @@ class Measured:
         """
         from msgspec.structs import replace
 
+        from contract.budget import Budget
         from tierloop.bench import budget, verdicts
         from tierloop.bench.statistics import Verdict
 
-        line = budget.Budget(metric=metric, limit=limit, unit=unit, percentile=percentile)
+        line = Budget(metric=metric, limit=limit, unit=unit, percentile=percentile)
         for known in self._metrics:
             if known.name == metric:
                 line = replace(line, clock=known.clock)
         budget.check([budget.Placed(line, "budget")], self._metrics)
-        about = [one for one in self._series if line.covers(one.metric)]
+        about = [one for one in self._series if line.covers(*one.metric.key)]
         (judged,) = verdicts.lines(about, [line])
         if judged.verdict is Verdict.FAIL:
             pytest.fail(f"budget broken: {verdicts.sentence(judged)}", pytrace=False)

@@ -4,17 +4,15 @@ import os
 import platform
 import time
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
+from contract.budget import Clock
 from tierloop import __version__
 from tierloop.bench.statistics import Blocks, Samples
 from tierloop.summary import processor
-
-Clock = Literal["wall", "cpu", "virtual", "none"]
-"""What a figure was taken by: the wall clock, processor time, the virtual clock, or no clock."""
 
 
 class Metric(NamedTuple):
@@ -24,6 +22,11 @@ class Metric(NamedTuple):
     unit: str
     scenario: str = ""
     clock: Clock = "wall"
+
+    @property
+    def key(self) -> tuple[str, str, Clock]:
+        """What a budget names it by."""
+        return self.name, self.scenario, self.clock
 
     def __str__(self) -> str:
         return f"{self.name} [{self.scenario}]" if self.scenario else self.name

@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from contract.budget import Budget
 from contract.errors import UserError
 from tierloop.bench import outputs, verdicts
-from tierloop.bench.budget import Budget
 from tierloop.bench.protocol import Benchmark, Series
 from tierloop.bench.statistics import Verdict
 from tierloop.bench.verdicts import Document, Line, Result

@@ -1,0 +1,39 @@
+"""A budget: this percentile of that metric may be so much at most. One `[[budget]]` table."""
+
+from math import isfinite
+from typing import Literal
+
+import msgspec
+
+Clock = Literal["wall", "cpu", "virtual", "none"]
+"""What a figure was taken by: the wall clock, processor time, the virtual clock, or no clock."""
+
+TIMES_BARE = "x"
+"""The unit of a limit that is a multiple of the bare limit measured in the same run."""
+
+
+class Budget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One `[[budget]]` table."""
+
+    metric: str
+    """What is measured."""
+    limit: float
+    """The most that is allowed."""
+    unit: str
+    """The metric's own, or "x": times the bare limit measured beside it in the same run."""
+    percentile: float = 50.0
+    """Of the samples; 50 is the median."""
+    scenario: str = ""
+    """Under which circumstances, where the metric has several."""
+    clock: Clock = "wall"
+    """What the metric is taken by."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.percentile <= 100:
+            raise ValueError(f"percentile {self.percentile:g} must lie in (0, 100]")
+        if not (isfinite(self.limit) and self.limit >= 0):
+            raise ValueError(f"limit {self.limit} must be finite and not negative")
+
+    def covers(self, name: str, scenario: str, clock: Clock) -> bool:
+        """Whether it is about this metric."""
+        return (self.metric, self.scenario, self.clock) == (name, scenario, clock)
