@@ -1,6 +1,7 @@
 """Conducts a fuzzing session: seeds over worker processes, progress, marks, the first failures."""
 
 import os
+import signal
 import sys
 import time
 from collections import Counter
@@ -21,10 +22,12 @@ from tierloop.fuzz.case import Case, Plant, draw, mode_of
 from tierloop.fuzz.live import Outcome, live
 from tierloop.fuzz.shrink import shrink
 
-FINE, FAILED = 0, 1
+FINE, FAILED, INCONCLUSIVE = 0, 1, 4
 FAILURES_MAX = 5
 """After so many failing seeds the session ends: there is enough to look at."""
 _AHEAD = 4
+_DEAF = (signal.SIGINT, signal.SIG_IGN)
+"""A worker leaves Ctrl-C to this process, and ends its seed."""
 _UNTOLD = ("idle_w", "busy_w", "realtime")
 
 
@@ -53,7 +56,7 @@ def conduct(seeds: Sequence[int], mode: str, plant: str, jobs: int | None) -> in
                 break
     except KeyboardInterrupt:
         console.print(f"Stopped after {len(outcomes)} of {len(seeds)} seeds.")
-        return 130
+        return INCONCLUSIVE
     return _conclude(console, outcomes, time.monotonic() - began_s)
 
 
@@ -94,7 +97,7 @@ def _outcomes(seeds: Sequence[int], mode: str, plant: Plant, jobs: int) -> Itera
 @contextmanager
 def _workers(jobs: int) -> Iterator[ProcessPoolExecutor]:
     """Processes made afresh; however the caller leaves, none outlives it for long."""
-    workers = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
+    workers = ProcessPoolExecutor(jobs, get_context("spawn"), signal.signal, _DEAF)
     try:
         yield workers
     finally:
