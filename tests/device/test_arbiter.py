@@ -111,6 +111,8 @@ class ArbiterMachine(RuleBasedStateMachine):
         super().__init__()
         self.arbiter, self.now, self.acted = arbiter(), 0, -1
         self.last_valid: ActionChunk | None = None
+        self.alone_since: int | None = None
+        self.stopped = False
 
     @rule(ms=st.integers(1, 300))
     def time_passes(self, ms: int) -> None:
@@ -138,6 +140,19 @@ class ArbiterMachine(RuleBasedStateMachine):
             assert self.arbiter.rung is Rung.EDGE
         else:
             assert self.arbiter.rung in (Rung.HOLD, Rung.STOP)
+
+    @invariant()
+    def the_ladder_is_climbed_down_in_time(self) -> None:
+        """Hold from the first look without an action, stop once it has lasted, and no sooner."""
+        if self.arbiter.choose(self.now) is not None:
+            self.alone_since = None
+            return
+        if self.alone_since is None:
+            self.alone_since = self.now
+        lasted = self.now - self.alone_since > HOLD_NS
+        assert not lasted or self.arbiter.rung is Rung.STOP
+        self.stopped = self.arbiter.rung is Rung.STOP and (self.stopped or lasted)
+        assert self.stopped is (self.arbiter.rung is Rung.STOP)
 
     @precondition(lambda self: self.arbiter.rung is Rung.STOP)
     @rule()
