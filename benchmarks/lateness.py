@@ -30,7 +30,7 @@ from tierloop.bench.protocol import Benchmark, Metric, Series, by_turns
 TICKS = 60
 """A block; one more before it finds the grid again."""
 
-LONGER = 4
+LONGER = 3
 """Times as long as others: a tick comes only every 4 ms, and the tail is the question."""
 
 LATENESS = Metric("lateness", "us")
