@@ -26,9 +26,7 @@ check: $(INSTALLED)
 	$(BIN)/lint-imports
 
 bench: $(INSTALLED)
-	$(BIN)/python -m benchmarks.round_trip
-	$(BIN)/python -m benchmarks.tick
-	$(BIN)/python -m benchmarks.rollout
+	$(BIN)/tierloop bench
 
 clean:
 	rm -rf .venv runs .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

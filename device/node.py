@@ -88,6 +88,11 @@ class DeviceNode:
         elapsed_ns = now_ns - self._last_ns
         self._last_ns = now_ns
         self._perceiver.update(reading)
+        self.meter.tick(
+            elapsed_ns / NS_PER_S, reading.torque_nm, reading.velocity_rad_s, reading.switch
+        )
+        if self.meter.battery.cut_out and not self._cut_out:
+            self._cut(now_ns)
         wish = self.arbiter.choose(now_ns)
         rung = self.arbiter.rung
         setpoint, hit = self.guard.limit(wish, reading.position_rad, reading.torque_nm)
@@ -95,11 +100,6 @@ class DeviceNode:
             self._hits[hit] += 1
         self._applied = setpoint
         self._rung_ns[rung] += elapsed_ns
-        self.meter.tick(
-            elapsed_ns / NS_PER_S, reading.torque_nm, reading.velocity_rad_s, reading.switch
-        )
-        if self.meter.battery.cut_out and not self._cut_out:
-            self._cut(now_ns)
         for episode in reading.outcomes:
             self._judged(episode)
         if now_ns < self._decision_ns:
