@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: install demo test check bench clean
+.PHONY: install demo test test-slow check bench clean
 
 install: $(INSTALLED)
 
@@ -17,7 +17,11 @@ demo: $(INSTALLED)
 	$(BIN)/tierloop run deployments/sorting-cell.toml
 
 test: $(INSTALLED) check
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=90
+	$(BIN)/python -m pytest -m "not slow and not process" -n 2 --cov --cov-report=
+	$(BIN)/python -m pytest -m "process and not slow" --cov --cov-append --cov-report=term:skip-covered --cov-fail-under=90
+
+test-slow: $(INSTALLED)
+	$(BIN)/python -m pytest -m slow
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

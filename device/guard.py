@@ -45,7 +45,8 @@ class Guard:
     """Turns a wish into a setpoint within position, velocity, acceleration, torque, workspace.
 
     It keeps the last setpoint and its velocity, and moves from there: towards the wish, no
-    faster than may still brake in time. A joint whose measured torque is past its limit may
+    faster than may still brake in time, before the wish and before the end of the joint's range
+    though the wish itself may move. A joint whose measured torque is past its limit may
     not push on. A tool outside the workspace may only come back. Joint limits are those of
     the BodySpec; all arrays float64[joints], the setpoint has the switch behind them.
 
@@ -136,6 +137,11 @@ class Guard:
                 velocity = least
             if velocity > most:
                 velocity = most
+            room = high - last if velocity > 0.0 else last - low
+            stoppable = sqrt(half_dv * half_dv + 2.0 * acceleration * max(room, 0.0)) - half_dv
+            if not -stoppable <= velocity <= stoppable:
+                velocity = -stoppable if velocity < 0.0 else stoppable
+                hit |= _POSITION
             if not -fastest <= velocity <= fastest:
                 velocity = -fastest if velocity < 0.0 else fastest
                 hit |= _VELOCITY

@@ -39,6 +39,7 @@ def test_too_few_samples_leave_the_interval_open(q, few, enough):
     assert st.order_interval(np.arange(float(enough)), q)[1] < inf
 
 
+@pytest.mark.slow
 def test_a_percentile_of_a_wandering_machine_is_covered_where_order_statistics_alone_fail():
     rng = np.random.default_rng(2)
     hits = naive = 0
@@ -52,6 +53,7 @@ def test_a_percentile_of_a_wandering_machine_is_covered_where_order_statistics_a
     assert naive < 120
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("true", [1.0, 1.5])
 def test_a_ratio_is_covered_when_drift_hits_both_sides_alike(true):
     rng = np.random.default_rng(3)
@@ -65,6 +67,7 @@ def test_a_ratio_is_covered_when_drift_hits_both_sides_alike(true):
     assert hits >= 135
 
 
+@pytest.mark.slow
 def test_a_ratio_at_its_limit_is_seldom_called_broken():
     rng = np.random.default_rng(4)
     verdicts = [

@@ -123,3 +123,16 @@ def test_a_moving_setpoint_brakes_to_rest_when_nothing_valid_is_wished(wish):
     assert abs(steps[-1][0] - start[0]) <= 0.3**2 / (2 * 20.0) + 1e-6
     assert (steps[-1] == steps[10]).all()
     assert steps[-1][-1] == 1.0
+
+
+@pytest.mark.parametrize("side", [-1.0, 1.0])
+@pytest.mark.parametrize("lost_at", range(100, 200, 5))
+def test_a_wish_that_runs_into_the_end_of_the_range_can_be_given_up_at_any_tick(side, lost_at):
+    g = Guard(SPEC, lambda _: np.zeros(3), np.zeros(3))
+    written = []
+    for tick in range(260):
+        wish = np.full(3, side * 2.9 * DT_S * tick) if tick < lost_at else None
+        written.append(g.limit(wish, np.zeros(2), np.zeros(2))[0][:2])
+    change = np.abs(np.diff(written, 2, axis=0)) / DT_S**2
+    assert (change <= np.array(SPEC.acceleration_rad_s2) * (1 + 1e-6)).all()
+    assert np.abs(written).max() <= SPEC.position_high_rad[0]

@@ -49,7 +49,7 @@ def ports():
     return found
 
 
-@pytest.mark.parametrize("clock", ["virtual", "wall"])
+@pytest.mark.parametrize("clock", ["virtual", pytest.param("wall", marks=pytest.mark.slow)])
 def test_the_example_does_harm_and_is_recovered_from(tmp_path, ports, clock):
     out = tmp_path / "run"
     done = run(out, clock, ports)
