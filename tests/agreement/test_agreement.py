@@ -58,6 +58,7 @@ def policy(tmp_path_factory):
 
 
 @pytest.mark.process
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_both_clocks_tell_the_same_story(policy, tmp_path):
     virtual = agreement.run("virtual", policy, SECONDS, tmp_path / "virtual")

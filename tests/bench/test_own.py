@@ -101,6 +101,7 @@ def tierloop(*arguments):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_command_of_the_docs_measures_a_strangers_policy_and_body(outside):
     (command,) = re.findall(r"^tierloop (bench --policy .*)$", DOCS, re.M)
     done = tierloop(*command.split(), "--for", "1.5", "--out", "out")
@@ -142,6 +143,7 @@ def test_a_run_cut_short_is_inconclusive_exit_4(outside):
     assert "too few blocks" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_plugin_as_the_docs_show_it(outside):
     (example,) = re.findall(r"```python\n(def test_.*?)```", DOCS, re.S)
     assert len(example.strip().splitlines()) <= 4
