@@ -77,6 +77,7 @@ class BareRobots:
             zmq.Context.instance().socket(zmq.DEALER) for _ in range(count)
         ]
         for socket in self._sockets:
+            socket.setsockopt(zmq.RCVTIMEO, round(1000 * PATIENCE_S))
             socket.connect(address)
         self._data = Codec().encode(observation(spec, 1))
 
@@ -92,8 +93,9 @@ class BareRobots:
                 asked_ns.append(time.perf_counter_ns())
                 socket.send(self._data)
             for begun_ns, socket in zip(asked_ns, self._sockets, strict=True):
-                if not socket.poll(round(1000 * PATIENCE_S)):
-                    raise RuntimeError("the bare server does not answer")
-                socket.recv()
+                try:
+                    socket.recv()
+                except zmq.Again:
+                    raise RuntimeError("the bare server does not answer") from None
                 waited.append((time.perf_counter_ns() - begun_ns) / 1e3)
         return waited

@@ -7,9 +7,6 @@ Bare: the same bytes on a plain socket into one SQLite table, one durable commit
 import sqlite3
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from multiprocessing import get_context
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
@@ -18,7 +15,7 @@ import zmq
 from msgspec.structs import replace
 
 from benchmarks import servers
-from benchmarks.harness import address, main, stay
+from benchmarks.harness import main, stay
 from benchmarks.hot import messages, policy
 from contract.codec import Codec, digest64
 from contract.messages import Hello, Sealed, Segment, Stored
@@ -99,20 +96,16 @@ def _bare(bind: str, folder: str, ready: Event) -> None:
         router.send_multipart([asked[0][0], str(len(asked)).encode()])
 
 
-@contextmanager
-def bare() -> Iterator[str]:
-    bind, ready = address(), get_context("spawn").Event()
-    with tempfile.TemporaryDirectory() as folder, servers.running(_bare, bind, folder, ready):
-        if not ready.wait(servers.START_S):
-            raise RuntimeError("the bare server does not start")
-        yield bind
-
-
 def run(seconds: float) -> list[Series]:
-    with servers.edge() as edge, bare() as plain, servers.asking():
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        servers.edge() as edge,
+        servers.listening(_bare, folder) as plain,
+        servers.asking(),
+    ):
         device = Device(edge.address)
         dealer: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
-        dealer.connect(plain)
+        dealer.connect(plain.address)
         data = Codec().encode(messages()["Sealed"])
 
         def bare_block() -> list[float]:

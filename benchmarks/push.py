@@ -9,9 +9,7 @@ import hashlib
 import os
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from multiprocessing import get_context
+from contextlib import closing
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
@@ -113,22 +111,19 @@ def _bare(bind: str, folder: str, ready: Event) -> None:
         router.send_multipart([route, b"active"])
 
 
-@contextmanager
-def bare() -> Iterator[str]:
-    bind, ready = address(), get_context("spawn").Event()
-    with tempfile.TemporaryDirectory() as folder, servers.running(_bare, bind, folder, ready):
-        if not ready.wait(servers.START_S):
-            raise RuntimeError("the bare server does not start")
-        yield bind
-
-
 def run(seconds: float) -> list[Series]:
     bind = address()
     cloud = Cloud(bind)
-    with closing(cloud.server), servers.edge(bind), bare() as plain, servers.asking():
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        closing(cloud.server),
+        servers.edge(bind),
+        servers.listening(_bare, folder) as plain,
+        servers.asking(),
+    ):
         cloud.meet()
         dealer: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
-        dealer.connect(plain)
+        dealer.connect(plain.address)
         artefact = servers.untrained(1)
         blob = pack(artefact)
 

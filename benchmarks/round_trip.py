@@ -22,7 +22,7 @@ ROUND_TRIP = Metric("round_trip", "us", "1 robot")
 
 def run(seconds: float) -> list[Series]:
     spec = policy()
-    with servers.edge() as edge, servers.bare() as bare, servers.asking():
+    with servers.edge() as edge, servers.bare(batched=False) as bare, servers.asking():
         sides: tuple[Robots | BareRobots, ...] = (
             Robots(edge.address, spec, 1), BareRobots(bare.address, spec, 1),
         )  # fmt: skip

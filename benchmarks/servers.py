@@ -6,7 +6,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -51,8 +51,8 @@ def _edge(spec: PolicySpec, bind: str, cloud: str, state: Path) -> None:
     run(EdgeConfig(), spec, bind, cloud, state, None, "benchmark")
 
 
-def _bare(onnx: bytes, inputs: int, bind: str, ready: Event) -> None:
-    """Receive all there is, infer once, send: nothing else."""
+def _bare(bind: str, onnx: bytes, inputs: int, batched: bool, ready: Event) -> None:
+    """Receive, or receive all there is; infer once; send: nothing else."""
     stay(1)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -63,12 +63,13 @@ def _bare(onnx: bytes, inputs: int, bind: str, ready: Event) -> None:
     ready.set()
     while True:
         asked = [router.recv_multipart()]
-        while router.poll(0):
+        while batched and router.poll(0):
             asked.append(router.recv_multipart())
         rows = [
             np.frombuffer(data, np.float32, inputs, len(data) - 4 * inputs) for _, data in asked
         ]
-        (answers,) = session.run(None, {name: np.stack(rows)})
+        features = np.stack(rows) if batched else rows[0].reshape(1, -1)
+        (answers,) = session.run(None, {name: features})
         for (route, _), actions in zip(asked, answers, strict=True):
             router.send_multipart([route, header + actions.tobytes()])
 
@@ -86,12 +87,16 @@ def edge(cloud: str | None = None) -> Iterator[Served]:
             yield Served(bind, process)
 
 
-@contextmanager
-def bare() -> Iterator[Served]:
+def bare(batched: bool) -> AbstractContextManager[Served]:
     """A plain ZeroMQ socket around onnxruntime and the same network."""
+    return listening(_bare, untrained(0).onnx, policy().observation.size, batched)
+
+
+@contextmanager
+def listening(target: Callable[..., None], *args: object) -> Iterator[Served]:
+    """A bare server: `target(bind, *args, ready)` in a process of its own, once it is ready."""
     bind, ready = address(), multiprocessing.get_context("spawn").Event()
-    onnx, inputs = untrained(0).onnx, policy().observation.size
-    with running(_bare, onnx, inputs, bind, ready) as process:
+    with running(target, bind, *args, ready) as process:
         if not ready.wait(START_S):
             raise RuntimeError("the bare server does not start")
         yield Served(bind, process)

@@ -47,7 +47,7 @@ class Side:
 
 
 def run(seconds: float) -> list[Series]:
-    with servers.edge() as edge, servers.bare() as bare, servers.asking():
+    with servers.edge() as edge, servers.bare(batched=True) as bare, servers.asking():
         sides = Side(edge, Robots), Side(bare, BareRobots)
         measures = [side.block(n) for n in COUNTS for side in sides]
         for warm in measures:
