@@ -1,11 +1,12 @@
-"""The wire form: one run of bytes, a MessagePack header and then the arrays it names.
+"""The wire form: one run of bytes, a MessagePack header, the arrays it names, and a checksum.
 
-    uint32 length of the header | header | pad | array | pad | array ...
+    uint32 length of the header | header | pad | array | pad | array ... | uint32 CRC-32
 
 Each array is padded to a multiple of 8 bytes from the start and described in the header by its
 dtype and shape, in the same order. No pickle: a header can only become one of the messages of
 contract/messages.py, and an array only bytes of an allowed dtype. The header is checked by type;
-the arrays by dtype, shape and size; the whole by the stream's size cap.
+the arrays by dtype, shape and size; the whole by the stream's size cap and its checksum, which
+finds every run of up to 32 wrong bits.
 """
 
 import hashlib
@@ -14,6 +15,7 @@ from functools import reduce
 from math import prod
 from operator import or_
 from typing import Any
+from zlib import crc32
 
 import msgspec
 import numpy as np
@@ -24,7 +26,7 @@ from contract.streams import MAX_BYTES
 
 _DTYPES = {dtype: np.dtype(dtype) for dtype in ("<f4", "<i8", "|u1")}
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
-_LENGTH = struct.Struct("<I")
+_U32 = struct.Struct("<I")
 _ALIGN = 8
 _PADS = tuple(bytes(n) for n in range(_ALIGN))
 _DIMS_MAX = 4
@@ -36,7 +38,7 @@ class Codec:
     def __init__(self) -> None:
         self._arrays: list[np.ndarray] = []
         self._data: bytes | memoryview = b""
-        self._at = 0
+        self._at = self._end = 0
         self._encoder = msgspec.msgpack.Encoder(enc_hook=self._put)
         union = reduce(or_, ALL)
         self._decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(
@@ -48,32 +50,39 @@ class Codec:
         arrays: list[np.ndarray] = []
         self._arrays = arrays
         header = self._encoder.encode(message)
-        parts, size = [_LENGTH.pack(len(header)), header], _LENGTH.size + len(header)
+        parts, size = [_U32.pack(len(header)), header], _U32.size + len(header)
         for array in arrays:
             pad = -size % _ALIGN
             parts += _PADS[pad], array.tobytes()
             size += pad + array.nbytes
-        if size > MAX_BYTES[type(message)]:
+        if size + _U32.size > MAX_BYTES[type(message)]:
             raise SpecError(f"{type(message).__name__}: more than {MAX_BYTES[type(message)]} bytes")
-        return b"".join(parts)
+        data = b"".join(parts)
+        return data + _U32.pack(crc32(data))
 
     def decode(self, data: bytes | memoryview) -> Message:
-        """The message in `data`; its arrays are read-only views of it. Raises WireError."""
-        if len(data) < _LENGTH.size:
+        """The message in `data`; its arrays are read-only views of it.
+
+        Raises WireError, with reason "damaged" if the bytes are not those that were encoded.
+        """
+        whole, end = memoryview(data), len(data) - _U32.size
+        if end < _U32.size:
             raise WireError("truncated" if data else "empty")
-        end = _LENGTH.size + _LENGTH.unpack_from(data)[0]
-        if end > len(data):
+        if crc32(whole[:end]) != _U32.unpack_from(data, end)[0]:
+            raise WireError("damaged")
+        header_end = _U32.size + _U32.unpack_from(data)[0]
+        if header_end > end:
             raise WireError("truncated")
-        self._data, self._at = data, end
+        self._data, self._at, self._end = data, header_end, end
         try:
-            message = self._decoder.decode(memoryview(data)[_LENGTH.size : end])
+            message = self._decoder.decode(whole[_U32.size : header_end])
         except WireError:
             raise
         except (msgspec.MsgspecError, SpecError, UnicodeDecodeError, ValueError) as error:
             raise WireError("malformed", str(error)) from None
         except RecursionError:
             raise WireError("malformed", "nested too deep") from None
-        if self._at != len(data):
+        if self._at != end:
             raise WireError("malformed", "bytes that no field claims")
         if len(data) > MAX_BYTES[type(message)]:
             raise WireError("oversize", type(message).__name__)
@@ -97,8 +106,8 @@ class Codec:
         end = start + count * dtype.itemsize
         if not sane:
             raise WireError("malformed", f"shape {shape}")
-        if end > len(self._data):
-            raise WireError("truncated", f"{name}{shape} in {len(self._data) - start} bytes")
+        if end > self._end:
+            raise WireError("truncated", f"{name}{shape} in {self._end - start} bytes")
         self._at = end
         return np.frombuffer(self._data, dtype, count, start).reshape(shape)
 

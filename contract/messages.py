@@ -93,7 +93,8 @@ class Observation(Message, tag="observation", frozen=True, kw_only=True):
     ahead_ns: int = 0
 
     def __post_init__(self) -> None:
-        _shape("observation", "features", self.features, _F4, 1)
+        if self.features.dtype != _F4 or self.features.ndim != 1:
+            _shape("observation", "features", self.features, _F4, 1)
         if self.ahead_ns < 0:
             raise SpecError(f"observation.ahead_ns: {self.ahead_ns} is negative")
 
@@ -121,7 +122,8 @@ class ActionChunk(Message, tag="action", frozen=True, kw_only=True):
     ahead_ns: int = 0
 
     def __post_init__(self) -> None:
-        _shape("action", "actions", self.actions, _F4, 2)
+        if self.actions.dtype != _F4 or self.actions.ndim != 2:
+            _shape("action", "actions", self.actions, _F4, 2)
         if self.period_ns <= 0 or self.valid_until_ns <= self.captured_ns:
             raise SpecError("action: period and validity must be positive")
         if max(self.policy_version, self.batch, self.held_ns, self.compute_ns) >= _INT_END:

@@ -3,6 +3,7 @@
 from itertools import islice
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 
 from contract.messages import Observation
@@ -13,7 +14,7 @@ STAMP_MAX = 2**62
 """Capture times lie below it, so that adding a validity still fits 64 bits."""
 
 
-class Request(NamedTuple):
+class Request(msgspec.Struct, frozen=True, gc=False):
     """An observation and when it came in, on the edge's clock."""
 
     arrived_ns: int

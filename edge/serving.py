@@ -89,7 +89,8 @@ class Serving:
         self._counts["answered"] += len(requests)
         self._counts["batches"] += 1
         compute_ns, version, size = now_ns - self._issued_ns, policy.version, len(batch.requests)
-        for (arrived_ns, observation), actions in zip(requests, result, strict=True):
+        for request, actions in zip(requests, result, strict=True):
+            observation = request.observation
             captured_ns = observation.captured_ns
             chunk = ActionChunk(
                 device=observation.device,
@@ -101,7 +102,7 @@ class Serving:
                 policy_version=version,
                 tier="edge",
                 batch=size,
-                held_ns=now_ns - arrived_ns,
+                held_ns=now_ns - request.arrived_ns,
                 compute_ns=compute_ns,
                 actions=actions,
                 ahead_ns=observation.ahead_ns,

@@ -8,10 +8,10 @@ Everything dropped is counted by reason.
 from collections import deque
 from typing import Protocol
 
+from contract.codec import Codec
 from contract.errors import SpecError, WireError
 from contract.messages import Hello, Message, Refused, Welcome
 from contract.streams import DELIVERY, DEPTH, Delivery
-from link.framing import Framing
 from link.session import REPLACED, ClientSession, Peer, ServerSession, State
 from link.tally import Tally
 
@@ -36,8 +36,6 @@ Arrived = list[tuple[str, Message]]
 
 def _newest(arrived: Arrived, tally: Tally) -> Arrived:
     """Messages of one poll in order, of newest-wins streams only each peer's newest."""
-    if len(arrived) < 2:
-        return arrived
     kept: Arrived = []
     seen: set[tuple[str, type[Message]]] = set()
     for peer, message in reversed(arrived):
@@ -96,7 +94,7 @@ class Client:
         self.session = ClientSession(hello)
         self.tally = Tally()
         self.server = server
-        self._codec = Framing()
+        self._codec = Codec()
         self._out = Outgoing(self.tally)
         self.last_bytes = 0
         """Size of the message last sent, for whoever accounts for the radio."""
@@ -127,7 +125,7 @@ class Client:
             data = self.transport.receive()
             if data is None:
                 break
-        return _newest(arrived, self.tally)
+        return _newest(arrived, self.tally) if len(arrived) > 1 else arrived
 
     def lost(self, now_ns: int) -> list[str]:
         """The server's name, once, if it has fallen silent."""
@@ -164,7 +162,7 @@ class Server:
         self.transport = transport
         self.session = ServerSession()
         self.tally = Tally()
-        self._codec = Framing()
+        self._codec = Codec()
         self._out: dict[str, Outgoing] = {}
         self._ghosts: dict[str, bytes] = {}
 
@@ -181,24 +179,29 @@ class Server:
                 break
             route, data = received
             try:
-                self._take(now_ns, route, self._codec.decode(data), arrived)
+                message = self._codec.decode(data)
             except WireError as error:
                 self.tally.refuse(error.reason)
-        return _newest(arrived, self.tally)
+                continue
+            if type(message) is Hello:
+                self._succeed(route, message)
+            peer, answer = self.session.receive(now_ns, route, message)
+            if peer is not None:
+                self.tally.received[type(message)] += 1
+                arrived.append((peer.name, message))
+            elif answer is not None and self.transport.send(route, self._codec.encode(answer)):
+                self.tally.sent[type(answer)] += 1
+        return _newest(arrived, self.tally) if len(arrived) > 1 else arrived
 
-    def _take(self, now_ns: int, route: bytes, message: Message, arrived: Arrived) -> None:
-        if type(message) is Hello:
-            ghost = self.session.find(message.node)
-            if ghost is not None and ghost.route != route:
-                self._ghosts[message.node] = ghost.route
-            if ghost is not None and message.node in self._out:
-                self._out[message.node].clear()
-        peer, answer = self.session.receive(now_ns, route, message)
-        if answer is not None and self.transport.send(route, self._codec.encode(answer)):
-            self.tally.sent[type(answer)] += 1
-        if peer is not None:
-            self.tally.received[type(message)] += 1
-            arrived.append((peer.name, message))
+    def _succeed(self, route: bytes, hello: Hello) -> None:
+        """Remembers who had the name until now, and drops what waited for it."""
+        ghost = self.session.find(hello.node)
+        if ghost is None:
+            return
+        if ghost.route != route:
+            self._ghosts[hello.node] = ghost.route
+        if hello.node in self._out:
+            self._out[hello.node].clear()
 
     def lost(self, now_ns: int) -> list[str]:
         """Names of the clients that have fallen silent since the last call."""

@@ -48,13 +48,15 @@ class Lane:
 class ShapedSocket(ClientSocket):
     """A ClientSocket behind two modelled directions, `up` to the server and `down` from it."""
 
+    timed = True
+
     def __init__(self, address: str, up: Lane, down: Lane) -> None:
         super().__init__(address)
         self._up, self._down = up, down
         self._handed_on = self._unreachable = self._taken = 0
 
     @property
-    def due_ns(self) -> int:
+    def due_ns(self) -> int:  # type: ignore[override]
         """When the next frame is to be handed on, by the host's clock."""
         return min(self._up.due_ns, self._down.due_ns)
 

@@ -12,7 +12,7 @@ import msgspec
 from contract.clock import NS_PER_MS, NS_PER_S, Clock
 from contract.effects import Compute, Effects, Node, Send, Timer
 from link.channel import Client, Server
-from link.sockets import ClientSocket, Poller, ReportSource, ServerSocket, Waker
+from link.sockets import ClientSocket, Poller, ReportSource, ServerSocket
 
 REPORT_EVERY_NS = NS_PER_S
 IDLE_MS = 50.0
@@ -51,11 +51,9 @@ class Lane:
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
-        waker: Waker = self._poller.waker()
         while (compute := self._jobs.get()) is not None:
             self._done.append((compute.name, attempt(compute.job)))
-            waker.wake()
-        waker.close()
+            self._poller.wake()
 
 
 class WallShell:

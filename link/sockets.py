@@ -1,8 +1,10 @@
 """The one door to ZeroMQ: bounded, size-capped, non-blocking sockets on loopback addresses."""
 
 import contextlib
+import os
 import time
 from collections.abc import Sequence
+from threading import Lock
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,7 +15,6 @@ from contract.codec import Codec
 from contract.errors import SpecError, UserError, WireError
 from contract.messages import Report
 from contract.streams import DEPTH, socket_cap_bytes
-from link.framing import CHECK_BYTES
 
 Socket = zmq.Socket[bytes]
 Context = zmq.Context[Socket]
@@ -71,7 +72,7 @@ def _socket(kind: int, context: Context | None = None) -> Socket:
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.SNDHWM, HIGH_WATER)
     socket.setsockopt(zmq.RCVHWM, HIGH_WATER)
-    socket.setsockopt(zmq.MAXMSGSIZE, socket_cap_bytes() + CHECK_BYTES)
+    socket.setsockopt(zmq.MAXMSGSIZE, socket_cap_bytes())
     socket.setsockopt(zmq.RECONNECT_IVL, _RECONNECT_MS[0])
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, _RECONNECT_MS[1])
     socket.setsockopt(zmq.HANDSHAKE_IVL, 2000)
@@ -104,8 +105,12 @@ def _last_part(socket: Socket) -> bytes:
 class ClientSocket:
     """One connection to a server. Not thread-safe; no call waits.
 
-    `ready`: a Poller has just seen a message, so that the next `receive` need not look.
+    `ready`: a Poller has just seen a message, so that the next `receive` need not look. `timed`: it
+    is also to be looked at when nothing comes in, at `due_ns` by the host's clock.
     """
+
+    timed = False
+    due_ns = NEVER_NS
 
     def __init__(self, address: str) -> None:
         check_loopback(address)
@@ -128,11 +133,6 @@ class ClientSocket:
             return None
         self.ready = False
         return _last_part(self.raw)
-
-    @property
-    def due_ns(self) -> int:
-        """When this is to be looked at though nothing comes in, by the host's clock."""
-        return NEVER_NS
 
     def counters(self) -> dict[str, float]:
         """What the link made of the frames, where it is a modelled one."""
@@ -180,56 +180,45 @@ class Poller:
     """Waits for the first of several sockets, or for a wake-up from another thread."""
 
     def __init__(self, sockets: Sequence[ClientSocket | ServerSocket]) -> None:
-        self._wake: Socket = zmq.Context.instance().socket(zmq.PULL)
-        self._address = f"inproc://wake-{id(self)}"
-        self._wake.bind(self._address)
-        self._waited = [(raw, _POLLIN) for raw in (*(s.raw for s in sockets), self._wake)]
+        self._waker = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._open, self._lock = True, Lock()
+        self._waited: list[tuple[Any, int]] = [(s.raw, _POLLIN) for s in sockets]
+        self._waited.append((self._waker, _POLLIN))
         self._sockets: dict[Any, tuple[int, ClientSocket | ServerSocket]] = {
             s.raw: (i, s) for i, s in enumerate(sockets)
         }
-        self._clients = [(i, s) for i, s in enumerate(sockets) if isinstance(s, ClientSocket)]
+        self._timed = [
+            (i, s) for i, s in enumerate(sockets) if isinstance(s, ClientSocket) and s.timed
+        ]
 
     def wait(self, timeout_ms: float) -> list[int]:
         """The places of the sockets to look at, at the latest after `timeout_ms`."""
-        ready = []
-        due_ns = min((s.due_ns for _, s in self._clients), default=NEVER_NS)
-        if due_ns != NEVER_NS:
+        ready, due_ns = [], NEVER_NS
+        if self._timed:
+            due_ns = min(s.due_ns for _, s in self._timed)
             timeout_ms = min(timeout_ms, max(0, due_ns - time.monotonic_ns()) / NS_PER_MS)
-        for raw, _ in zmq.zmq_poll(self._waited, int(timeout_ms)):
-            if raw is self._wake:
-                with contextlib.suppress(zmq.Again):
-                    while True:
-                        self._wake.recv(zmq.NOBLOCK)
+        found: list[tuple[Any, int]] = zmq.zmq_poll(self._waited, int(timeout_ms))
+        for raw, _ in found:
+            if raw == self._waker:
+                os.eventfd_read(self._waker)
             else:
                 i, socket = self._sockets[raw]
                 socket.ready = True
                 ready.append(i)
-        if due_ns != NEVER_NS and due_ns <= time.monotonic_ns():
-            ready += [i for i, s in self._clients if s.due_ns <= due_ns and i not in ready]
+        if self._timed and due_ns <= time.monotonic_ns():
+            ready += [i for i, s in self._timed if s.due_ns <= due_ns and i not in ready]
         return ready
 
-    def waker(self) -> "Waker":
-        """A handle with which one other thread ends a wait."""
-        return Waker(self._address)
-
-    def close(self) -> None:
-        self._wake.close(linger=0)
-
-
-class Waker:
-    """Ends a Poller's wait; to be made and used in one thread."""
-
-    def __init__(self, address: str) -> None:
-        self._socket: Socket = zmq.Context.instance().socket(zmq.PUSH)
-        self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.connect(address)
-
     def wake(self) -> None:
-        with contextlib.suppress(zmq.Again):
-            self._socket.send(b"", zmq.NOBLOCK)
+        """Ends a wait, or the next one; from any thread, also after `close`."""
+        with self._lock:
+            if self._open:
+                os.eventfd_write(self._waker, 1)
 
     def close(self) -> None:
-        self._socket.close()
+        with self._lock:
+            self._open = False
+            os.close(self._waker)
 
 
 class ReportSource:

@@ -21,7 +21,7 @@ EDGE_JOURNAL = Path("state/edge/policies") / JOURNAL
 _SEGMENTS = "SELECT device, boot, seq, digest, body FROM segments WHERE source='lived'"
 
 DAMAGED = frozenset(
-    ("digest", "deflate", "oversize", "truncated", "malformed", "empty", "not_a_segment")
+    ("digest", "deflate", "oversize", "damaged", "truncated", "malformed", "empty", "not_a_segment")
 )
 """Reasons for which the cloud refuses bytes that no body sealed: the edge had checked them."""
 

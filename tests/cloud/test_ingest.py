@@ -85,6 +85,10 @@ def _with(array, at, value):
     return changed
 
 
+def _summed(data: bytes) -> bytes:
+    return data + zlib.crc32(data).to_bytes(4, "little")
+
+
 MISFITS = {
     "digest": lambda seal, make: seal(make(), digest=3),
     "oversize": lambda seal, make: _bomb(seal, make()),
@@ -104,7 +108,8 @@ MISFITS = {
         seal, make(), Codec().encode(Beat(seq=1, sent_ns=1))
     ),
     "truncated": lambda seal, make: _packed(seal, make(), b"\xff\xff"),
-    "malformed": lambda seal, make: _packed(seal, make(), b"\x04\0\0\0junk"),
+    "damaged": lambda seal, make: _packed(seal, make(), b"\x04\0\0\0junk"),
+    "malformed": lambda seal, make: _packed(seal, make(), _summed(b"\x04\0\0\0junk")),
     "empty": lambda seal, make: _packed(seal, make(), b""),
 }
 

@@ -32,8 +32,8 @@ def test_what_teaches_most_weighs_most(changes, priority):
         (seal(segment(3), seq=4), "wrong_name"),
         (seal(segment(3), device="other"), "wrong_name"),
         (seal(hello()), "not_a_segment"),
-        (msgspec.structs.replace(sealed(0), body=np.zeros(8, np.uint8)), "malformed"),
-        (msgspec.structs.replace(sealed(0), body=sealed(0).body[:-1]), "truncated"),
+        (msgspec.structs.replace(sealed(0), body=np.zeros(8, np.uint8)), "damaged"),
+        (msgspec.structs.replace(sealed(0), body=sealed(0).body[:-1]), "damaged"),
         (msgspec.structs.replace(sealed(0), body=np.zeros(0, np.uint8)), "empty"),
     ],
 )
