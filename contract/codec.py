@@ -109,7 +109,8 @@ class Codec:
         if end > self._end:
             raise WireError("truncated", f"{name}{shape} in {self._end - start} bytes")
         self._at = end
-        return np.frombuffer(self._data, dtype, count, start).reshape(shape)
+        array = np.frombuffer(self._data, dtype, count, start)
+        return array if len(shape) == 1 else array.reshape(shape)
 
 
 def digest64(data: bytes | memoryview) -> int:

@@ -24,7 +24,7 @@ def finite(value: np.ndarray) -> bool:
     one pass without a temporary; `isfinite(value).all()` costs several times as much.
     """
     if value.size <= _SHORT:
-        return isfinite(sum(value.ravel().tolist()))
+        return isfinite(sum((value if value.ndim == 1 else value.ravel()).tolist()))
     return isfinite(np.vdot(value, value))
 
 
