@@ -1,9 +1,8 @@
 """Shared by all tests."""
 
-import socket
-
 import pytest
 from hypothesis import settings
+from ports import free_address
 
 settings.register_profile("ci", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("ci")
@@ -12,6 +11,15 @@ settings.load_profile("ci")
 @pytest.fixture
 def address() -> str:
     """A loopback address that nothing listens at."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+    return free_address()
+
+
+UNMEASURED = ("bench", "cloud", "energy", "fuzz", "sim", "sweep")
+"""Folders of tests whose subject is no package of [tool.coverage.run]."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leaves the long simulations untraced: tracing doubles their time and finds nothing new."""
+    for item in items:
+        if item.path.parent.name in UNMEASURED:
+            item.add_marker(pytest.mark.no_cover)

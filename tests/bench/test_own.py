@@ -118,7 +118,7 @@ def test_a_budget_below_the_truth_is_exit_3_and_one_line(outside):
         '[[budget]]\nmetric = "inference"\nlimit = 1e6\nunit = "us"\n'
     )
     done = tierloop(
-        "bench", "--policy", "my.onnx", "--body", "my_package:MyBody", "--for", "1.5",
+        "bench", "--policy", "my.onnx", "--body", "my_package:MyBody", "--for", "0.3",
         "--budgets", "b.toml", "--out", "out",
     )  # fmt: skip
     assert done.returncode == 3, done.stderr

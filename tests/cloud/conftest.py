@@ -1,6 +1,5 @@
 """Small specs and segments for the cloud's tests."""
 
-import socket
 import zlib
 
 import numpy as np
@@ -78,10 +77,3 @@ def seal():
         return Sealed(**(fields | changes))
 
     return make
-
-
-@pytest.fixture
-def free_address():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"tcp://127.0.0.1:{probe.getsockname()[1]}"

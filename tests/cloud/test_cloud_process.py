@@ -57,15 +57,15 @@ class Edge:
 
 
 @pytest.fixture
-def start(tmp_path, free_address):
+def start(tmp_path, address):
     sink, running = ReportSink(), []
 
     def begin():
         cloud = subprocess.Popen(
-            [sys.executable, "-c", CLOUD, free_address, str(tmp_path), sink.address], cwd=ROOT
+            [sys.executable, "-c", CLOUD, address, str(tmp_path), sink.address], cwd=ROOT
         )
         running.append(cloud)
-        return cloud, Edge(free_address)
+        return cloud, Edge(address)
 
     begin.sink = sink
     yield begin
@@ -92,7 +92,7 @@ def sort_segment(make_segment):
 
 
 def test_it_serves_learns_survives_kill_9_and_stops_when_told(
-    start, tmp_path, free_address, sort_segment, seal
+    start, tmp_path, address, sort_segment, seal
 ):
     cloud, edge = start()
     edge.until(Welcome)
@@ -140,15 +140,16 @@ def test_it_serves_learns_survives_kill_9_and_stops_when_told(
     store.close()
 
 
-def test_a_port_in_use_is_the_users_mistake(start, tmp_path, free_address):
+def test_a_port_in_use_is_the_users_mistake(start, tmp_path, address):
     from cloud.config import CloudConfig, LearnerConfig
     from cloud.main import run
     from contract.errors import UserError
 
+    nice = psutil.Process().nice()
     _, edge = start()
     edge.until(Welcome)
     edge.client.close()
     with pytest.raises(UserError, match="in use"):
-        run(CloudConfig(), LearnerConfig(), Scenario(), free_address, tmp_path / "x", 1, None, "1")
+        run(CloudConfig(), LearnerConfig(), Scenario(), address, tmp_path / "x", 1, None, "1")
     assert not (tmp_path / "x").exists()
-    assert psutil.Process().nice() == 0
+    assert psutil.Process().nice() == nice

@@ -14,53 +14,34 @@ import pytest
 from cloud.cluster import SOCKET_ROOM, _folder
 
 HERE = Path(__file__).parent
-pytestmark = pytest.mark.process
 
 
-@pytest.fixture(scope="module")
-def saw(tmp_path_factory):
-    state = tmp_path_factory.mktemp("ray")
+def test_ray_gives_what_the_serial_wiring_gives_whoever_dies_and_leaves_nothing(tmp_path):
+    """One cluster for all of it: a start takes ten seconds."""
     done = subprocess.run(
-        [sys.executable, HERE / "cluster_run.py", state],
+        [sys.executable, HERE / "cluster_run.py", tmp_path],
         stdout=subprocess.PIPE,
         cwd=HERE.parents[1],
         timeout=100,
         check=True,
         text=True,
     )
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def test_ray_gives_what_the_serial_wiring_gives(saw):
+    saw = json.loads(done.stdout.splitlines()[-1])
     assert saw["same"]
     assert saw["same_fit"]
-
-
-def test_a_killed_worker_is_replaced_and_its_jobs_repeated(saw):
     assert saw["victim_replaced"]
-    assert saw["same_after_kill"]
-
-
-def test_it_listens_on_loopback_alone_with_a_token(saw):
-    assert set(saw["listening"]) <= {"127.0.0.1", "::1"}
+    assert saw["same_after_kill"], "the jobs of the killed worker were not repeated"
     assert saw["listening"]
+    assert set(saw["listening"]) <= {"127.0.0.1", "::1"}
     assert saw["environment"] == ["token"]
-
-
-def test_workers_yield(saw):
-    assert saw["nice"] == [12, 12]
-
-
-def test_nothing_is_left_and_nobody_waits(saw):
-    assert saw["alive"] == []
-    assert saw["files"] == []
+    assert saw["nice"] == [12, 12], "workers do not yield"
+    assert saw["alive"] == saw["files"] == [], "something is left"
     assert saw["cancelled_s"] < 2
     assert saw["close_s"] < 3
 
 
 def test_its_folder_is_private_empty_and_short_enough(tmp_path):
-    wanted = tmp_path / "ray"
-    folder = _folder(wanted)
+    folder = _folder(tmp_path / "ray")
     assert len(str(folder)) <= SOCKET_ROOM
     assert folder.stat().st_mode & 0o77 == 0
     long = _folder(tmp_path / ("x" * 100))
@@ -85,10 +66,11 @@ sys.exit(run(CloudConfig(), LearnerConfig(), Scenario(), bind, state, 1, None, "
 """
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("after_s", [0.8, 2.0])
-def test_a_cloud_told_to_stop_while_ray_starts_stops_in_time(tmp_path, free_address, after_s):
+def test_a_cloud_told_to_stop_while_ray_starts_stops_in_time(tmp_path, address, after_s):
     cloud = subprocess.Popen(
-        [sys.executable, "-c", CLOUD, free_address, str(tmp_path)], cwd=HERE.parents[1]
+        [sys.executable, "-c", CLOUD, address, str(tmp_path)], cwd=HERE.parents[1]
     )
     time.sleep(after_s)
     started = psutil.Process(cloud.pid).children(recursive=True)

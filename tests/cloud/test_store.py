@@ -140,7 +140,6 @@ while True:
 """
 
 
-@pytest.mark.process
 def test_what_was_acknowledged_survives_kill_9(tmp_path):
     path, acked = tmp_path / "store.sqlite", 0
     for _ in range(4):

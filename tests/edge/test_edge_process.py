@@ -18,6 +18,7 @@ import msgspec
 import numpy as np
 import pytest
 from edge_bench import SPEC, blob, hello, observation, offer, sealed, stocked
+from ports import free_address
 
 from contract.codec import digest64
 from contract.errors import UserError
@@ -42,12 +43,6 @@ from policy.artefact import digest
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.process
-
-
-def free_address() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"tcp://127.0.0.1:{probe.getsockname()[1]}"
 
 
 class Edge:

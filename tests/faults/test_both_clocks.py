@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from ports import free_address
 
 from tierloop import parts
 from tierloop.record import ROOF, Record
@@ -16,16 +17,15 @@ EXAMPLE = ROOT / "deployments" / "faults" / "bad-day.toml"
 ROBOTS = ("arm-0", "arm-1")
 LASTS_S = 58
 
-pytestmark = [pytest.mark.process, pytest.mark.timeout(200)]
+pytestmark = pytest.mark.timeout(200)
 
 
-def run(out, clock, ports):
+def run(out, clock):
     """The sorting cell over a modelled wifi, under the example's faults."""
-    edge, cloud = ports
     sets = {
         "links.device.preset": "wifi",
-        "links.device_edge": f"tcp://127.0.0.1:{edge}",
-        "links.edge_cloud": f"tcp://127.0.0.1:{cloud}",
+        "links.device_edge": free_address(),
+        "links.edge_cloud": free_address(),
         "cloud.ray": "none",
         "learner.min_lived": 1_000_000,
         "run.until_success": 0,
@@ -36,23 +36,12 @@ def run(out, clock, ports):
     return subprocess.run(command, capture_output=True, text=True, timeout=180, cwd=ROOT)
 
 
-@pytest.fixture
-def ports():
-    import socket
-
-    probes = [socket.socket() for _ in range(2)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    found = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return found
-
-
-@pytest.mark.parametrize("clock", ["virtual", pytest.param("wall", marks=pytest.mark.slow)])
-def test_the_example_does_harm_and_is_recovered_from(tmp_path, ports, clock):
+@pytest.mark.parametrize(
+    "clock", ["virtual", pytest.param("wall", marks=[pytest.mark.slow, pytest.mark.process])]
+)
+def test_the_example_does_harm_and_is_recovered_from(tmp_path, clock):
     out = tmp_path / "run"
-    done = run(out, clock, ports)
+    done = run(out, clock)
     assert done.returncode == 0, done.stdout + done.stderr
     summary = json.loads((out / "summary.json").read_text())
     record = Record()

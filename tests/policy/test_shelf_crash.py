@@ -130,7 +130,6 @@ while True:
 """
 
 
-@pytest.mark.process
 @pytest.mark.parametrize("lines", [1, 2, 7, 12])
 def test_killed_with_signal_9_it_comes_back_whole(tmp_path, lines):
     """The kill lands anywhere in the steps that follow; wherever that is, the claim must hold."""

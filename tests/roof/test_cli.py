@@ -13,21 +13,14 @@ from pathlib import Path
 
 import psutil
 import pytest
+from ports import free_address
 
 from contract.messages import Report
 from tierloop import parts
 from tierloop.join import join
 
-pytestmark = pytest.mark.process
-
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "deployments" / "sorting-cell.toml"
-
-
-def free_address() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"tcp://127.0.0.1:{probe.getsockname()[1]}"
 
 
 def options(tmp_path: Path) -> list[str]:
@@ -164,6 +157,7 @@ def test_schema_and_doctor_print(tmp_path):
     assert "onnxruntime" in done.stdout
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("after_s", [0.05, 0.4, 1.1, 2.3])
 def test_ctrl_c_at_any_moment_ends_all_within_five_seconds(tmp_path, after_s):
     with started(tmp_path, "run", str(SHIPPED), *options(tmp_path)) as process:
@@ -183,6 +177,7 @@ def test_ctrl_c_at_any_moment_ends_all_within_five_seconds(tmp_path, after_s):
     assert list((tmp_path / "run").glob(".*")) == [], "a draft was left behind"
 
 
+@pytest.mark.process
 def test_a_killed_edge_comes_back_and_a_killed_supervisor_leaves_no_orphan(tmp_path):
     out = tmp_path / "run"
 
@@ -218,6 +213,7 @@ def test_a_killed_edge_comes_back_and_a_killed_supervisor_leaves_no_orphan(tmp_p
     assert "the record of another deployment" in again.stderr
 
 
+@pytest.mark.process
 def test_tiers_of_two_deployments_do_not_join_and_say_so(tmp_path):
     words = options(tmp_path)[:-2]
     edge = ["edge", str(SHIPPED), *words, "--set", "scenario.horizon=4"]

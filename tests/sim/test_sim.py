@@ -91,12 +91,13 @@ def test_same_seed_same_bits_another_seed_others():
     two.close()
 
 
+@pytest.mark.parametrize("episodes", [12, pytest.param(30, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("late", [0, 6])
-def test_the_teacher_sorts_nearly_everything_and_stale_action_costs(late):
+def test_the_teacher_sorts_nearly_everything_and_stale_action_costs(late, episodes):
     """97 parts in 100 at once; 300 ms late, without anchoring, well under half of that."""
     teacher, env = Teacher(policy_spec(Scenario())), SortEnv(parts=1)
     won = 0
-    for seed in range(30):
+    for seed in range(episodes):
         rows: list = []
 
         def act(observation, rows=rows):
@@ -105,7 +106,7 @@ def test_the_teacher_sorts_nearly_everything_and_stale_action_costs(late):
 
         won += play(env, seed, act)[1]["success"]
     env.close()
-    assert won >= 29 if late == 0 else won <= 15
+    assert won >= episodes - 1 if late == 0 else won <= episodes / 2
 
 
 def test_an_arm_that_stands_still_fails_and_the_belt_goes_on():

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -11,29 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from ports import free_address
 
 DEPLOYMENT = Path(__file__).parents[2] / "deployments" / "sorting-cell.toml"
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports on loopback that nothing listens at."""
-    probes = [socket.socket() for _ in range(count)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
-
-
 def options(**keys: Any) -> list[str]:
     """--set options: dots are written as double underscores; ports are fresh."""
-    edge, cloud = free_ports(2)
-    keys = {
-        "links__device_edge": f"tcp://127.0.0.1:{edge}",
-        "links__edge_cloud": f"tcp://127.0.0.1:{cloud}",
-        **keys,
-    }
+    keys = {"links__device_edge": free_address(), "links__edge_cloud": free_address(), **keys}
     return [x for k, v in keys.items() for x in ("--set", f"{k.replace('__', '.')}={v}")]
 
 

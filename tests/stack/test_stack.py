@@ -7,7 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 from stack import Stack, options, summary
 
-from contract.ledger import Rung
+from contract.ledger import INDEX, Rung
+from tierloop import parts
 from tierloop.audit import CLOUD_STORE
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(180)]
@@ -15,27 +16,54 @@ pytestmark = [pytest.mark.process, pytest.mark.timeout(180)]
 SERIAL = {"cloud__ray": "none", "learner__rounds_max": 1, "learner__steps_per_round": 20}
 
 
-def wait_for_acting(out, versions=0, seconds=60.0):
-    """Until the edge has switched to a policy."""
-    journal = out / "state" / "edge" / "policies" / "journal.json"
-    end = time.monotonic() + seconds
-    while not (journal.exists() and journal.read_text().count("activate") > versions):
-        assert time.monotonic() < end, "no policy became active"
-        time.sleep(0.1)
+class Watch:
+    """What the processes have reported so far to the run in `out`."""
+
+    def __init__(self, out):
+        self._out = out
+
+    def until(self, condition, seconds=60.0):
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, "not in time"
+            time.sleep(0.1)
+
+    def answered(self):
+        """Decisions of each robot that an edge's answer was applied to."""
+        found = dict.fromkeys(("arm-0", "arm-1"), 0)
+        for report in parts.read(self._out / "parts"):
+            if report.role == "device":
+                rungs = report.decisions[:, INDEX["rung"]]
+                found[report.process] += int((rungs == Rung.EDGE).sum())
+        return found
+
+    def arrived(self):
+        """Segments that have come to each life of the cloud, the newest life last."""
+        lives = {}
+        for report in parts.read(self._out / "parts"):
+            if report.process == "cloud":
+                lives[report.boot] = report.counters.get("link.sealed.received", 0)
+        return list(lives.values())
+
+    def until_acting(self, decisions=40):
+        """Until every robot has acted on that many answers from now on."""
+        before = self.answered()
+        self.until(lambda: all(n >= before[r] + decisions for r, n in self.answered().items()))
 
 
 def test_edge_and_cloud_killed_nothing_acknowledged_is_lost(tmp_path):
     out = tmp_path / "run"
     stack = Stack(*options(**SERIAL), "--for", "90", "--out", str(out))
+    watch = Watch(out)
     try:
-        wait_for_acting(out)
-        time.sleep(3)
+        watch.until(lambda: sum(watch.arrived()) >= 4)
         edge = stack.kill("edge")
         stack.wait_for("edge", other_than=edge)
-        time.sleep(6)
+        watch.until_acting()
         cloud = stack.kill("cloud")
         stack.wait_for("cloud", other_than=cloud)
-        time.sleep(6)
+        watch.until(lambda: len(watch.arrived()) == 2 and watch.arrived()[-1] >= 4)
+        watch.until_acting()
         took_s = stack.interrupt()
     finally:
         output = stack.close()
@@ -75,8 +103,7 @@ def test_three_terminals_make_one_stack(tmp_path):
     shared = [*options(**SERIAL), "--for", "60", "--out", str(out)]
     stacks = [Stack(*shared, command=tier) for tier in ("cloud", "edge", "device")]
     try:
-        wait_for_acting(out)
-        time.sleep(6)
+        Watch(out).until_acting()
         for stack in reversed(stacks):
             assert stack.interrupt() < 5
     finally:

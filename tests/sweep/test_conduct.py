@@ -19,8 +19,6 @@ MAIN = (
     f"pool.COMMAND = (sys.executable, {str(FAKE)!r}); sys.exit(main())"
 )
 
-pytestmark = pytest.mark.process
-
 
 @pytest.fixture
 def file(tmp_path):

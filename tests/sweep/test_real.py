@@ -28,8 +28,6 @@ rounds_max = 1
 min_lived = 1000000
 """
 
-pytestmark = pytest.mark.process
-
 
 @pytest.fixture
 def file(tmp_path):

@@ -55,7 +55,6 @@ def run(tmp_path: Path, text: str, name: str, seed: int = 7, hash_seed: int = 0)
     return json.loads((place / "out" / "summary.json").read_text())
 
 
-@pytest.mark.process
 def test_the_trace_depends_on_the_seed_and_on_nothing_else(tmp_path):
     one = run(tmp_path, PLANTS, "one", hash_seed=1)
     two = run(tmp_path, PLANTS, "somewhere-else", hash_seed=2)
@@ -67,7 +66,6 @@ def test_the_trace_depends_on_the_seed_and_on_nothing_else(tmp_path):
     assert (one["clock"], one["seed"], other["seed"]) == ("virtual", 7, 8)
 
 
-@pytest.mark.process
 def test_learning_is_as_exact(tmp_path):
     one = run(tmp_path, LEARNING, "one", hash_seed=1)
     two = run(tmp_path, LEARNING, "two", hash_seed=2)
@@ -76,7 +74,6 @@ def test_learning_is_as_exact(tmp_path):
     assert one["policy_versions"] == two["policy_versions"]
 
 
-@pytest.mark.process
 def test_the_record_is_that_of_any_run(tmp_path):
     summary = run(tmp_path, PLANTS, "one")
     out = tmp_path / "one" / "out"
@@ -95,7 +92,6 @@ def test_the_record_is_that_of_any_run(tmp_path):
     assert json.loads((out / "summary.json").read_text()) == summary
 
 
-@pytest.mark.process
 def test_ctrl_c_ends_it_early_with_a_record(tmp_path):
     file, out = tmp_path / "plants.toml", tmp_path / "out"
     file.write_text(PLANTS)
@@ -116,7 +112,6 @@ def test_ctrl_c_ends_it_early_with_a_record(tmp_path):
     assert summary["experience"]["missing"] == 0
 
 
-@pytest.mark.process
 def test_a_folder_with_another_run_is_one_line(tmp_path):
     file, out = tmp_path / "plants.toml", tmp_path / "out"
     file.write_text(PLANTS)
