@@ -5,13 +5,13 @@ delivered, on sending a full link drops. Queued streams wait their turn in a bou
 Everything dropped is counted by reason.
 """
 
-from collections import deque
 from typing import Protocol
 
 from contract.codec import Codec
 from contract.errors import SpecError, WireError
 from contract.messages import Hello, Message, Refused, Welcome
-from contract.streams import DELIVERY, DEPTH, Delivery
+from contract.streams import DELIVERY, Delivery
+from link.outgoing import Outgoing
 from link.session import REPLACED, ClientSession, Peer, ServerSession, State
 from link.tally import Tally
 
@@ -47,43 +47,6 @@ def _newest(arrived: Arrived, tally: Tally) -> Arrived:
         kept.append((peer, message))
     kept.reverse()
     return kept
-
-
-class Outgoing:
-    """A bounded queue of encoded messages towards one peer."""
-
-    def __init__(self, tally: Tally) -> None:
-        self._tally = tally
-        self._queue: deque[tuple[type[Message], bytes]] = deque()
-        self._waiting: dict[type[Message], int] = {}
-
-    def __len__(self) -> int:
-        return len(self._queue)
-
-    def put(self, kind: type[Message], data: bytes) -> bool:
-        """Queues a message unless the stream keeps only its newest or its depth is reached."""
-        waiting = self._waiting.get(kind, 0)
-        if DELIVERY[kind] is Delivery.NEWEST or waiting >= DEPTH[kind]:
-            self._tally.drop(kind, "full")
-            return False
-        self._waiting[kind] = waiting + 1
-        self._queue.append((kind, data))
-        return True
-
-    def head(self) -> bytes:
-        return self._queue[0][1]
-
-    def pop(self) -> None:
-        kind, _ = self._queue.popleft()
-        self._waiting[kind] -= 1
-        self._tally.sent[kind] += 1
-
-    def clear(self) -> None:
-        """Drops all, as when the peer is gone; the next session starts afresh."""
-        while self._queue:
-            kind, _ = self._queue.popleft()
-            self._tally.drop(kind, "lost")
-        self._waiting.clear()
 
 
 class Client:
@@ -180,11 +143,11 @@ class Server:
             route, data = received
             try:
                 message = self._codec.decode(data)
+                if type(message) is Hello:
+                    self._succeed(route, message.node)
             except WireError as error:
                 self.tally.refuse(error.reason)
                 continue
-            if type(message) is Hello:
-                self._succeed(route, message)
             peer, answer = self.session.receive(now_ns, route, message)
             if peer is not None:
                 self.tally.received[type(message)] += 1
@@ -193,15 +156,18 @@ class Server:
                 self.tally.sent[type(answer)] += 1
         return _newest(arrived, self.tally) if len(arrived) > 1 else arrived
 
-    def _succeed(self, route: bytes, hello: Hello) -> None:
-        """Remembers who had the name until now, and drops what waited for it."""
-        ghost = self.session.find(hello.node)
+    def _succeed(self, route: bytes, name: str) -> None:
+        """Remembers who had the name until now, and drops what waited for it.
+
+        Raises WireError if this route may not have it.
+        """
+        ghost = self.session.admit(route, name)
         if ghost is None:
             return
         if ghost.route != route:
-            self._ghosts[hello.node] = ghost.route
-        if hello.node in self._out:
-            self._out[hello.node].clear()
+            self._ghosts[name] = ghost.route
+        if name in self._out:
+            self._out[name].clear()
 
     def lost(self, now_ns: int) -> list[str]:
         """Names of the clients that have fallen silent since the last call."""

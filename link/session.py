@@ -2,13 +2,14 @@
 
 Client:  OPENING --Welcome--> OPEN --silence or a passing Refused--> OPENING;  a final Refused
 ends in REFUSED. While OPENING it repeats its Hello, while OPEN it beats at the declared rate.
-Server: a route is known from its Hello on; a Hello under a known name takes the name over, so
-a restarted client is never locked out by its own ghost.
+Server: a route is known from its Hello on, under one name; a Hello under a known name takes the
+name over, so a restarted client is never locked out by its own ghost.
 """
 
 from enum import Enum
 
 from contract.clock import NS_PER_MS, period_ns
+from contract.errors import WireError
 from contract.messages import Beat, Echo, Hello, Message, Refused, Welcome
 from contract.streams import STREAMS, silence_ns
 from link.health import ClockOffset
@@ -16,6 +17,9 @@ from link.health import ClockOffset
 HELLO_EVERY_NS = 100 * NS_PER_MS
 BEAT_EVERY_NS = period_ns(next(s.rate_hz for s in STREAMS if s.message is Beat))
 SILENCE_NS = silence_ns(Beat)
+
+PEERS_MAX = 1024
+"""Clients of one server; beyond it nobody new is let in."""
 
 _LINK_OWN = frozenset((Echo, Welcome, Refused))
 """What a client's link reads itself; all else is for the node."""
@@ -107,7 +111,10 @@ class ServerSession:
     def receive(
         self, now_ns: int, route: bytes, message: Message
     ) -> tuple[Peer | None, Message | None]:
-        """The peer if the message is for the node, and what the link answers by itself."""
+        """The peer if the message is for the node, and what the link answers by itself.
+
+        A Hello must have been let in by `admit`.
+        """
         if isinstance(message, Hello):
             return self._hello(now_ns, route, message), None
         peer = self._by_route.get(route)
@@ -120,13 +127,22 @@ class ServerSession:
             )
         return peer, None
 
+    def admit(self, route: bytes, name: str) -> Peer | None:
+        """Who has the name until now. Raises WireError if the route may not go by it.
+
+        A route keeps its name while it is known, so that a node hears of the end of each name.
+        """
+        known, ghost = self._by_route.get(route), self._by_name.get(name)
+        if known is not None and known.name != name:
+            raise WireError("renamed")
+        if ghost is None and len(self._by_route) >= PEERS_MAX:
+            raise WireError("crowded")
+        return ghost
+
     def _hello(self, now_ns: int, route: bytes, hello: Hello) -> Peer:
         ghost = self._by_name.get(hello.node)
         if ghost is not None:
             self.forget(ghost)
-        renamed = self._by_route.get(route)
-        if renamed is not None:
-            self.forget(renamed)
         peer = Peer(hello.node, hello.boot, route, now_ns)
         self._by_route[route] = self._by_name[hello.node] = peer
         return peer

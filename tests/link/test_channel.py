@@ -6,7 +6,9 @@ from zlib import crc32
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
+from contract.codec import Codec
 from contract.errors import UserError
 from contract.messages import (
     Beat,
@@ -230,6 +232,17 @@ def test_garbage_is_counted_and_changes_nothing():
     assert rig.server.tally.dropped["frames", "damaged"] == 1
     assert rig.server.tally.dropped["frames", "empty"] == 1
     assert rig.client.tally.counters()["link.frames.dropped.malformed"] == 1
+
+
+def test_a_client_under_ever_new_names_is_one_client():
+    rig = Rig().open()
+    codec = Codec()
+    for n in range(100):
+        rig.up.put((b"route", codec.encode(replace(HELLO, node=f"arm-{n}"))))
+    rig.client.send(observation(1))
+    assert [(peer, type(m)) for peer, m in rig.server.poll(1)] == [("arm", Observation)]
+    assert rig.server.tally.dropped["frames", "renamed"] == 100
+    assert rig.server.lost(SILENCE_NS + 2) == ["arm"]
 
 
 def test_a_flood_does_not_hold_the_caller():

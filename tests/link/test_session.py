@@ -1,13 +1,16 @@
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from msgspec.structs import replace
 
+from contract.errors import WireError
 from contract.messages import Beat, Echo, Hello, Observation, Refused, Stored, Welcome
 from link.health import ClockOffset
 from link.session import (
     BEAT_EVERY_NS,
     HELLO_EVERY_NS,
     NO_SESSION,
+    PEERS_MAX,
     SILENCE_NS,
     ClientSession,
     ServerSession,
@@ -108,11 +111,27 @@ def test_a_restarted_client_takes_its_name_over():
 
 def test_one_route_has_one_name():
     server = ServerSession()
-    server.receive(0, b"r", HELLO)
-    other = Hello(node="leg", role="device", boot=3, software="0", spec="s")
-    server.receive(1, b"r", other)
-    assert server.find("arm") is None
-    assert server.find("leg") is not None
+    assert server.admit(b"r", "arm") is None
+    peer, _ = server.receive(0, b"r", HELLO)
+    assert server.admit(b"r", "arm") is peer
+    with pytest.raises(WireError, match="renamed"):
+        server.admit(b"r", "leg")
+    server.lost(SILENCE_NS + 1)
+    assert server.admit(b"r", "leg") is None
+
+
+def test_a_server_lets_in_so_many_and_whoever_has_a_name_already():
+    server = ServerSession()
+    for n in range(PEERS_MAX):
+        assert server.admit(b"%d" % n, f"arm-{n}") is None
+        server.receive(n, b"%d" % n, replace(HELLO, node=f"arm-{n}"))
+    with pytest.raises(WireError, match="crowded"):
+        server.admit(b"new", "one-more")
+    ghost = server.admit(b"new", "arm-3")
+    assert ghost is server.find("arm-3")
+    assert ghost.route == b"3"
+    assert len(server.lost(SILENCE_NS + PEERS_MAX)) == PEERS_MAX
+    assert server.admit(b"new", "one-more") is None
 
 
 def test_the_silent_are_forgotten_once():
