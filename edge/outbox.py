@@ -15,29 +15,19 @@ from typing import NamedTuple
 import msgspec
 
 from contract.messages import Stored
+from edge import tables
 from edge.spans import Spans
 from edge.triage import Priority
 
 INT_MAX = 2**63
 """Numbers that name a segment lie below it, to fit SQLite."""
 
+BOOTS_MAX = 4096
+"""Boots whose numbers are kept; beyond it the oldest are forgotten of which no parcel waits. What
+comes of them again is stored again, and known to the cloud."""
+
 ACKS_MAX = 512
 """Segments listed one by one in an acknowledgement; fits the stream's frame."""
-
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS parcels (
-    id INTEGER PRIMARY KEY,
-    device TEXT NOT NULL, boot INTEGER NOT NULL, seq INTEGER NOT NULL,
-    digest INTEGER NOT NULL, priority INTEGER NOT NULL, bytes INTEGER NOT NULL, body BLOB NOT NULL,
-    UNIQUE (device, boot, seq)
-) STRICT;
-CREATE INDEX IF NOT EXISTS parcels_by_worth ON parcels (priority, id);
-CREATE TABLE IF NOT EXISTS marks (
-    device TEXT NOT NULL, boot INTEGER NOT NULL, runs BLOB NOT NULL,
-    PRIMARY KEY (device, boot)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS shed (priority INTEGER PRIMARY KEY, parcels INTEGER NOT NULL) STRICT;
-"""
 
 
 class Name(NamedTuple):
@@ -66,11 +56,12 @@ class Standing(NamedTuple):
 
 
 class Committed(NamedTuple):
-    """What a commit did: acknowledgements to send, counts by name."""
+    """What a commit did: acknowledgements to send, counts by name, boots whose numbers went."""
 
     acks: tuple[Stored, ...]
     counts: Counter[str]
     standing: Standing
+    forgotten: tuple[tuple[str, int], ...] = ()
 
 
 class Loaded(NamedTuple):
@@ -138,13 +129,19 @@ class Outbox:
             size = self._bytes + sum(len(p.body) for p in fresh)
             while size > self._quota_bytes and (shed := self._shed(db)) is not None:
                 counts[f"shed.{Priority(shed[0]).name.lower()}"] += 1
-                _note_shed(db, shed[0])
+                tables.note_shed(db, shed[0])
                 rows, size = rows - 1, size - shed[1]
+            surplus = len(self._marks.keys() | touched.keys()) - BOOTS_MAX
+            forgotten = tables.forget(db, surplus) if surplus > 0 else []
         self._marks.update(touched)
+        for key in forgotten:
+            del self._marks[key]
         self._rows, self._bytes = rows, size
         counts["stored"] = len(fresh)
         counts["duplicates"] = len(parcels) - len(fresh)
-        return Committed(tuple(_acks(touched, names)), counts, self._standing())
+        counts["forgotten.boots"] = len(forgotten)
+        acks = tuple(_acks(touched, names))
+        return Committed(acks, counts, self._standing(), tuple(forgotten))
 
     def lend(self, limit: int) -> tuple[list[Parcel], Standing]:
         """The next parcels to send, most telling first, oldest first among equals; each once."""
@@ -204,8 +201,8 @@ class Outbox:
         if self._db is None:
             db = sqlite3.connect(self._path, isolation_level=None)
             try:
-                _prepare(db)
-                self._marks = _marks(db)
+                tables.prepare(db)
+                self._marks = tables.marks(db)
                 count = "SELECT COUNT(*), COALESCE(SUM(bytes), 0) FROM parcels"
                 self._rows, self._bytes = db.execute(count).fetchone()
             except BaseException:
@@ -215,36 +212,11 @@ class Outbox:
         return self._db
 
 
-def _prepare(db: sqlite3.Connection) -> None:
-    """Settings and tables. Raises sqlite3.Error, also if durability is not granted."""
-    wanted = {"locking_mode": "exclusive", "journal_mode": "wal", "synchronous": 2}
-    for pragma, value in wanted.items():
-        db.execute(f"PRAGMA {pragma}={value}")
-        (given,) = db.execute(f"PRAGMA {pragma}").fetchone()
-        if given != value:
-            raise sqlite3.OperationalError(f"{pragma} is {given}, {value} was asked for")
-    db.executescript(SCHEMA)
-
-
-def _marks(db: sqlite3.Connection) -> dict[tuple[str, int], Spans]:
-    decoder = msgspec.msgpack.Decoder(list[tuple[int, int]])
-    rows = db.execute("SELECT device, boot, runs FROM marks").fetchall()
-    return {(device, boot): Spans(decoder.decode(runs)) for device, boot, runs in rows}
-
-
 def _insert(db: sqlite3.Connection, parcel: Parcel) -> None:
     db.execute(
         "INSERT INTO parcels (device, boot, seq, digest, priority, bytes, body) "
         "VALUES (?, ?, ?, ?, ?, ?, ?)",
         (*parcel.name, parcel.digest, parcel.priority, len(parcel.body), parcel.body),
-    )
-
-
-def _note_shed(db: sqlite3.Connection, priority: int) -> None:
-    """On disk, as what was acknowledged and is gone must be known after any crash."""
-    db.execute(
-        "INSERT INTO shed VALUES (?, 1) ON CONFLICT DO UPDATE SET parcels = parcels + 1",
-        (priority,),
     )
 
 

@@ -102,6 +102,8 @@ class Relay:
         self._counts.update(result.counts)
         self.standing = result.standing
         self.below.update({(a.device, a.boot): a.below for a in result.acks})
+        for boot in result.forgotten:
+            self.below.pop(boot, None)
         acks: Effects = [Send(ack.device, ack) for ack in result.acks]
         return acks + self._commit() + self._forward(now_ns)
 

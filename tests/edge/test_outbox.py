@@ -242,3 +242,19 @@ def test_what_is_under_way_is_never_shed(tmp_path):
     assert outbox.commit([parcel(1, 3, 60)]).counts["shed.failed"] == 1
     assert outbox.commit([parcel(2, 0, 30)]).counts["stored"] == 1
     assert [p.name.seq for p in held(tmp_path / "outbox.sqlite")] == [0, 2]
+
+
+def test_boots_long_past_are_forgotten_unless_a_parcel_of_theirs_waits(tmp_path, monkeypatch):
+    monkeypatch.setattr("edge.outbox.BOOTS_MAX", 3)
+    outbox = Outbox(tmp_path / "outbox.sqlite", QUOTA)
+    outbox.commit([parcel(0, boot=1)])
+    for boot in (2, 3, 4, 5):
+        done = outbox.commit([parcel(0, boot=boot)])
+        outbox.settle([Stored(device="arm", boot=boot, below=1)])
+    assert done.forgotten == (("arm", 3),)
+    assert done.counts["forgotten.boots"] == 1
+    assert [ack.below for ack in done.acks] == [1]
+    outbox.close()
+    assert set(outbox.load().below) == {("arm", 1), ("arm", 4), ("arm", 5)}
+    assert outbox.commit([parcel(0, boot=1)]).counts["duplicates"] == 1
+    assert outbox.commit([parcel(0, boot=2)]).counts["stored"] == 1

@@ -123,6 +123,18 @@ def test_what_goes_up_is_what_was_sealed_deflated(bench):
     assert counters["segment_bytes.deflated"] == counters["bytes_up"] == len(up.body)
 
 
+def test_a_device_that_restarts_for_ever_takes_no_more_memory(bench, monkeypatch):
+    monkeypatch.setattr("edge.outbox.BOOTS_MAX", 3)
+    bench.hear("cloud", WELCOME)
+    for boot in range(10, 30):
+        bench.join("arm", boot=boot)
+        bench.hear("arm", sealed(0, boot=boot))
+        bench.hear("cloud", Stored(device="arm", boot=boot, below=1))
+    assert set(bench.node._relay.below) == {("arm", boot) for boot in (27, 28, 29)}
+    assert bench.counters()["forgotten.boots"] == 17
+    assert bench.counters()["stored"] == 20
+
+
 def test_a_restarted_edge_goes_on_where_it_stopped(tmp_path):
     first = Bench(tmp_path, 1).start()
     first.join("arm")

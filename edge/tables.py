@@ -1,0 +1,57 @@
+"""The outbox's tables, and what is done to them row by row."""
+
+import sqlite3
+
+import msgspec
+
+from edge.spans import Spans
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS parcels (
+    id INTEGER PRIMARY KEY,
+    device TEXT NOT NULL, boot INTEGER NOT NULL, seq INTEGER NOT NULL,
+    digest INTEGER NOT NULL, priority INTEGER NOT NULL, bytes INTEGER NOT NULL, body BLOB NOT NULL,
+    UNIQUE (device, boot, seq)
+) STRICT;
+CREATE INDEX IF NOT EXISTS parcels_by_worth ON parcels (priority, id);
+CREATE TABLE IF NOT EXISTS marks (
+    device TEXT NOT NULL, boot INTEGER NOT NULL, runs BLOB NOT NULL,
+    PRIMARY KEY (device, boot)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS shed (priority INTEGER PRIMARY KEY, parcels INTEGER NOT NULL) STRICT;
+"""
+
+
+def prepare(db: sqlite3.Connection) -> None:
+    """Settings and tables. Raises sqlite3.Error, also if durability is not granted."""
+    wanted = {"locking_mode": "exclusive", "journal_mode": "wal", "synchronous": 2}
+    for pragma, value in wanted.items():
+        db.execute(f"PRAGMA {pragma}={value}")
+        (given,) = db.execute(f"PRAGMA {pragma}").fetchone()
+        if given != value:
+            raise sqlite3.OperationalError(f"{pragma} is {given}, {value} was asked for")
+    db.executescript(SCHEMA)
+
+
+def marks(db: sqlite3.Connection) -> dict[tuple[str, int], Spans]:
+    decoder = msgspec.msgpack.Decoder(list[tuple[int, int]])
+    rows = db.execute("SELECT device, boot, runs FROM marks").fetchall()
+    return {(device, boot): Spans(decoder.decode(runs)) for device, boot, runs in rows}
+
+
+def note_shed(db: sqlite3.Connection, priority: int) -> None:
+    """On disk, as what was acknowledged and is gone must be known after any crash."""
+    db.execute(
+        "INSERT INTO shed VALUES (?, 1) ON CONFLICT DO UPDATE SET parcels = parcels + 1",
+        (priority,),
+    )
+
+
+def forget(db: sqlite3.Connection, surplus: int) -> list[tuple[str, int]]:
+    """Deletes the marks of so many of the oldest boots of which no parcel waits; tells which."""
+    return db.execute(
+        "DELETE FROM marks WHERE (device, boot) IN (SELECT device, boot FROM marks m WHERE "
+        "NOT EXISTS (SELECT 1 FROM parcels p WHERE p.device = m.device AND p.boot = m.boot) "
+        "ORDER BY boot LIMIT ?) RETURNING device, boot",
+        (surplus,),
+    ).fetchall()
