@@ -33,6 +33,7 @@ class Batcher:
 
     A newer observation takes the place in line of the one it supersedes, so that the deadline
     that ends first is served first and, with more devices than a batch holds, none is starved.
+    `waiting`: by device, in line.
     """
 
     def __init__(self, inputs: int, batch_max: int, deadline_ns: int, account: Account) -> None:
@@ -41,15 +42,8 @@ class Batcher:
         self._deadline_ns = deadline_ns
         self._counts = account.counts
         self._rows = np.zeros((batch_max, inputs), np.float32)
-        self._waiting: dict[str, Request] = {}
+        self.waiting: dict[str, Request] = {}
         self._newest: dict[str, int] = {}
-
-    def __len__(self) -> int:
-        return len(self._waiting)
-
-    @property
-    def full(self) -> bool:
-        return len(self._waiting) >= self._batch_max
 
     def open(self, device: str) -> None:
         """A session began: its observations are numbered afresh, nothing of the last one waits."""
@@ -59,7 +53,7 @@ class Batcher:
     def close(self, device: str) -> None:
         """A session ended."""
         self._newest.pop(device, None)
-        if self._waiting.pop(device, None):
+        if self.waiting.pop(device, None):
             self._counts["dropped.lost"] += 1
 
     def add(self, now_ns: int, observation: Observation) -> bool:
@@ -78,18 +72,18 @@ class Batcher:
             counts["dropped.misfit"] += 1
             return False
         self._newest[device] = seq
-        if device in self._waiting:
+        if device in self.waiting:
             counts["dropped.superseded"] += 1
-        self._waiting[device] = Request(now_ns, observation)
+        self.waiting[device] = Request(now_ns, observation)
         return True
 
     def take(self, now_ns: int) -> Batch | None:
         """The next batch, `batch_max` at most, without what has waited past its deadline."""
         oldest_ns = now_ns - self._deadline_ns
         requests: list[Request] = []
-        while self._waiting and not requests:
-            for device in list(islice(self._waiting, self._batch_max)):
-                request = self._waiting.pop(device)
+        while self.waiting and not requests:
+            for device in list(islice(self.waiting, self._batch_max)):
+                request = self.waiting.pop(device)
                 if request.arrived_ns < oldest_ns:
                     self._counts["dropped.expired"] += 1
                 else:
@@ -99,5 +93,5 @@ class Batcher:
 
     def clear(self, reason: str) -> None:
         """Drops whatever waits."""
-        self._counts[f"dropped.{reason}"] += len(self._waiting)
-        self._waiting.clear()
+        self._counts[f"dropped.{reason}"] += len(self.waiting)
+        self.waiting.clear()

@@ -96,6 +96,8 @@ class EdgeNode:
             effects = self._serving.serve(now_ns, self._releases.policy)
         elif name == releases.STALLED:
             effects = self._releases.stalled(now_ns)
+        elif name == releases.RELOAD:
+            effects = self._releases.reload()
         else:
             effects = self._relay.on_timer(now_ns, name)
         return self._metered(now_ns, effects)
@@ -111,7 +113,7 @@ class EdgeNode:
         self._reported = answered, batches
         gauges = {
             "devices": len(self._boots),
-            "waiting": len(self._serving.batcher),
+            "waiting": len(self._serving.batcher.waiting),
             "batch_mean": fresh[0] / fresh[1] if fresh[1] else 0.0,
             "outbox_rows": standing.rows,
             "outbox_bytes": standing.bytes,

@@ -19,6 +19,10 @@ STALLED = "release.stalled"
 STALL_NS = 2 * NS_PER_S
 """A download in which no part came for this long is asked for again."""
 
+RELOAD = "release.reload"
+RELOAD_NS = NS_PER_S
+"""Where there is no policy to step back to, the failed one is loaded anew this much later."""
+
 PASSING = frozenset({"hash", "disk"})
 """Reasons that lie in the transfer or the host: the same policy may be tried again."""
 
@@ -34,6 +38,12 @@ def standing(shelf: Shelf) -> Live | None:
     """What the shelf holds active."""
     policy = shelf.active()
     return None if policy is None else Live(policy, shelf.journal[-1].digest)
+
+
+def anew(shelf: Shelf) -> Live | None:
+    """What the shelf holds active, with a new engine."""
+    shelf.reload()
+    return standing(shelf)
 
 
 def install(shelf: Shelf, download: Download) -> Live:
@@ -82,7 +92,15 @@ class Releases:
             self._account.event(now_ns, "shelf_failed", str(result))
         else:
             self.live = result
+            if result is not None:
+                self._refused.pop(result.digest, None)
         return []
+
+    def reload(self) -> Effects:
+        """The policy in force failed and is the only one: a new engine may do better."""
+        if self._installing or self._undoing:
+            return []
+        return [Compute(LOAD, partial(anew, self._shelf), LANE)]
 
     def connected(self, now_ns: int) -> Effects:
         """The cloud is there: tells it what is live, asks again for what is missing."""
@@ -168,7 +186,7 @@ class Releases:
         assert bad is not None
         if isinstance(result, Exception):
             self._account.event(now_ns, "no_step_back", _reason(result))
-            return self._take_next(now_ns)
+            return [Timer(RELOAD, now_ns + RELOAD_NS), *self._take_next(now_ns)]
         refusal = self._say(bad.policy.version, bad.digest, "refused", self._refused[bad.digest])
         return refusal + self._switch(now_ns, result, "policy_back") + self._take_next(now_ns)
 

@@ -37,6 +37,7 @@ class Serving:
         self.batcher = Batcher(spec.observation.size, config.batch_max, deadline_ns, account)
         self._account, self._counts = account, account.counts
         self._on_fault = on_fault
+        self._batch_max = config.batch_max
         self._window_ns = round(config.batch_window_ms * NS_PER_MS)
         self._answer = (spec.horizon, spec.action.size)
         self._period_ns, self._validity_ns = spec.period_ns, spec.validity_ns
@@ -49,7 +50,7 @@ class Serving:
         """An observation has come in."""
         if not self.batcher.add(now_ns, observation) or self._batch is not None:
             return []
-        if self.batcher.full:
+        if len(self.batcher.waiting) >= self._batch_max:
             self._due = True
             return [Timer(SERVE, now_ns)]
         if self._due:
@@ -76,7 +77,7 @@ class Serving:
         assert batch is not None
         assert policy is not None
         effects: Effects = []
-        if self.batcher:
+        if self.batcher.waiting:
             self._due = True
             effects.append(Timer(SERVE, now_ns))
         requests = batch.requests

@@ -131,9 +131,10 @@ class WallShell:
             self._apply(node.on_done(clock.now_ns(), name, result))
         if self._timers:
             now_ns = clock.now_ns()
-            for name in [n for n, at_ns in self._timers.items() if at_ns <= now_ns]:
-                del self._timers[name]
-                self._apply(node.on_timer(now_ns, name))
+            for name, at_ns in tuple(self._timers.items()):
+                if at_ns <= now_ns and self._timers.get(name) == at_ns:
+                    del self._timers[name]
+                    self._apply(node.on_timer(now_ns, name))
 
     def _wait_ms(self, now_ns: int, report_ns: int) -> float:
         if self._done:

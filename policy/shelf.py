@@ -75,6 +75,11 @@ class Shelf:
         """The policy to answer with, verified and warm; None before the first."""
         return self._active
 
+    def reload(self) -> Policy | None:
+        """The active policy again from disk, verified and warmed up, with an engine of its own."""
+        self._active = self._reopen()
+        return self._active
+
     def stage(self, blob: bytes, expected: str) -> Policy:
         """Verifies a blob against its digest and this spec, warms it up and puts it on disk.
 

@@ -77,7 +77,7 @@ def test_what_waited_past_its_deadline_is_dropped():
 def test_a_misfit_is_counted_and_never_waits(changes):
     batcher, account = make()
     assert not batcher.add(0, observation(0, "a", **changes))
-    assert len(batcher) == 0
+    assert len(batcher.waiting) == 0
     assert account.counts["dropped.misfit"] == 1
     assert batcher.add(0, observation(0, "a")), "a misfit does not use up its number"
 
@@ -108,7 +108,7 @@ def test_every_observation_is_answered_waits_or_is_counted(steps, batch_max):
             assert all(now_ns - r.arrived_ns <= 50 * MS for r in batch.requests)
             taken += len(batch.requests)
     dropped = sum(n for name, n in account.counts.items() if name.startswith("dropped."))
-    assert account.counts["observations"] == len(steps) == taken + dropped + len(batcher)
+    assert account.counts["observations"] == len(steps) == taken + dropped + len(batcher.waiting)
 
 
 def test_overload_starves_no_device():

@@ -5,7 +5,7 @@ from edge_bench import MS, SPEC, WELCOME, Bench, S, blob, observation, offer, st
 
 from contract.messages import ActionChunk, Fetch, Part, PolicyStatus, Refused
 from edge.download import PART_BYTES
-from edge.releases import STALL_NS
+from edge.releases import RELOAD_NS, STALL_NS
 from policy.artefact import digest
 
 
@@ -243,6 +243,14 @@ def test_the_only_policy_keeps_its_place_even_if_it_fails(bench):
     assert version_of(bench, 2) == 1
     report = bench.node.report(bench.now_ns)
     assert [e.name for e in report.events].count("no_step_back") == 1
+
+
+def test_the_only_policy_gets_a_new_engine_after_a_while(bench):
+    for seq in (0, 2):
+        failing(bench)
+        assert bench.hear("arm", observation(seq)) == []
+        bench.advance(RELOAD_NS)
+        assert version_of(bench, seq + 1) == 1
 
 
 def test_a_wrong_answer_counts_as_a_failed_engine(bench):
