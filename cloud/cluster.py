@@ -7,7 +7,6 @@ import os
 import secrets
 import shutil
 import sys
-import tempfile
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ import psutil
 from cloud.backend import Cancelled, Fit, Fitted, Hands
 from cloud.config import CloudConfig
 from cloud.rollout import Play
+from cloud.scratch import Scratch
 from contract.messages import Segment
 
 RETRIES = 3
@@ -59,7 +59,9 @@ class RayBackend:
         self._about, self._config = hands, config
         self._state = state
         self._folder: Path | None = None
+        self._scratch: Scratch | None = None
         self._cancelled, self._closing = threading.Event(), threading.Event()
+        self._up = threading.Event()
         self._in_call = threading.Lock()
         self._owner: threading.Thread | None = None
         self._before: set[psutil.Process] = set()
@@ -67,11 +69,11 @@ class RayBackend:
 
     def start(self) -> None:
         """Starts or joins the cluster and its workers. Raises RuntimeError if that fails."""
-        up, failure = threading.Event(), list[Exception]()
+        failure = list[Exception]()
         self._before = set(psutil.Process().children())
-        self._owner = threading.Thread(target=self._own, args=(up, failure), daemon=True)
+        self._owner = threading.Thread(target=self._own, args=(failure,), daemon=True)
         self._owner.start()
-        while not up.wait(LOOK_S):
+        while not self._up.wait(LOOK_S):
             self._unless_cancelled()
         if failure:
             self._owner.join(STOP_S)
@@ -102,14 +104,16 @@ class RayBackend:
         """Leaves the cluster; one that was started here is ended, with its files.
 
         Workers keep nothing that matters: after LEAVE_S, enough for this process to sign off,
-        they are killed. A process starts one local cluster in its life.
+        they are killed; at once while Ray starts, for then it hears nothing. A process starts one
+        local cluster in its life.
         """
         self._cancelled.set()
         if self._owner is None:
             return
-        if self._in_call.acquire(timeout=LEAVE_S):
+        starting = not self._up.is_set()
+        if starting or self._in_call.acquire(timeout=LEAVE_S):
             self._closing.set()
-            self._owner.join(LEAVE_S)
+            self._owner.join(0 if starting else LEAVE_S)
         if self._local:
             self._kill()
         self._owner.join(STOP_S)
@@ -117,17 +121,19 @@ class RayBackend:
             atexit.register(_exit_at_once)
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
+        if self._scratch is not None:
+            self._scratch.close()
 
     @property
     def _local(self) -> bool:
         return self._config.ray == "local"
 
-    def _own(self, up: threading.Event, failure: list[Exception]) -> None:
+    def _own(self, failure: list[Exception]) -> None:
         try:
             self._raise()
         except Exception as error:
             failure.append(error)
-        up.set()
+        self._up.set()
         if not failure:
             self._closing.wait()
         with contextlib.suppress(Exception):
@@ -150,7 +156,7 @@ class RayBackend:
     def _raise(self) -> None:
         if self._local:
             _prepare_environment()
-            self._folder = _folder(self._state / "ray")
+            self._folder = self._place()
             where = {
                 "num_cpus": self._config.workers,
                 "num_gpus": 0,
@@ -171,6 +177,16 @@ class RayBackend:
             actor.remote(self._config.niceness, *self._about) for _ in range(self._config.workers)
         ]
         self._await([worker.pid.remote() for worker in self._workers])
+
+    def _place(self) -> Path:
+        """An empty private folder for Ray: under the state, or the system's if that is too long."""
+        wanted = (self._state / "ray").absolute()
+        if len(str(wanted)) > SOCKET_ROOM:
+            self._scratch = Scratch()
+            return self._scratch.path
+        shutil.rmtree(wanted, ignore_errors=True)
+        wanted.mkdir(parents=True, mode=0o700)
+        return wanted
 
     def _await(self, refs: list[Any]) -> None:
         """Returns when all of `refs` are there. Raises Cancelled, or TimeoutError after START_S."""
@@ -219,15 +235,6 @@ def _prepare_environment() -> None:
     os.environ["RAY_AUTH_MODE"] = "token"
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-
-
-def _folder(wanted: Path) -> Path:
-    """An empty private folder for Ray: `wanted`, or one under the system's if that is too long."""
-    if len(str(wanted.absolute())) > SOCKET_ROOM:
-        return Path(tempfile.mkdtemp(prefix="tierloop-"))
-    shutil.rmtree(wanted, ignore_errors=True)
-    wanted.mkdir(parents=True, mode=0o700)
-    return wanted.absolute()
 
 
 def _exit_at_once() -> None:

@@ -156,6 +156,6 @@ def run(
     if reporter is not None:
         reporter.close()
     if link.session.state is State.REFUSED:
-        print(f"{name}: the edge refused this device: {link.session.refusal}", flush=True)
+        print(f"the edge refused this device: {link.session.refusal}", flush=True)
         return 2
     return 0

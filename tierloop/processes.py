@@ -132,11 +132,12 @@ class Role(NamedTuple):
     run: Callable[[Order], int]
 
 
-# In the order of stopping: bodies come to rest first. All start side by side: no one waits.
+# In the order of stopping: bodies come to rest first. All start side by side: no one waits. If none
+# stops when told, all are gone after four seconds, and a second is left to join the record.
 ROLES: dict[str, Role] = {
-    "device": Role(lambda d: d.scenario.robots, lambda _: None, 1.5, _device),
+    "device": Role(lambda d: d.scenario.robots, lambda _: None, 1.0, _device),
     "edge": Role(lambda _: ("edge",), lambda d: d.links.device_edge, 0.8, _edge),
-    "cloud": Role(lambda _: ("cloud",), lambda d: d.links.edge_cloud, 1.2, _cloud),
+    "cloud": Role(lambda _: ("cloud",), lambda d: d.links.edge_cloud, 2.2, _cloud),
 }
 
 

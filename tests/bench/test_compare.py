@@ -70,6 +70,15 @@ def test_a_planted_slowdown_is_larger_than_none():
     assert slow.ratio > 1.25
 
 
+def test_a_worker_takes_its_files_away(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    worker = c.Worker(c.Side("here", HERE))
+    assert worker.us("serve", 1, 1)
+    assert list(tmp_path.glob("tierloop-hot-*"))
+    worker.close()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_checkout_is_a_ref_or_a_folder(tmp_path, monkeypatch):
     def git(*arguments):
         subprocess.run(["git", *arguments], cwd=tmp_path, check=True, capture_output=True)

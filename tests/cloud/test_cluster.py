@@ -11,7 +11,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cloud.cluster import SOCKET_ROOM, _folder
+from cloud.cluster import SOCKET_ROOM, RayBackend
+from cloud.config import CloudConfig, LearnerConfig
+from sim.scenario import Scenario
+from tierloop.processes import ROLES
 
 HERE = Path(__file__).parent
 
@@ -40,19 +43,22 @@ def test_ray_gives_what_the_serial_wiring_gives_whoever_dies_and_leaves_nothing(
     assert saw["close_s"] < 3
 
 
-def test_its_folder_is_private_empty_and_short_enough(tmp_path):
-    folder = _folder(tmp_path / "ray")
+def backend(state: Path) -> RayBackend:
+    return RayBackend((Scenario(), LearnerConfig(), "1"), CloudConfig(), state)
+
+
+def test_its_folder_is_private_empty_and_short_enough(tmp_path, monkeypatch):
+    far = backend(tmp_path / ("x" * 100))
+    folder = far._place()
     assert len(str(folder)) <= SOCKET_ROOM
     assert folder.stat().st_mode & 0o77 == 0
-    long = _folder(tmp_path / ("x" * 100))
-    assert len(str(long)) <= SOCKET_ROOM
-    long.rmdir()
-
-
-def test_a_folder_left_behind_is_emptied(tmp_path, monkeypatch):
+    far._scratch.close()
     monkeypatch.setattr("cloud.cluster.SOCKET_ROOM", 1000)
     (tmp_path / "ray" / "session").mkdir(parents=True)
-    assert list(_folder(tmp_path / "ray").iterdir()) == []
+    folder = backend(tmp_path)._place()
+    assert folder == tmp_path / "ray"
+    assert folder.stat().st_mode & 0o77 == 0
+    assert list(folder.iterdir()) == []
 
 
 CLOUD = """
@@ -67,7 +73,7 @@ sys.exit(run(CloudConfig(), LearnerConfig(), Scenario(), bind, state, 1, None, "
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("after_s", [0.8, 2.0])
+@pytest.mark.parametrize("after_s", [1.0, 2.0])
 def test_a_cloud_told_to_stop_while_ray_starts_stops_in_time(tmp_path, address, after_s):
     cloud = subprocess.Popen(
         [sys.executable, "-c", CLOUD, address, str(tmp_path)], cwd=HERE.parents[1]
@@ -77,6 +83,6 @@ def test_a_cloud_told_to_stop_while_ray_starts_stops_in_time(tmp_path, address, 
     begun = time.monotonic()
     os.kill(cloud.pid, signal.SIGTERM)
     assert cloud.wait(20) in (0, -signal.SIGTERM)
-    assert time.monotonic() - begun < 4
+    assert time.monotonic() - begun < ROLES["cloud"].grace_s, "a supervisor would have killed it"
     psutil.wait_procs(started, 2)
     assert [p for p in started if p.is_running() and p.status() != "zombie"] == []

@@ -222,5 +222,5 @@ def test_tiers_of_two_deployments_do_not_join_and_say_so(tmp_path):
         done = tierloop(*device, "--out", str(tmp_path / "device"), cwd=tmp_path)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert line.startswith("arm-0: ")
+    assert line.startswith("arm-0: the edge refused this device: ")
     assert "start both from the same deployment file" in line

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tierloop.processes import Process
+from tierloop.processes import ROLES, Process
 from tierloop.supervisor import BACK_OFF_S, Supervisor, end_session
 
 pytestmark = pytest.mark.process
@@ -121,6 +121,10 @@ def test_the_end_comes_role_by_role_and_spares_no_one(tmp_path):
     assert not any(map(alive, pids))
     ended = [(p, what) for p, what, _ in stage.told if what in ("stopped", "killed")]
     assert ended == [("a", "stopped"), ("b", "killed"), ("c", "stopped")]
+
+
+def test_even_if_nobody_stops_when_told_a_second_of_five_is_left_for_the_record():
+    assert sum(role.grace_s for role in ROLES.values()) <= 4
 
 
 def test_in_a_hurry_nobody_is_waited_for(tmp_path):

@@ -36,6 +36,9 @@ TURNS, REPEATS = 8, 4
 BLOCK_US = 2000.0
 """One repeat takes about this long."""
 
+END_S = 5.0
+"""How long a worker may take to end."""
+
 QUANTILE = 25.0
 """Of a process's repeats: a disturbance makes one longer, so that the low ones tell most."""
 
@@ -97,9 +100,12 @@ class Worker:
         return found
 
     def close(self) -> None:
-        """Ends it."""
-        self._process.kill()
-        self._process.communicate()
+        """Ends it. At the end of its input it takes its files away; if that does not come, dies."""
+        try:
+            self._process.communicate(timeout=END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate()
 
 
 def compare(

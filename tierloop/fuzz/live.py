@@ -1,6 +1,5 @@
 """Lives through a case on the virtual clock and judges it."""
 
-import tempfile
 import time
 from collections import Counter
 from contextlib import closing, suppress
@@ -10,6 +9,7 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
+from cloud.scratch import Scratch
 from contract.clock import NS_PER_S
 from contract.ledger import Rung
 from sim.scenario import policy_spec
@@ -47,8 +47,8 @@ def live(case: Case) -> Outcome:
     """Runs a case. What a node raises is a broken promise too."""
     began_s = time.process_time()
     memory = _MEMORY if _MEMORY.is_dir() else None
-    with tempfile.TemporaryDirectory(prefix="tierloop-fuzz-", dir=memory) as folder:
-        day = _Day(case, Path(folder))
+    with closing(Scratch(memory)) as scratch:
+        day = _Day(case, scratch.path)
         with closing(day.stack):
             try:
                 day.live()

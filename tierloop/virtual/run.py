@@ -1,7 +1,6 @@
 """One run on the virtual clock: live, watch, stop, leave the same record as a run on the wall."""
 
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -12,6 +11,7 @@ import msgspec
 import numpy as np
 
 from cloud.backend import Cancelled
+from cloud.scratch import Scratch
 from contract.clock import NS_PER_MS, NS_PER_S
 from contract.ledger import LEDGER
 from contract.messages import Event, Report
@@ -76,8 +76,8 @@ class VirtualRun:
             write(self._out / DEPLOYMENT, msgspec.json.encode(self._deployment))
             self._parts = parts.Parts(self._out / PARTS)
         memory = _MEMORY if _MEMORY.is_dir() else None
-        with tempfile.TemporaryDirectory(prefix="tierloop-", dir=memory) as folder:
-            place, seed = Path(folder), self._deployment.seed
+        with closing(Scratch(memory)) as scratch:
+            place, seed = scratch.path, self._deployment.seed
             stack = VirtualStack(
                 self._deployment,
                 seed,
