@@ -6,7 +6,8 @@ import msgspec
 import numpy as np
 
 from benchmarks.harness import main
-from benchmarks.hot import Work, cpu_us, messages
+from benchmarks.hot_worker import Work, cpu_us
+from benchmarks.samples import messages
 from contract.codec import Codec
 from contract.messages import Message
 from tierloop.bench.protocol import Benchmark, Metric, Series, by_turns

@@ -16,7 +16,8 @@ from msgspec.structs import replace
 
 from benchmarks import servers
 from benchmarks.harness import main, stay
-from benchmarks.hot import messages, policy
+from benchmarks.hot import policy
+from benchmarks.samples import messages
 from contract.codec import Codec, digest64
 from contract.messages import Hello, Sealed, Segment, Stored
 from link.channel import Client

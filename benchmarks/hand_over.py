@@ -6,6 +6,7 @@ import numpy as np
 
 from benchmarks import hot
 from benchmarks.harness import main
+from benchmarks.hot_worker import cpu_us
 from contract.codec import Codec
 from tierloop.bench.protocol import Benchmark, Metric, Series, by_turns
 
@@ -33,7 +34,7 @@ def bare() -> hot.Work:
 
 def run(seconds: float) -> list[Series]:
     works = hot.hand_over(), bare()
-    measures = [partial(hot.cpu_us, work, CALLS, REPEATS) for work in works]
+    measures = [partial(cpu_us, work, CALLS, REPEATS) for work in works]
     for warm in measures:
         warm()
     ours, plain = by_turns(seconds, *measures)

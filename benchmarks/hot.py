@@ -1,21 +1,11 @@
 """The hot paths, each as a unit of work that one thread does: what `bench` and `compare` time.
 
-It stands on the tiers alone and is run by path, so that the same measuring code times any checkout:
-
-    PYTHONPATH=CHECKOUT python -P hot.py
-
-reads requests, one a line of JSON ([name, calls, repeats]), and answers each with as many figures
-as repeats: processor time of the thread in microseconds a call. Other work on the machine takes
-turns with the thread, which does not count, and pollutes its caches, which does a little.
+It stands on the tiers alone, for hot_worker.py runs it by path on any checkout.
 """
 
 import atexit
-import gc
-import json
 import shutil
-import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,7 +16,6 @@ from contract import messages as m
 from contract.body import Embodiment, Reading
 from contract.codec import Codec, digest64
 from contract.effects import Compute, Send, Timer
-from contract.ledger import LEDGER
 from contract.specs import FloatArray, PolicySpec, Vector
 from sim.scenario import Scenario, body_spec, policy_spec
 
@@ -35,55 +24,10 @@ Work = Callable[[], object]
 HIDDEN = (256, 256)
 """Of the policy in every benchmark: 32 inputs, two layers of 256, eight setpoints of eight."""
 
-DECISIONS = 10
-"""In a segment."""
-
 
 def policy() -> PolicySpec:
     """The sorting cell's."""
     return policy_spec(Scenario())
-
-
-def messages() -> dict[str, m.Message]:
-    """One of every message that crosses a tier, of the size it has in a run."""
-    spec, rng = policy(), np.random.default_rng(0)
-    features = rng.normal(size=(DECISIONS, spec.observation.size)).astype(np.float32)
-    applied = rng.normal(size=(DECISIONS, spec.action.size)).astype(np.float32)
-    stamps = np.arange(DECISIONS, dtype=np.int64) * spec.period_ns
-    segment = m.Segment(
-        device="arm-0", boot=1, seq=7, body="panda", software="benchmark", spec=spec.digest,
-        captured_ns=stamps, features=features, applied=applied, age_ns=stamps,
-        versions=np.zeros(DECISIONS, np.int64), seam_rad=0.01, refused={"expired": 1},
-        outcomes=(),
-    )  # fmt: skip
-    body = Codec().encode(segment)
-    sealed = m.Sealed(
-        device="arm-0", boot=1, seq=7, digest=digest64(body), body=np.frombuffer(body, np.uint8)
-    )
-    digest = "0" * 64
-    found: tuple[m.Message, ...] = (
-        m.Hello(node="arm-0", role="device", boot=1, software="benchmark", spec=spec.digest),
-        m.Welcome(node="edge", boot=1, acked=0),
-        m.Refused(reason="not for this body", final=True),
-        m.Beat(seq=9, sent_ns=10**15),
-        m.Echo(seq=9, sent_ns=10**15, received_ns=10**15, echoed_ns=10**15),
-        observation(spec, 1),
-        chunk(spec, observation(spec, 1)),
-        segment,
-        sealed,
-        m.Stored(device="arm-0", boot=1, below=7, also=(9, 10)),
-        m.Offer(version=3, digest=digest, size=600_000, parents=(2,)),
-        m.Fetch(digest=digest, offset=0, length=65536),
-        m.Part(digest=digest, offset=0, data=np.zeros(65536, np.uint8)),
-        m.PolicyStatus(node="edge", version=3, digest=digest, state="active"),
-        m.Report(
-            process="arm-0", role="device", boot=1, at_ns=10**15,
-            counters={f"counter.{i}": float(i) for i in range(40)}, gauges={"backlog": 0.0},
-            labels={"rung": "edge"}, decisions=np.zeros((20, len(LEDGER)), np.int64),
-            lateness_ns=np.zeros(240, np.int64), outcomes=(), events=(),
-        ),
-    )  # fmt: skip
-    return {type(message).__name__: message for message in found}
 
 
 def observation(spec: PolicySpec, seq: int, device: str = "arm-0") -> m.Observation:
@@ -103,10 +47,24 @@ def chunk(spec: PolicySpec, answered: m.Observation) -> m.ActionChunk:
     )  # fmt: skip
 
 
+def experience(spec: PolicySpec) -> m.Segment:
+    """What a device sends up about ten decisions."""
+    rng, n = np.random.default_rng(0), 10
+    features = rng.normal(size=(n, spec.observation.size)).astype(np.float32)
+    applied = rng.normal(size=(n, spec.action.size)).astype(np.float32)
+    stamps = np.arange(n, dtype=np.int64) * spec.period_ns
+    return m.Segment(
+        device="arm-0", boot=1, seq=7, body="panda", software="benchmark", spec=spec.digest,
+        captured_ns=stamps, features=features, applied=applied, age_ns=stamps,
+        versions=np.zeros(n, np.int64), seam_rad=0.01, refused={"expired": 1},
+        outcomes=(),
+    )  # fmt: skip
+
+
 def codec() -> Work:
     """An observation and its chunk, each encoded and decoded."""
-    packer, known = Codec(), messages()
-    there, back = known["Observation"], known["ActionChunk"]
+    packer, there = Codec(), observation(policy(), 1)
+    back = chunk(policy(), there)
 
     def work() -> None:
         packer.decode(packer.encode(there))
@@ -117,8 +75,7 @@ def codec() -> Work:
 
 def segment() -> Work:
     """A segment's way into bytes and out of them, with its digest."""
-    packer, known = Codec(), messages()
-    there = known["Segment"]
+    packer, there = Codec(), experience(policy())
 
     def work() -> None:
         body = packer.encode(there)
@@ -291,59 +248,3 @@ HOT: dict[str, Callable[[], Work]] = {
     "serve": serve,
 }
 """By name; the value prepares and returns the unit of work."""
-
-
-def cpu_us(work: Work, calls: int, repeats: int) -> list[float]:
-    """Processor time of this thread in microseconds a call, one figure a repeat."""
-    figures = []
-    gc.disable()
-    try:
-        for _ in range(repeats):
-            begun_ns = time.thread_time_ns()
-            for _ in range(calls):
-                work()
-            figures.append((time.thread_time_ns() - begun_ns) / calls / 1e3)
-    finally:
-        gc.enable()
-    return figures
-
-
-def plant(share: float) -> None:
-    """Makes the codec do this share of its calls twice; 0 wraps it alike and changes nothing."""
-    every = round(1 / share) if share else 0
-
-    def wrapped(method: Any) -> Any:
-        count = 0
-
-        def call(self: Codec, value: Any) -> Any:
-            nonlocal count
-            count += 1
-            if count == every:
-                count = 0
-                method(self, value)
-            return method(self, value)
-
-        return call
-
-    setattr(Codec, "encode", wrapped(Codec.encode))  # noqa: B010
-    setattr(Codec, "decode", wrapped(Codec.decode))  # noqa: B010
-
-
-def main() -> None:
-    if len(sys.argv) > 1:
-        plant(float(sys.argv[1]))
-    ready: dict[str, Work] = {}
-    for line in sys.stdin:
-        name, calls, repeats = json.loads(line)
-        try:
-            if name not in ready:
-                ready[name] = HOT[name]()
-                cpu_us(ready[name], calls, 2)
-            answer: dict[str, Any] = {"us": cpu_us(ready[name], calls, repeats)}
-        except Exception as error:
-            answer = {"error": f"{type(error).__name__}: {error}"}
-        print(json.dumps(answer), flush=True)
-
-
-if __name__ == "__main__":
-    main()

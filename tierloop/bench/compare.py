@@ -72,7 +72,7 @@ class Worker:
     def __init__(self, side: Side) -> None:
         import benchmarks
 
-        script = Path(benchmarks.__path__[0]).resolve() / "hot.py"
+        script = Path(benchmarks.__path__[0]).resolve() / "hot_worker.py"
         planted = [] if side.planted is None else [str(side.planted)]
         self._side = side
         self._process = subprocess.Popen(
