@@ -11,8 +11,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from contract.codec import Codec
 from contract.errors import UserError
+from contract.messages import Observation
+from edge.config import EdgeConfig
 from tierloop.bench import own
+from tierloop.bench.strangers import OnnxFile, embody
 
 ROOT = Path(__file__).parents[2]
 DOCS = (ROOT / "docs" / "benchmarks.md").read_text()
@@ -223,12 +227,10 @@ def test_a_policy_that_answers_no_numbers_is_not_measured(outside):
         def act(self, features):
             return np.full((1, 4, 2), np.nan, np.float32)
 
-    chosen = own.OnnxFile(Path("my.onnx"), None, own.embody("my_package:MyBody")[1])
-    edge = own.Edge(Mute(chosen.spec), own.EdgeConfig())
-    data = own.Codec().encode(
-        own.Observation(
-            device="own", boot=1, seq=1, captured_ns=1, features=np.zeros(2, np.float32)
-        )
+    chosen = OnnxFile(Path("my.onnx"), None, embody("my_package:MyBody")[1])
+    edge = own.Edge(Mute(chosen.spec), EdgeConfig())
+    data = Codec().encode(
+        Observation(device="own", boot=1, seq=1, captured_ns=1, features=np.zeros(2, np.float32))
     )
     with pytest.raises(RuntimeError, match="refused what the policy answered"):
         edge.answer(data)
