@@ -45,7 +45,7 @@ class Publisher:
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self.active: dict[str, int] = {}
-        """The version each edge last said it runs."""
+        """The version each edge in session last said it runs."""
         self._releases: dict[str, Release] = {}
         self._edges: set[str] = set()
         self._refusals: Counter[tuple[str, str]] = Counter()
@@ -59,6 +59,8 @@ class Publisher:
         self._releases[release.digest] = release
         while len(self._releases) > KEPT:
             del self._releases[next(iter(self._releases))]
+        for gone in [key for key in self._refusals if key[1] not in self._releases]:
+            del self._refusals[gone]
         return [effect for edge in sorted(self._edges) for effect in self._offer(edge)]
 
     def joined(self, edge: str) -> Effects:
@@ -75,7 +77,9 @@ class Publisher:
         return [effect for edge in behind for effect in self._offer(edge)]
 
     def left(self, edge: str) -> None:
+        """An edge is gone. What it runs is not known until it tells again."""
         self._edges.discard(edge)
+        self.active.pop(edge, None)
 
     def fetch(self, edge: str, wanted: Fetch) -> Effects:
         """The part asked for, or nothing if there is no such part."""

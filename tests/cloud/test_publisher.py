@@ -116,3 +116,17 @@ def test_an_offer_that_was_lost_is_made_again_until_the_release_runs():
     publisher.release(release(3))
     publisher.left("edge")
     assert publisher.remind() == []
+
+
+def test_edges_that_come_and_go_under_ever_new_names_leave_nothing():
+    publisher = Publisher()
+    for n in range(1, 50):
+        edge, newest = f"edge-{n}", release(n)
+        publisher.release(newest)
+        publisher.joined(edge)
+        publisher.status(edge, status(newest, "active"))
+        publisher.status(edge, status(newest, "refused", "engine: no"))
+        publisher.left(edge)
+    assert publisher.active == {}
+    assert len(publisher._refusals) == KEPT
+    assert publisher.joined("edge-49") == [Send("edge-49", release(49).offer)]
