@@ -1,7 +1,8 @@
 """What do Ray's rollout workers lose against the bare environment on the same cores?
 
 Ours: the cloud's own backend, student acting, segments built and sent back. Bare: as many plain
-processes as workers, side by side, stepping the same seeds with a setpoint that stands still.
+processes as workers, side by side, living through the same seeds in the same twin, whose body acts
+as it does in life, with answers that stand still.
 Both in turn, block by block; the figure is the time of an environment step of a worker.
 """
 
@@ -21,9 +22,14 @@ from benchmarks.hot import HIDDEN, policy
 from cloud.cluster import RayBackend
 from cloud.config import CloudConfig, LearnerConfig
 from cloud.rollout import Play
+from contract.specs import FloatArray
 from policy.mlp import Mlp
-from sim.scenario import Scenario
 from tierloop.bench.protocol import Benchmark, Metric, Series, by_turns
+from tierloop.deployment import Deployment
+from tierloop.twin import twin_of
+
+DEPLOYMENT = Deployment(name="benchmark")
+TWIN = twin_of(DEPLOYMENT, "benchmark")
 
 WORKERS = 2
 EPISODES = 1
@@ -36,21 +42,15 @@ STEP = Metric("rollout_step", "ms", f"{WORKERS} workers")
 
 
 def bare(pipe: Connection) -> None:
-    """Steps episodes for the seeds that come through the pipe; answers steps and seconds."""
-    from sim.env import SortEnv
+    """Lives through an episode for each seed that comes through the pipe; answers steps."""
+    twin, horizon = TWIN(), DEPLOYMENT.scenario.horizon
 
-    env = SortEnv(Scenario())
+    def still(features: FloatArray) -> FloatArray:
+        row = np.append(features[:, :7], np.zeros((len(features), 1), np.float32), axis=1)
+        return np.repeat(row[:, np.newaxis], horizon, axis=1)
+
     while True:
-        steps, start_ns = 0, time.perf_counter_ns()
-        for seed in pipe.recv():
-            observation, _ = env.reset(seed=seed)
-            action = np.append(observation[:7], 0.0).astype(np.float32)
-            done = False
-            while not done:
-                _, _, terminated, truncated, _ = env.step(action)
-                done = terminated or truncated
-                steps += 1
-        pipe.send((steps, (time.perf_counter_ns() - start_ns) / 1e9))
+        pipe.send(sum(len(twin.live(seed, still, 0).captured_ns) for seed in pipe.recv()))
 
 
 @contextmanager
@@ -68,7 +68,7 @@ def run(seconds: float) -> list[Series]:
     seeds = [tuple(range(w * EPISODES, (w + 1) * EPISODES)) for w in range(WORKERS)]
     config = CloudConfig(workers=WORKERS, niceness=0)
     with tempfile.TemporaryDirectory() as folder, bare_workers() as pipes:
-        backend = RayBackend((Scenario(), LearnerConfig(), "benchmark"), config, Path(folder))
+        backend = RayBackend((policy(), LearnerConfig(), TWIN), config, Path(folder))
         backend.start()
 
         def bare_block() -> list[float]:
@@ -76,7 +76,7 @@ def run(seconds: float) -> list[Series]:
             for pipe, mine in zip(pipes, seeds, strict=True):
                 pipe.send(mine)
             for pipe in pipes:
-                steps.append(pipe.recv()[0])
+                steps.append(pipe.recv())
             return _each(begun_ns, steps)
 
         def ray_block() -> list[float]:

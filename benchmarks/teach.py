@@ -22,6 +22,8 @@ from policy.artefact import pack
 from policy.mlp import Mlp
 from sim.scenario import Scenario, policy_spec
 from tierloop import __version__
+from tierloop.deployment import Deployment
+from tierloop.twin import twin_of
 
 ROUNDS, EPISODES = 5, 24
 """Rounds, and episodes of two parts each in a round."""
@@ -37,7 +39,8 @@ def teach(
 ) -> bytes:
     """The artefact of the policy after so many rounds, as version 1."""
     spec, software = policy_spec(scenario), f"tierloop {__version__}"
-    teacher, hands = Teacher(spec), Hands(scenario, LEARNER, software)
+    twin = twin_of(Deployment(name="teach", scenario=scenario), software)
+    teacher, hands = Teacher(spec), Hands(spec, LEARNER, twin)
     policy = Mlp.random(spec, LEARNER.hidden, seed)
     features = np.empty((0, spec.observation.size), np.float32)
     solved = 0.0

@@ -1,14 +1,14 @@
 """Where heavy work is done: plain hands, and the wiring that uses them in this very process."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from cloud.config import LearnerConfig
-from cloud.rollout import Play, TwinRollout
+from cloud.rollout import Play, Twin, TwinRollout
+from cloud.teacher import labeller
 from contract.messages import Segment
-from contract.specs import FloatArray
+from contract.specs import FloatArray, PolicySpec
 from policy.mlp import Mlp
-from sim.scenario import Scenario, policy_spec
 
 
 class Fit(NamedTuple):
@@ -58,19 +58,20 @@ class Backend(Protocol):
 class Hands:
     """What one worker can do. Worlds and libraries are loaded when first needed."""
 
-    def __init__(self, scenario: Scenario, config: LearnerConfig, software: str) -> None:
-        self._scenario, self._config, self._software = scenario, config, software
-        self._twin: TwinRollout | None = None
+    def __init__(self, spec: PolicySpec, config: LearnerConfig, twin: Callable[[], Twin]) -> None:
+        """`twin` makes a world of one's own, in whatever process it is called."""
+        self._spec, self._config, self._make_twin = spec, config, twin
+        self._rollout: TwinRollout | None = None
 
     def play(self, job: Play) -> list[Segment]:
-        self._twin = self._twin or TwinRollout(self._scenario, self._software)
-        return self._twin.play(job)
+        self._rollout = self._rollout or TwinRollout(self._make_twin(), labeller(self._spec))
+        return self._rollout.play(job)
 
     def fit(self, job: Fit) -> Fitted:
         from cloud.learner import Learner
 
         if job.start is None:
-            learner = Learner(policy_spec(self._scenario), self._config, job.seed)
+            learner = Learner(self._spec, self._config, job.seed)
         else:
             learner = Learner.from_mlp(job.start, self._config, job.seed)
         policy = learner.fit(job.features, job.labels)

@@ -11,15 +11,16 @@ from cloud.backend import Backend, Hands, SerialBackend
 from cloud.cluster import RayBackend
 from cloud.config import CloudConfig, LearnerConfig
 from cloud.node import CloudNode
+from cloud.rollout import Twin
 from cloud.store import Store
-from cloud.teacher import Teacher
+from cloud.teacher import labeller
 from cloud.trainer import Trainer
 from contract.clock import Clock, WallClock
 from contract.effects import Node
+from contract.specs import PolicySpec
 from link.channel import Server
 from link.shell import WallShell
 from link.sockets import ReportSource, ServerSocket
-from sim.scenario import Scenario, policy_spec
 
 DRAIN_S = 0.5
 """How long each lane may go on after the order to stop."""
@@ -28,7 +29,8 @@ DRAIN_S = 0.5
 def run(
     config: CloudConfig,
     learner: LearnerConfig,
-    scenario: Scenario,
+    spec: PolicySpec,
+    twin: Callable[[], Twin],
     bind: str,
     state: Path,
     seed: int,
@@ -39,16 +41,16 @@ def run(
 ) -> int:
     """Runs the cloud until SIGTERM or SIGINT; 0 if it ended well.
 
-    `state` is the folder of what must outlive the process; `clock` is the host's monotonic one by
-    default, `wrap` may put something around the node. Raises UserError if `bind` cannot be
-    listened at.
+    `twin` makes a twin world. `state` is the folder of what must outlive the process; `clock` is
+    the host's monotonic one by default, `wrap` may put something around the node. Raises UserError
+    if `bind` cannot be listened at.
     """
     server = Server(ServerSocket(bind))
     os.setpriority(os.PRIO_PROCESS, 0, max(config.niceness, os.getpriority(os.PRIO_PROCESS, 0)))
-    boot, spec = time.time_ns(), policy_spec(scenario)
+    boot = time.time_ns()
     store = Store(state / "store.sqlite")
-    backend = choose(config, learner, scenario, state, software)
-    trainer = Trainer(spec, learner, Teacher(spec).label, backend, seed, software, boot)
+    backend = choose(config, (spec, learner, twin), state)
+    trainer = Trainer(spec, learner, labeller(spec), backend, seed, software, boot)
     newest = store.newest_release()
     if newest is not None:
         trainer.resume(newest, store.next_version())
@@ -71,9 +73,9 @@ def run(
 
 
 def choose(
-    config: CloudConfig, learner: LearnerConfig, scenario: Scenario, state: Path, software: str
+    config: CloudConfig, hands: tuple[PolicySpec, LearnerConfig, Callable[[], Twin]], state: Path
 ) -> Backend:
-    """The wiring that `cloud.ray` asks for."""
+    """The wiring that `cloud.ray` asks for; `hands` are the arguments of Hands."""
     if config.ray == "none":
-        return SerialBackend(Hands(scenario, learner, software))
-    return RayBackend((scenario, learner, software), config, state)
+        return SerialBackend(Hands(*hands))
+    return RayBackend(hands, config, state)

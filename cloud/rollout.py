@@ -1,15 +1,14 @@
 """Rollouts: a policy lives through seeded episodes in the twin, at first with a teacher's help."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
+from msgspec.structs import replace
 
-from cloud.teacher import Teacher
-from contract.messages import Outcome, Segment
+from contract.messages import Segment
 from contract.specs import FloatArray
 from policy.mlp import Mlp
-from sim.scenario import Scenario, policy_spec
 
 PARTS = 2
 """Parts in a row that make one episode in the twin. A body's day has no fresh starts: with one
@@ -33,73 +32,38 @@ class Play(NamedTuple):
     first_seq: int = 0
 
 
+Answer = Callable[[FloatArray], FloatArray]
+"""What acts: float32[N, D] features to float32[N, H, A] setpoints."""
+
+
+class Twin(Protocol):
+    """A world beside the real one; its bodies act in it as they do in life."""
+
+    def live(self, seed: int, answer: Answer, version: int) -> Segment:
+        """One episode of PARTS parts: what the body saw, did and came to.
+
+        It depends on `answer` and `seed` alone. `version` is that of the policy which answers.
+        """
+        ...
+
+
 class TwinRollout:
-    """One twin world. Not thread-safe. An episode depends on nothing but its policy and seed."""
+    """Plays jobs in one twin; the teacher answers where it is its turn."""
 
-    def __init__(self, scenario: Scenario, software: str) -> None:
-        from sim.env import SortEnv
-
-        self._software = software
-        self._spec = policy_spec(scenario)
-        self._digest = self._spec.digest
-        self._teacher = Teacher(self._spec)
-        self._env = SortEnv(scenario, PARTS)
+    def __init__(self, twin: Twin, teacher: Answer) -> None:
+        self._twin, self._teacher = twin, teacher
 
     def play(self, job: Play) -> list[Segment]:
-        """One segment an episode, with its outcome; the first row of each chunk acts."""
-        return [self._episode(job, i, seed) for i, seed in enumerate(job.seeds)]
+        """One segment an episode, with the outcomes of its parts."""
+        return [self._episode(job, number, seed) for number, seed in enumerate(job.seeds)]
 
     def _episode(self, job: Play, number: int, seed: int) -> Segment:
         taught = np.random.default_rng(seed).random() < job.teacher_share
-        features, applied, done = [], [], False
-        observation, _ = self._env.reset(seed=seed)
-        while not done:
-            rows = observation[np.newaxis]
-            chunk = self._teacher.label(rows) if taught else job.policy.forward(rows)
-            features.append(observation)
-            applied.append(chunk[0, 0])
-            observation, _, terminated, truncated, info = self._env.step(chunk[0, 0])
-            done = terminated or truncated
-        return self._segment(job, number, features, applied, taught, info)
-
-    def _segment(
-        self,
-        job: Play,
-        number: int,
-        features: Sequence[FloatArray],
-        applied: Sequence[FloatArray],
-        taught: bool,
-        info: dict[str, object],
-    ) -> Segment:
-        rows, period_ns = len(features), self._spec.period_ns
-        version = -1 if taught else job.version
-        return Segment(
-            device=TWIN,
-            boot=job.boot,
-            seq=job.first_seq + number,
-            body=self._spec.body,
-            software=self._software,
-            spec=self._digest,
-            captured_ns=np.arange(rows, dtype=np.int64) * period_ns,
-            features=np.stack(features),
-            applied=np.stack(applied),
-            age_ns=np.zeros(rows, np.int64),
-            versions=np.full(rows, version, np.int64),
-            seam_rad=0.0,
-            refused={},
-            outcomes=(
-                Outcome(
-                    number=job.first_seq + number,
-                    success=bool(info["success"]),
-                    reason=str(info["reason"]),
-                    policy_version=version,
-                    started_ns=0,
-                    ended_ns=rows * period_ns,
-                ),
-            ),
-        )
+        answer, version = (self._teacher, -1) if taught else (job.policy.forward, job.version)
+        lived = self._twin.live(seed, answer, version)
+        return replace(lived, device=TWIN, boot=job.boot, seq=job.first_seq + number)
 
 
 def successes(segments: Sequence[Segment]) -> list[bool]:
-    """Whether each episode succeeded, in order."""
-    return [outcome.success for segment in segments for outcome in segment.outcomes]
+    """Whether each episode succeeded, in order: every part of it did."""
+    return [all(part.success for part in segment.outcomes) for segment in segments]

@@ -22,9 +22,6 @@ from contract.specs import FloatArray, PolicySpec
 from policy.artefact import DataRange, digest, pack, unpack
 from policy.mlp import Mlp
 
-EPISODES_A_JOB = 2
-"""Small enough that workers end together, large enough that a job is worth its message."""
-
 _PLAY, _GATE, _FIT = range(3)
 
 
@@ -153,10 +150,10 @@ class Trainer:
     def _run(
         self, policy: Mlp, version: int, seeds: Sequence[int], share: float = 0.0, first: int = 0
     ) -> list[Segment]:
-        size = EPISODES_A_JOB
+        """One episode a job: workers end together, and work stops between two when it is told to."""
         jobs = [
-            Play(policy, version, tuple(seeds[i : i + size]), share, self._boot, first + i)
-            for i in range(0, len(seeds), size)
+            Play(policy, version, (seed,), share, self._boot, first + i)
+            for i, seed in enumerate(seeds)
         ]
         return [segment for done in self._backend.play(jobs) for segment in done]
 

@@ -7,14 +7,9 @@ import numpy as np
 
 from contract.body import Episode
 from contract.specs import FloatArray, Vector
-from sim.bodies.panda import HOME_RAD, postures
 from sim.cell import Cell
-from sim.scenario import Scenario, policy_spec
-from sim.tasks.sort import SortPerceiver
-
-_STARTS_LOW_M, _STARTS_HIGH_M = (0.36, -0.28, 0.17), (0.70, 0.28, 0.34)
-"""Where the tool may be when an episode starts: over the belt, the bins or in between."""
-_SPREAD_RAD = (0.5, 0.4, 0.3, 0.4, 0.2, 0.3, 0.3)
+from sim.scenario import Scenario, perceiver, policy_spec
+from sim.stage import start
 
 
 class SortEnv(gym.Env[FloatArray, FloatArray]):
@@ -32,6 +27,7 @@ class SortEnv(gym.Env[FloatArray, FloatArray]):
 
     def __init__(self, scenario: Scenario | None = None, parts: int = 1) -> None:
         scenario = scenario or Scenario()
+        self._scenario = scenario
         self.spec_of_policy = spec = policy_spec(scenario)
         self.observation_space = _box(spec.observation.low, spec.observation.high)
         self.action_space = _box(spec.action.low, spec.action.high)
@@ -50,9 +46,9 @@ class SortEnv(gym.Env[FloatArray, FloatArray]):
         """A part comes on the belt. Without a seed the next episode of the last seed's row."""
         super().reset(seed=seed, options=options)
         self._now_ns = 0
-        posture = _start(self.np_random)
+        posture = start(self.np_random)
         self._cell.reset(int(self.np_random.integers(2**31)), posture)
-        self._perceiver = SortPerceiver(self.spec_of_policy.observation)
+        self._perceiver = perceiver(self._scenario)
         self._setpoint = self._cell.hold()
         self._judged: list[Episode] = []
         return self._observe(), {}
@@ -101,12 +97,3 @@ def _box(low: tuple[float, ...], high: tuple[float, ...]) -> gym.Space[FloatArra
         np.array(low, np.float32), np.array(high, np.float32), dtype=np.float32
     )
     return box
-
-
-def _start(rng: np.random.Generator) -> Vector:
-    """A posture, float64[joints], with the tool in the working space."""
-    while True:
-        posture = np.array(HOME_RAD) + rng.uniform(-1.0, 1.0, 7) * _SPREAD_RAD
-        tool = postures(posture[:, np.newaxis]).tool_m[:, 0]
-        if (tool > _STARTS_LOW_M).all() and (tool < _STARTS_HIGH_M).all():
-            return posture

@@ -173,9 +173,14 @@ class Goal:
         return np.minimum(np.maximum(features, self._low), self._high)
 
 
+def perceiver(spec: PolicySpec) -> Goal:
+    """The task's perceive stage."""
+    return Goal(spec.observation)
+
+
 def embody(scenario: "Scenario", spec: PolicySpec, body: BodySpec, seed: int) -> Embodiment:
     """One plant with goals of its own. Same seed: same goals, same scans."""
-    return Embodiment(Plant(scenario, body, seed), Goal(spec.observation), spec)
+    return Embodiment(Plant(scenario, body, seed), perceiver(spec), spec)
 
 
 def shares(horizon: int) -> Vector:

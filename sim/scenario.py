@@ -5,7 +5,7 @@ from math import isfinite
 
 import msgspec
 
-from contract.body import Embodiment
+from contract.body import Embodiment, Perceiver
 from contract.clock import period_ns
 from contract.specs import BodySpec, PolicySpec
 
@@ -134,5 +134,10 @@ def embody(scenario: Scenario, seed: int) -> Embodiment:
         return plant.embody(scenario, spec, body_spec(scenario), seed)
     from sim.cell import Cell
 
-    perceiver = import_module(TASKS[scenario.task]).SortPerceiver(spec.observation)
-    return Embodiment(Cell(scenario, seed), perceiver, spec)
+    return Embodiment(Cell(scenario, seed), perceiver(scenario), spec)
+
+
+def perceiver(scenario: Scenario) -> Perceiver:
+    """A perceive stage of the task, which has seen nothing yet."""
+    made: Perceiver = import_module(TASKS[scenario.task]).perceiver(policy_spec(scenario))
+    return made

@@ -23,6 +23,7 @@ from sim.bodies.panda import HOME_RAD, tool_position
 from sim.scenario import Scenario, body_spec, policy_spec
 from sim.tasks.sort_perceive import SortPerceiver
 from tierloop import __version__
+from tierloop.deployment import Deployment
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 COMMITS = (1, 64)
@@ -83,7 +84,8 @@ def probes(artefact: Artefact, folder: Path) -> Iterator[Probe]:
         fit = _Fit()
         yield Probe("fit", fit.rows, "", fit, 2)
     if find_spec("pybullet"):
-        yield Probe("twin", 1, "", _Twin(), 40)
+        twin = _Twin()
+        yield Probe("twin", twin.rows, "", twin, 1)
 
 
 def _samples(spec: PolicySpec, rows: int) -> FloatArray:
@@ -182,18 +184,19 @@ class _Fit:
 
 
 class _Twin:
-    """One decision of the teacher in the twin."""
+    """One episode of the teacher in the twin; `rows` are its decisions."""
 
     def __init__(self) -> None:
         from cloud.teacher import Teacher
-        from sim.env import SortEnv
+        from tierloop.twin import twin_of
 
-        scenario = Scenario()
-        self._env, self._teacher = SortEnv(scenario), Teacher(policy_spec(scenario))
-        self._observation, _ = self._env.reset(seed=0)
+        deployment = Deployment(name="calibrate")
+        self._twin = twin_of(deployment, "calibrate")()
+        self._label = Teacher(policy_spec(deployment.scenario)).label
+        self.rows = self._episode()
 
     def __call__(self) -> None:
-        action = self._teacher.label(self._observation[np.newaxis])[0, 0]
-        self._observation, _, done, _, _ = self._env.step(action)
-        if done:
-            self._observation, _ = self._env.reset()
+        self._episode()
+
+    def _episode(self) -> int:
+        return len(self._twin.live(0, self._label, 0).captured_ns)

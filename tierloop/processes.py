@@ -105,6 +105,7 @@ def _cloud(order: Order) -> int:
     from cloud.main import run
     from tierloop.audit import CLOUD_STORE
     from tierloop.initial import enter
+    from tierloop.twin import twin_of
 
     deployment = order.deployment
     if initial := deployment.policy.initial:
@@ -112,7 +113,8 @@ def _cloud(order: Order) -> int:
     return run(
         deployment.cloud,
         deployment.learner,
-        deployment.scenario,
+        policy_spec(deployment.scenario),
+        twin_of(deployment, order.software),
         deployment.links.edge_cloud,
         order.state,
         order.seed,

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from contract.body import Episode, Scan
-from contract.specs import ArraySpec, BodySpec
+from contract.specs import ArraySpec, BodySpec, PolicySpec
 from sim.tasks.sort_perceive import SortPerceiver, observation_spec
 from sim.tasks.sort_scanner import Scanner
 from sim.tasks.sort_scene import Scene
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sim.scenario import Scenario
     from sim.world import World
 
-__all__ = ["SortPerceiver", "SortTask", "action_spec", "observation_spec"]
+__all__ = ["SortPerceiver", "SortTask", "action_spec", "observation_spec", "perceiver"]
 
 
 def action_spec(
@@ -26,6 +26,11 @@ def action_spec(
         low=(*low_rad, 0.0),
         high=(*high_rad, 1.0),
     )
+
+
+def perceiver(spec: PolicySpec) -> SortPerceiver:
+    """The task's perceive stage."""
+    return SortPerceiver(spec.observation)
 
 
 class SortTask:

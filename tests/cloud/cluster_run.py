@@ -22,10 +22,13 @@ from cloud.rollout import Play
 from cloud.teacher import Teacher
 from policy.mlp import Mlp
 from sim.scenario import Scenario, policy_spec
+from tierloop.deployment import Deployment
+from tierloop.twin import twin_of
 
 SCENARIO = Scenario(belt_low_m_s=0.1, belt_high_m_s=0.15, episode_s=5.0)
 LEARNER = LearnerConfig(hidden=(16,), steps_per_round=50)
-ABOUT = (SCENARIO, LEARNER, "1")
+DEPLOYMENT = Deployment(name="twin", scenario=SCENARIO)
+ABOUT = (policy_spec(SCENARIO), LEARNER, twin_of(DEPLOYMENT, "1"))
 NICENESS = 12
 
 

@@ -23,12 +23,15 @@ import sys
 from pathlib import Path
 from cloud.config import CloudConfig, LearnerConfig
 from cloud.main import run
-from sim.scenario import Scenario
+from sim.scenario import policy_spec
+from tierloop.deployment import Deployment
+from tierloop.twin import twin_of
 learner = LearnerConfig(
     hidden=(16,), steps_per_round=20, twin_episodes=1, gate_episodes=1, min_lived=30
 )
-config = CloudConfig(ray="none", niceness=5)
-sys.exit(run(config, learner, Scenario(), sys.argv[1], Path(sys.argv[2]), 1, sys.argv[3], "1"))
+config, about = CloudConfig(ray="none", niceness=5), Deployment(name="one")
+spec, twin = policy_spec(about.scenario), twin_of(about, "1")
+sys.exit(run(config, learner, spec, twin, sys.argv[1], Path(sys.argv[2]), 1, sys.argv[3], "1"))
 """
 pytestmark = pytest.mark.process
 
@@ -145,11 +148,14 @@ def test_a_port_in_use_is_the_users_mistake(start, tmp_path, address):
     from cloud.main import run
     from contract.errors import UserError
 
-    nice = psutil.Process().nice()
+    def no_twin():
+        raise AssertionError("nothing is played")
+
+    nice, spec = psutil.Process().nice(), policy_spec(Scenario())
     _, edge = start()
     edge.until(Welcome)
     edge.client.close()
     with pytest.raises(UserError, match="in use"):
-        run(CloudConfig(), LearnerConfig(), Scenario(), address, tmp_path / "x", 1, None, "1")
+        run(CloudConfig(), LearnerConfig(), spec, no_twin, address, tmp_path / "x", 1, None, "1")
     assert not (tmp_path / "x").exists()
     assert psutil.Process().nice() == nice

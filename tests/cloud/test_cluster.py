@@ -66,9 +66,12 @@ import sys
 from pathlib import Path
 from cloud.config import CloudConfig, LearnerConfig
 from cloud.main import run
-from sim.scenario import Scenario
-bind, state = sys.argv[1], Path(sys.argv[2])
-sys.exit(run(CloudConfig(), LearnerConfig(), Scenario(), bind, state, 1, None, "1"))
+from sim.scenario import policy_spec
+from tierloop.deployment import Deployment
+from tierloop.twin import twin_of
+bind, state, about = sys.argv[1], Path(sys.argv[2]), Deployment(name="one")
+spec, twin = policy_spec(about.scenario), twin_of(about, "1")
+sys.exit(run(CloudConfig(), LearnerConfig(), spec, twin, bind, state, 1, None, "1"))
 """
 
 

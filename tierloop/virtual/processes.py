@@ -27,6 +27,7 @@ from policy.shelf import Shelf
 from tierloop import hardware
 from tierloop.deployment import Deployment
 from tierloop.processes import Order
+from tierloop.twin import twin_of
 from tierloop.virtual.charge import Charge, Metered
 from tierloop.virtual.clock import Wrappers
 from tierloop.virtual.device import DeviceDriver
@@ -193,7 +194,8 @@ def cloud(site: Site, name: str, boot: int) -> ServerDriver:
     config, learner, spec = deployment.cloud, deployment.learner, site.spec
     state = site.state / CLOUD
     state.mkdir(parents=True, exist_ok=True)
-    hands = site.backend or SerialBackend(Hands(deployment.scenario, learner, order.software))
+    twin = twin_of(deployment, order.software)
+    hands = site.backend or SerialBackend(Hands(spec, learner, twin))
     backend = Metered(hands, config, learner, site.pulse)
     store = Store(state / "store.sqlite")
     label = site.label or labeller(spec)

@@ -1,0 +1,104 @@
+"""The twin is as hard as life: it acts as a body does, and its answers come late."""
+
+import msgspec
+import numpy as np
+import pytest
+
+from cloud.rollout import PARTS
+from cloud.teacher import Teacher, labeller
+from contract.clock import NS_PER_MS
+from device.config import ActingConfig, DeviceConfig
+from device.guard import Guard
+from link.model import LinkSpec
+from sim.scenario import Scenario, body_spec, policy_spec
+from tierloop.deployment import Deployment, LinksConfig
+from tierloop.twin import twin_of
+
+SCENARIO = Scenario(belt_low_m_s=0.1, belt_high_m_s=0.15, episode_s=5.0)
+SPEC = policy_spec(SCENARIO)
+TEACHER = Teacher(SPEC).label
+NAIVE = DeviceConfig(acting=ActingConfig(anchor="arrival", predict=False, blend_ms=0))
+
+
+def twin(delay_ms=0.0, device=None, scenario=SCENARIO, **link):
+    links = LinksConfig(device=LinkSpec(delay_ms=delay_ms, **link))
+    deployment = Deployment(
+        name="twin", scenario=scenario, links=links, device=device or DeviceConfig()
+    )
+    return twin_of(deployment, "1")()
+
+
+def sorted_share(world, seeds):
+    judged = [o.success for seed in seeds for o in world.live(seed, TEACHER, 1).outcomes]
+    return sum(judged) / len(judged)
+
+
+def test_an_answer_is_as_old_as_the_deployments_link_makes_it():
+    ages_ms = {
+        delay_ms: np.median(twin(delay_ms).live(3, TEACHER, 1).age_ns) / NS_PER_MS
+        for delay_ms in (0.0, 60.0)
+    }
+    assert ages_ms[0.0] == pytest.approx(50, abs=5), "the answer to the question before"
+    assert ages_ms[60.0] == pytest.approx(150, abs=5)
+
+
+def test_a_late_answer_costs_in_the_twin_what_it_costs_in_life():
+    seeds = range(4)
+    assert sorted_share(twin(0.0), seeds) == 1.0
+    assert sorted_share(twin(100.0, NAIVE), seeds) < 0.5
+
+
+def test_the_guard_is_between_the_policy_and_the_body(monkeypatch):
+    body = body_spec(SCENARIO)
+
+    def wild(features):
+        rng = np.random.default_rng(abs(int(features.sum() * 1e6)))
+        rows = rng.uniform(SPEC.action.low, SPEC.action.high, (1, SPEC.horizon, SPEC.action.size))
+        return rows.astype(np.float32)
+
+    def fastest():
+        applied = twin().live(1, wild, 1).applied[:, :-1]
+        return np.abs(np.diff(applied, axis=0)).max(0) / (SPEC.period_ns * 1e-9)
+
+    assert (fastest() <= np.array(body.velocity_rad_s) + 1e-6).all()
+    monkeypatch.setattr(
+        Guard,
+        "_reach",
+        lambda self, wish: (
+            [(w - at) / self._dt_s for w, at in zip(wish, self._last, strict=True)],
+            wish,
+            0,
+        ),
+    )
+    assert (fastest() > np.array(body.velocity_rad_s)).any()
+
+
+def test_a_lost_answer_is_followed_by_the_chunk_before():
+    segment = twin(5.0, loss=0.5, burst_ms=0).live(2, TEACHER, 1)
+    ages_ms = segment.age_ns / NS_PER_MS
+    assert ages_ms.max() > 2 * SPEC.period_ns / NS_PER_MS
+    again = twin(5.0, loss=0.5, burst_ms=0).live(2, TEACHER, 1)
+    np.testing.assert_array_equal(segment.applied, again.applied)
+
+
+def test_experience_is_what_was_lived_not_what_was_foreseen():
+    asked = []
+
+    def answer(features):
+        asked.append(features[0])
+        return TEACHER(features)
+
+    segment = twin(60.0).live(2, answer, 1)
+    assert len(asked) == len(segment.features)
+    assert not np.allclose(np.stack(asked), segment.features, atol=1e-3)
+
+
+def test_the_plant_has_a_twin_too():
+    scenario = Scenario(task="reach", body="plant", episode_s=3.0)
+    world, spec = twin(scenario=scenario), policy_spec(scenario)
+    segment = world.live(1, labeller(spec), 1)
+    assert [outcome.success for outcome in segment.outcomes] == [True] * PARTS
+    assert not np.array_equal(
+        segment.features, world.live(2, labeller(spec), 1).features[: len(segment.features)]
+    )
+    assert msgspec.structs.asdict(segment)["spec"] == spec.digest
