@@ -109,10 +109,13 @@ def _steps(path: Path) -> tuple[Step, ...]:
 
 
 def _rows(path: Path, query: str) -> list[tuple[Any, ...]]:
+    """None where the store is not, or its process ended before it had made its tables."""
     if not path.exists():
         return []
     try:
         with contextlib.closing(sqlite3.connect(path, timeout=1.0)) as database:
             return database.execute(query).fetchall()
     except sqlite3.DatabaseError as error:
+        if str(error).startswith("no such table"):
+            return []
         raise UserError(f"{path}: {error}; is the run still going?") from None

@@ -77,6 +77,16 @@ def test_an_acknowledgement_before_its_commit_is_missing(tiers):
     assert audit(tiers, {LIFE: 3, ("arm-1", 1): 1}, 0).missing == 1
 
 
+def test_stores_whose_processes_ended_while_making_them_hold_nothing(tmp_path):
+    for store in (CLOUD_STORE, EDGE_OUTBOX):
+        (tmp_path / store).parent.mkdir(parents=True)
+        (tmp_path / store).touch()
+    sql(tmp_path / EDGE_OUTBOX, "CREATE TABLE parcels (device, boot, seq)")
+    assert audit(tmp_path, {}, 0) == Audit(0, 0, 0, 0, 0)
+    assert audit(tmp_path, {LIFE: 1}, 0).missing == 1
+    assert releases(tmp_path) == []
+
+
 def test_a_changed_byte_is_altered(tiers):
     sql(tiers / CLOUD_STORE, "UPDATE segments SET body = x'00' WHERE seq = 2")
     assert audit(tiers, {LIFE: 10}, 0).altered == 1
