@@ -48,6 +48,20 @@ def judge(candidate: Sequence[bool], incumbent: Sequence[bool], p_max: float) ->
     )
 
 
+def worse(successes: int, episodes: int, before: int, episodes_before: int) -> float:
+    """How likely so few `successes` would be if it were as good as what had `before` of its own.
+
+    Fisher's exact one-sided test: what bodies live through has no pairs, so the successes of both
+    are dealt out anew, as if by chance.
+    """
+    n, good = episodes + episodes_before, successes + before
+    ways = sum(
+        comb(good, k) * comb(n - good, episodes - k)
+        for k in range(max(0, episodes - (n - good)), successes + 1)
+    )
+    return ways / comb(n, episodes)
+
+
 def sign_test(wins: int, losses: int) -> float:
     """P(X >= wins) for X ~ Binomial(wins + losses, 1/2), exactly; 1 if there were none."""
     n = wins + losses

@@ -32,11 +32,12 @@ class Release(NamedTuple):
     parents: tuple[int, ...]
     blob: bytes
 
-    @property
-    def offer(self) -> Offer:
+    def offer(self, rollback: bool = False) -> Offer:
+        """The offer of it; with `rollback` an edge takes it although it runs a later one."""
         return Offer(
-            version=self.version, digest=self.digest, size=len(self.blob), parents=self.parents
-        )
+            version=self.version, digest=self.digest, size=len(self.blob), parents=self.parents,
+            rollback=rollback,
+        )  # fmt: skip
 
 
 class Publisher:
@@ -46,6 +47,8 @@ class Publisher:
         self.counts: Counter[str] = Counter()
         self.active: dict[str, int] = {}
         """The version each edge in session last said it runs."""
+        self._running: dict[str, str] = {}
+        self._withdrawn: set[str] = set()
         self._releases: dict[str, Release] = {}
         self._edges: set[str] = set()
         self._refusals: Counter[tuple[str, str]] = Counter()
@@ -56,12 +59,17 @@ class Publisher:
 
     def release(self, release: Release) -> Effects:
         """Makes `release` the newest and offers it to every edge in session."""
+        self._releases.pop(release.digest, None)
         self._releases[release.digest] = release
         while len(self._releases) > KEPT:
             del self._releases[next(iter(self._releases))]
         for gone in [key for key in self._refusals if key[1] not in self._releases]:
             del self._refusals[gone]
         return [effect for edge in sorted(self._edges) for effect in self._offer(edge)]
+
+    def withdraw(self, digest: str) -> None:
+        """An edge that runs this release is to go back to the newest; see `release`, `remind`."""
+        self._withdrawn.add(digest)
 
     def joined(self, edge: str) -> Effects:
         """An edge has opened a session: whatever it had before, it is told what is newest."""
@@ -73,13 +81,18 @@ class Publisher:
         newest = self.newest
         if newest is None:
             return []
-        behind = [e for e in sorted(self._edges) if self.active.get(e, -1) < newest.version]
+        behind = [
+            edge
+            for edge in sorted(self._edges)
+            if self.active.get(edge, -1) < newest.version or self._astray(edge)
+        ]
         return [effect for edge in behind for effect in self._offer(edge)]
 
     def left(self, edge: str) -> None:
         """An edge is gone. What it runs is not known until it tells again."""
         self._edges.discard(edge)
         self.active.pop(edge, None)
+        self._running.pop(edge, None)
 
     def fetch(self, edge: str, wanted: Fetch) -> Effects:
         """The part asked for, or nothing if there is no such part."""
@@ -98,7 +111,7 @@ class Publisher:
     def status(self, edge: str, status: PolicyStatus) -> None:
         """Takes note of what became of a release on an edge."""
         if status.state == "active":
-            self.active[edge] = status.version
+            self.active[edge], self._running[edge] = status.version, status.digest
         elif status.state == "refused":
             reason = status.reason.split(":")[0]
             if reason != PASSING:
@@ -110,4 +123,11 @@ class Publisher:
         if newest is None or self._refusals[edge, newest.digest] >= OFFERS_MAX:
             return []
         self.counts["offers"] += 1
-        return [Send(edge, newest.offer)]
+        return [Send(edge, newest.offer(self._astray(edge)))]
+
+    def _astray(self, edge: str) -> bool:
+        """Whether an edge runs what was withdrawn, and has to go back."""
+        newest = self.newest
+        assert newest is not None
+        withdrawn = self._running.get(edge) in self._withdrawn
+        return withdrawn and self.active[edge] > newest.version

@@ -14,6 +14,7 @@ from cloud.diary import Diary
 from cloud.experience import Experience, read
 from cloud.gate import Verdict
 from cloud.ingest import Ingest
+from cloud.lived import Fall, Lived
 from cloud.publisher import Publisher, Release
 from cloud.store import PolicyRecord, Store
 from cloud.trainer import Trainer
@@ -54,6 +55,7 @@ class Rounds:
         self._news: list[Experience] = []
         self._row = 0
         self._record: PolicyRecord | None = None
+        self._lived = Lived()
         self._round_ns: int | None = None
         self._since_ns = 0
         self._spent_ns: Counter[str] = Counter()
@@ -66,6 +68,9 @@ class Rounds:
             "judge": self._judged,
             "conclude": self._concluded,
             "record": self._recorded,
+            "withdrawn": self._told,
+            "withdraw": self._withdrawn,
+            "revert": self._reverted,
         }
 
     def start(self, now_ns: int, newest: PolicyRecord | None) -> Effects:
@@ -75,7 +80,7 @@ class Rounds:
         if newest is None:
             return [self._learn("conclude", self._trainer.untrained), *effects]
         self._diary.note(now_ns, "resumed", f"v{newest.version} is the newest release")
-        return self._release(newest) + effects
+        return [self._disk("withdrawn", self._store.withdrawn), *self._release(newest), *effects]
 
     def spent_ns(self, now_ns: int) -> dict[str, int]:
         """Time spent in each phase so far."""
@@ -110,11 +115,16 @@ class Rounds:
         if not self._ready or self._publisher.newest is None:
             return []
         self._enter(now_ns, "resting" if self._trainer.resting else "collecting")
-        return [] if self._trainer.resting else [Timer("look", now_ns + after_ns)]
+        if self._trainer.resting:
+            self._news.clear()
+            after_ns = max(after_ns, LOOK_NS)
+        return [Timer("look", now_ns + after_ns)] if self._trainer.learns else []
 
     def _looked(self, now_ns: int, experience: Experience) -> Effects:
         self._take(experience)
-        if not self._trainer.enough(self._news):
+        if (fall := self._lived.fallen(self._trainer.incumbent)) is not None:
+            return [self._disk("withdraw", partial(self._withdraw, fall, now_ns))]
+        if self._trainer.resting or not self._trainer.enough(self._news):
             return self._collect(now_ns, LOOK_NS)
         self._round_ns = now_ns
         self._enter(now_ns, "playing")
@@ -136,6 +146,7 @@ class Rounds:
     def _take(self, experience: Experience) -> None:
         self._news.append(experience)
         self._row = experience.last
+        self._lived.take(experience.outcomes)
         for source, rows in experience.samples.items():
             self._diary.counts[f"samples.{source}"] += rows
 
@@ -168,8 +179,37 @@ class Rounds:
         released = record is not None and record.state == "released"
         return (self._release(record) if released and record else []) + self._collect(now_ns)
 
+    def _told(self, _now_ns: int, withdrawn: list[tuple[int, str]]) -> Effects:
+        for version, digest in withdrawn:
+            self._lived.leave_out(version)
+            self._publisher.withdraw(digest)
+        return []
+
+    def _withdraw(self, fall: Fall, now_ns: int) -> tuple[Fall, PolicyRecord | None]:
+        return fall, self._store.withdraw(fall.version, fall.before, now_ns, str(fall))
+
+    def _withdrawn(self, now_ns: int, done: tuple[Fall, PolicyRecord | None]) -> Effects:
+        fall, record = done
+        if record is None:
+            self._lived.leave_out(fall.before)
+            return self._collect(now_ns)
+        self._lived.leave_out(fall.version)
+        self._diary.note(now_ns, "release_withdrawn", str(fall))
+        self._diary.counts["withdrawn"] += 1
+        bad = self._publisher.newest
+        if bad is not None and bad.version == fall.version:
+            self._publisher.withdraw(bad.digest)
+        offers = self._publish(record)
+        return [*offers, self._learn("revert", partial(self._trainer.withdraw, record))]
+
+    def _reverted(self, now_ns: int, _: None) -> Effects:
+        return self._collect(now_ns)
+
     def _release(self, record: PolicyRecord) -> Effects:
         self._diary.counts["released"] += 1
+        return self._publish(record)
+
+    def _publish(self, record: PolicyRecord) -> Effects:
         self._diary.gauges["version"] = record.version
         return self._publisher.release(
             Release(record.version, record.digest, record.parents, record.blob)

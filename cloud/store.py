@@ -26,6 +26,11 @@ CREATE TABLE IF NOT EXISTS policies (
     state TEXT NOT NULL CHECK (state IN ('released', 'refused')),
     metrics TEXT NOT NULL, blob BLOB NOT NULL
 ) STRICT;
+CREATE TABLE IF NOT EXISTS withdrawn (
+    version INTEGER PRIMARY KEY REFERENCES policies (version),
+    instead INTEGER NOT NULL REFERENCES policies (version),
+    at_ns INTEGER NOT NULL, reason TEXT NOT NULL
+) STRICT;
 CREATE TABLE IF NOT EXISTS policy_data (
     version INTEGER NOT NULL REFERENCES policies (version),
     device TEXT NOT NULL, boot INTEGER NOT NULL,
@@ -171,11 +176,35 @@ class Store:
                 [(policy.version, *span) for span in policy.data],
             )
 
+    def withdraw(self, version: int, instead: int, at_ns: int, reason: str) -> PolicyRecord | None:
+        """Enters that a release gave way to `instead`, and returns that.
+
+        None, and nothing is entered, if `instead` is no release of this store.
+        """
+        record = self._release("version=?", instead)
+        if record is not None:
+            self._db.execute(
+                "INSERT INTO withdrawn VALUES (?,?,?,?) ON CONFLICT DO NOTHING",
+                (version, instead, at_ns, reason),
+            )
+        return record
+
+    def withdrawn(self) -> list[tuple[int, str]]:
+        """Version and digest of every release that was withdrawn."""
+        rows = self._db.execute(
+            "SELECT version, digest FROM policies JOIN withdrawn USING (version) ORDER BY version"
+        )
+        return list(rows)
+
     def newest_release(self) -> PolicyRecord | None:
-        """The released policy with the highest version."""
+        """The released policy with the highest version that was not withdrawn."""
+        return self._release("version NOT IN (SELECT version FROM withdrawn)")
+
+    def _release(self, which: str, *values: int) -> PolicyRecord | None:
         row = self._db.execute(
             "SELECT version, digest, parents, state, metrics, blob FROM policies "
-            "WHERE state='released' ORDER BY version DESC LIMIT 1"
+            f"WHERE state='released' AND {which} ORDER BY version DESC LIMIT 1",
+            values,
         ).fetchone()
         if row is None:
             return None

@@ -66,6 +66,20 @@ class Trainer:
         self.parent = self.incumbent = newest.version
         self.version = next_version
 
+    def withdraw(self, before: PolicyRecord) -> None:
+        """The incumbent lives worse than `before`, which candidates have to beat from now on.
+
+        Learning goes on from the newest weights: what they failed at is in the data by now.
+        """
+        artefact = unpack(before.blob)
+        self._best = Mlp.decode(artefact.mlp, self._spec)
+        self.incumbent, self._solved = before.version, None
+
+    @property
+    def learns(self) -> bool:
+        """Whether there is any round at all."""
+        return self._config.rounds_max > 0
+
     @property
     def resting(self) -> bool:
         """Whether all rounds are done."""
@@ -150,7 +164,7 @@ class Trainer:
     def _run(
         self, policy: Mlp, version: int, seeds: Sequence[int], share: float = 0.0, first: int = 0
     ) -> list[Segment]:
-        """One episode a job: workers end together, and work stops between two when it is told to."""
+        """One episode a job: workers end together, and work can be stopped between two."""
         jobs = [
             Play(policy, version, (seed,), share, self._boot, first + i)
             for i, seed in enumerate(seeds)

@@ -13,6 +13,7 @@ from contract.messages import (
     Fetch,
     Hello,
     Offer,
+    Outcome,
     Part,
     PolicyStatus,
     Refused,
@@ -232,7 +233,101 @@ def test_learning_rests_after_the_last_round(store, spec, make_segment, seal):
     live(shell, make_segment, seal, range(4))
     play_round(shell)
     assert shell.node.rounds.phase == "resting"
-    assert "look" not in shell.timers
+    live(shell, make_segment, seal, range(4, 8))
+    shell.fire("look")
+    shell.do("look")
+    assert shell.names() == []
+    assert shell.timers["look"] > shell.now_ns, "what the bodies make of the last release is seen"
+
+
+def lived(make_segment, seq, version, successes, episodes):
+    outcomes = tuple(
+        Outcome(
+            number=seq * 100 + n, success=n < successes, reason="", policy_version=version,
+            started_ns=0, ended_ns=1,
+        )
+        for n in range(episodes)
+    )  # fmt: skip
+    return make_segment(seq, rows=10, outcomes=outcomes)
+
+
+def active(record):
+    return PolicyStatus(
+        node="edge", version=record.version, digest=record.digest, state="active", reason=""
+    )
+
+
+def released_and_lived(shell, store, spec, make_segment, seal, successes):
+    """Version 0 lives at 14 of 14, version 1 at `successes` of 8; the record of each."""
+    shell.receive(hello(spec))
+    ready(shell)
+    before = store.newest_release()
+    shell.receive(seal(lived(make_segment, 50, 0, 14, 14)))
+    live(shell, make_segment, seal, range(4))
+    play_round(shell)
+    after = store.newest_release()
+    shell.receive(active(after))
+    shell.receive(seal(lived(make_segment, 51, 1, successes, 8)))
+    shell.fire("commit")
+    shell.do("commit")
+    shell.take(Offer)
+    shell.fire("look")
+    shell.do("look")
+    return before, after
+
+
+def test_a_release_that_lives_worse_than_the_one_before_is_withdrawn_and_stays_so(
+    store, spec, make_segment, seal
+):
+    shell = begin(store, spec, rounds_max=1)
+    before, after = released_and_lived(shell, store, spec, make_segment, seal, successes=2)
+    shell.do("withdraw")
+    ((to, offer),) = shell.take(Offer)
+    assert (to, offer.version, offer.digest, offer.rollback) == ("edge", 0, before.digest, True)
+    assert any(
+        name == "release_withdrawn" and detail.startswith("v1 withdrawn for v0: 2 of 8 lived")
+        for name, detail in events(shell)
+    )
+    shell.do("revert")
+    shell.receive(active(before))
+    shell.fire("remind")
+    shell.fire("look")
+    shell.do("look")
+    assert shell.names() == []
+    assert shell.take(Offer) == []
+    assert store.withdrawn() == [(1, after.digest)]
+    assert store.next_version() == 2
+
+    again = begin(store, spec, store.newest_release(), rounds_max=1)
+    again.do("withdrawn")
+    again.receive(hello(spec))
+    again.receive(active(after))
+    again.take(Offer)
+    again.fire("remind")
+    assert [(o.version, o.rollback) for _, o in again.take(Offer)] == [(0, True)]
+
+
+def test_a_release_that_may_be_as_good_stays(store, spec, make_segment, seal):
+    shell = begin(store, spec, rounds_max=1)
+    released_and_lived(shell, store, spec, make_segment, seal, successes=6)
+    assert shell.names() == []
+    assert shell.take(Offer) == []
+    assert store.withdrawn() == []
+
+
+def test_after_a_withdrawal_the_next_candidate_is_judged_against_what_is_in_force(
+    store, spec, make_segment, seal
+):
+    shell = begin(store, spec)
+    released_and_lived(shell, store, spec, make_segment, seal, successes=0)
+    for name in ("withdraw", "revert"):
+        shell.do(name)
+    live(shell, make_segment, seal, [60])
+    play_round(shell)
+    newest = store.newest_release()
+    assert newest.version == 2
+    assert newest.metrics["incumbent"] <= 0.2, "that is version 0 in the toy world"
+    assert [o.rollback for _, o in shell.take(Offer)] == [True, False]
 
 
 def test_a_refused_candidate_is_on_record_and_not_offered(store, spec, make_segment, seal):

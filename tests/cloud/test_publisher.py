@@ -27,14 +27,14 @@ def test_a_release_is_offered_to_all_in_session_and_to_all_who_come():
     publisher, first = Publisher(), release(1)
     assert publisher.joined("edge-0") == []
     (sent,) = publisher.release(first)
-    assert sent == Send("edge-0", first.offer)
+    assert sent == Send("edge-0", first.offer())
     assert isinstance(sent.message, Offer)
     assert sent.message.size == 10
-    assert publisher.joined("edge-1") == [Send("edge-1", first.offer)]
-    assert publisher.joined("edge-0") == [Send("edge-0", first.offer)]
-    assert publisher.release(first) == [Send(f"edge-{n}", first.offer) for n in (0, 1)]
+    assert publisher.joined("edge-1") == [Send("edge-1", first.offer())]
+    assert publisher.joined("edge-0") == [Send("edge-0", first.offer())]
+    assert publisher.release(first) == [Send(f"edge-{n}", first.offer()) for n in (0, 1)]
     publisher.left("edge-0")
-    assert publisher.release(release(2)) == [Send("edge-1", release(2).offer)]
+    assert publisher.release(release(2)) == [Send("edge-1", release(2).offer())]
 
 
 def test_a_blob_is_fetched_whole_in_parts_that_fit_a_frame():
@@ -83,7 +83,7 @@ def test_what_never_fits_an_edge_is_not_offered_to_it_again():
     assert publisher.joined("edge")
     publisher.status("edge", status(one, "refused", "spec: observation differs"))
     assert publisher.joined("edge") == []
-    assert publisher.joined("other") == [Send("other", one.offer)]
+    assert publisher.joined("other") == [Send("other", one.offer())]
     assert publisher.release(release(2)) != []
 
 
@@ -102,14 +102,14 @@ def test_an_offer_that_was_lost_is_made_again_until_the_release_runs():
     assert publisher.remind() == []
     publisher.release(one)
     publisher.joined("edge")
-    assert publisher.remind() == [Send("edge", one.offer)]
+    assert publisher.remind() == [Send("edge", one.offer())]
     publisher.status("edge", status(one, "active"))
     assert publisher.remind() == []
     publisher.release(two)
-    assert publisher.remind() == [Send("edge", two.offer)]
+    assert publisher.remind() == [Send("edge", two.offer())]
     for _ in range(2 * OFFERS_MAX):
         publisher.status("edge", status(two, "refused", "disk: no space left"))
-    assert publisher.remind() == [Send("edge", two.offer)]
+    assert publisher.remind() == [Send("edge", two.offer())]
     for _ in range(OFFERS_MAX):
         publisher.status("edge", status(two, "refused", "engine: it fails"))
     assert publisher.remind() == []
@@ -129,4 +129,4 @@ def test_edges_that_come_and_go_under_ever_new_names_leave_nothing():
         publisher.left(edge)
     assert publisher.active == {}
     assert len(publisher._refusals) == KEPT
-    assert publisher.joined("edge-49") == [Send("edge-49", release(49).offer)]
+    assert publisher.joined("edge-49") == [Send("edge-49", release(49).offer())]

@@ -1,0 +1,57 @@
+"""A release that the bodies live worse with is taken back: cloud, edge, bodies, record."""
+
+import json
+from contextlib import closing
+
+import msgspec
+from plants import deployment, plants
+
+from cloud.config import LearnerConfig
+from cloud.export import export
+from cloud.store import PolicyRecord, Store
+from policy.artefact import digest, pack
+from policy.mlp import Mlp
+from sim.scenario import policy_spec
+from tierloop.deployment import PolicyConfig
+from tierloop.fuzz.policies import write
+from tierloop.invariants import invariants
+
+
+def release_a_bad_one(path, spec):
+    """What passed in the twin may be no good: version 2 is as random as can be."""
+    artefact = export(
+        Mlp.random(spec, (8,), 3), version=2, parents=(1,), software="1", seed=0, trained_on=(),
+        samples={}, metrics={},
+    )  # fmt: skip
+    blob = pack(artefact)
+    with closing(Store(path)) as store:
+        store.record(PolicyRecord(2, digest(blob), (1,), "released", {}, blob, ()))
+
+
+def test_the_edge_goes_back_the_bodies_recover_and_the_record_says_so(tmp_path):
+    learner = LearnerConfig(rounds_max=3, min_lived=10**9)
+    made = deployment(learner=learner)
+    spec = policy_spec(made.scenario)
+    write(tmp_path / "good", spec, 1)
+    initial = PolicyConfig(initial=str(tmp_path / "good"))
+    with plants(msgspec.structs.replace(made, policy=initial)) as p:
+        p.run(40)
+        p.stack.crash("cloud")
+        release_a_bad_one(p.folder / "state" / "cloud" / "store.sqlite", spec)
+        p.stack.restart("cloud")
+        p.run(10)
+        assert p.stack.nodes["edge"]._releases.policy.version == 2
+        p.run(80)
+        assert p.stack.nodes["edge"]._releases.policy.version == 1
+        assert p.told("cloud").count("release_withdrawn") == 1
+        p.stack.finish()
+        journal = json.loads((p.folder / "state/edge/policies/journal.json").read_text())
+        assert [(e["action"], e["version"]) for e in journal][-1] == ("rollback", 1)
+        with closing(Store(p.folder / "state" / "cloud" / "store.sqlite")) as store:
+            assert [version for version, _ in store.withdrawn()] == [2]
+            assert store.newest_release().version == 1
+        found = invariants(p.record, spec, p.audit())
+        assert found["version_regress"] == 0
+        lived = p.record.outcomes()
+        assert not any(outcome.success for outcome in lived if outcome.policy_version == 2)
+        assert {(o.policy_version, o.success) for o in lived[-6:]} == {(1, True)}
