@@ -91,7 +91,7 @@ def test_same_seed_same_bits_another_seed_others():
     two.close()
 
 
-@pytest.mark.parametrize("episodes", [12, pytest.param(30, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("episodes", [8, pytest.param(30, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("late", [0, 6])
 def test_the_teacher_sorts_nearly_everything_and_stale_action_costs(late, episodes):
     """97 parts in 100 at once; 300 ms late, without anchoring, well under half of that."""
