@@ -92,11 +92,12 @@ class World:
         _bullet.restoreState(stateId=checkpoint, physicsClientId=self._client)
 
     def load(self, name: str, urdf: str) -> None:
-        """A body from pybullet_data, fixed at the origin."""
+        """A body from pybullet_data, fixed at the origin. Nobody looks: it has no visual shapes."""
         with _silence():
             self._ids[name] = _bullet.loadURDF(
                 os.path.join(_data.getDataPath(), urdf),
                 useFixedBase=True,
+                flags=_bullet.URDF_IGNORE_VISUAL_SHAPES,
                 physicsClientId=self._client,
             )
 
