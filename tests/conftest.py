@@ -14,7 +14,7 @@ def address() -> str:
     return free_address()
 
 
-UNMEASURED = ("bench", "cloud", "energy", "fuzz", "sim", "sweep")
+UNMEASURED = ("bench", "cloud", "fuzz", "sim", "sweep")
 """Folders of tests whose subject is no package of [tool.coverage.run]."""
 
 
