@@ -61,6 +61,7 @@ class CloudNode:
         )
         self._pending: list[tuple[str, Sealed]] = []
         self._committing: list[tuple[str, Sealed]] = []
+        self._joined: dict[str, int] = {}
         self._started_ns = 0
 
     def on_start(self, now_ns: int) -> Effects:
@@ -84,6 +85,7 @@ class CloudNode:
 
     def on_lost(self, now_ns: int, peer: str) -> Effects:
         self.publisher.left(peer)
+        self._joined.pop(peer, None)
         self._diary.note(now_ns, "edge_lost", peer)
         return []
 
@@ -126,7 +128,9 @@ class CloudNode:
             self._diary.counts["refused.hello"] += 1
             self._diary.note(now_ns, "edge_refused", f"{peer}: {reason}")
             return [Send(peer, Refused(reason=reason, final=True))]
-        self._diary.note(now_ns, "edge_joined", peer)
+        if self._joined.get(peer) != hello.boot:
+            self._joined[peer] = hello.boot
+            self._diary.note(now_ns, "edge_joined", peer)
         welcome = Send(peer, Welcome(node="cloud", boot=self._boot, acked=0))
         return [welcome, *self.publisher.joined(peer)]
 

@@ -4,10 +4,8 @@ import numpy as np
 
 from contract.body import SWITCH_ON, Episode, Reading, Scan
 from contract.specs import Vector
-from sim.bodies.panda import HOME_RAD, Panda, tool_position
 from sim.bodies.suction import Suction
-from sim.scenario import Scenario, body_spec
-from sim.tasks.sort import SortTask
+from sim.scenario import Scenario, body_module, body_spec, task_module
 from sim.world import JointStates, World
 
 
@@ -23,11 +21,12 @@ class Cell:
         self.spec = body_spec(scenario)
         self._step_ns = self.spec.physics_period_ns
         self._world = World(self._step_ns * 1e-9)
-        self._arm = Panda(self._world)
+        body = body_module(scenario)
+        self._arm, self._tool_position = body.arm(self._world), body.tool_position
         self._suction = Suction(self._world, self._arm.name, self._arm.hand)
-        self._task = SortTask(self._world, self._suction, scenario)
+        self._task = task_module(scenario).task(self._world, self._suction, scenario)
         self._empty = self._world.checkpoint()
-        self.reset(seed, np.array(HOME_RAD))
+        self.reset(seed, np.array(body.HOME_RAD))
 
     def reset(self, seed: int, posture_rad: Vector) -> None:
         """The cell of this seed from its start, the arm at rest in a posture float64[joints].
@@ -47,7 +46,8 @@ class Cell:
 
     def tool_position(self, position_rad: Vector) -> Vector:
         """Forward kinematics, float64[joints] to float64[3] in the base frame."""
-        return tool_position(position_rad)
+        tool_m: Vector = self._tool_position(position_rad)
+        return tool_m
 
     def read(self, now_ns: int) -> Reading:
         """The sensors at `now_ns`, and what came since the last reading."""
@@ -92,7 +92,7 @@ class Cell:
     def _feel(self) -> tuple[JointStates, Vector]:
         """What the joints measure, and where that puts the tool."""
         joints = self._arm.sense()
-        return joints, tool_position(joints.position)
+        return joints, self._tool_position(joints.position)
 
     def write(self, setpoint: Vector) -> None:
         """Hands the drives float64[joints + 1]; the last entry is the suction switch."""

@@ -8,8 +8,7 @@ import numpy as np
 from contract.body import Episode
 from contract.specs import FloatArray, Vector
 from sim.cell import Cell
-from sim.scenario import Scenario, perceiver, policy_spec
-from sim.stage import start
+from sim.scenario import Scenario, body_module, perceiver, policy_spec
 
 
 class SortEnv(gym.Env[FloatArray, FloatArray]):
@@ -46,7 +45,7 @@ class SortEnv(gym.Env[FloatArray, FloatArray]):
         """A part comes on the belt. Without a seed the next episode of the last seed's row."""
         super().reset(seed=seed, options=options)
         self._now_ns = 0
-        posture = start(self.np_random)
+        posture = body_module(self._scenario).start(self.np_random)
         self._cell.reset(int(self.np_random.integers(2**31)), posture)
         self._perceiver = perceiver(self._scenario)
         self._setpoint = self._cell.hold()

@@ -2,6 +2,7 @@
 
 from importlib import import_module
 from math import isfinite
+from types import ModuleType
 
 import msgspec
 
@@ -11,7 +12,8 @@ from contract.specs import BodySpec, PolicySpec
 
 TASKS = {"sort": "sim.tasks.sort", "reach": "sim.plant"}
 BODIES = {"panda": "sim.bodies.panda", "plant": "sim.plant"}
-_BODY_OF = {"sort": "panda", "reach": "plant"}
+"""Every task and body by name: a new one is a module with the names of those here, and a line."""
+_BODIES_OF = {"sort": ("panda",), "reach": ("plant",)}
 PHYSICS_HZ_MAX, CONTROL_HZ_MAX = 10_000, 1_000
 """Beyond these no loop of this stack could keep its deadlines."""
 
@@ -53,8 +55,9 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             value = getattr(self, field)
             if value not in known:
                 raise ValueError(f"unknown {field} {value!r}; known: {', '.join(known)}")
-        if self.body != _BODY_OF[self.task]:
-            raise ValueError(f"task {self.task!r} is for the body {_BODY_OF[self.task]!r}")
+        if self.body not in _BODIES_OF[self.task]:
+            bodies = " or ".join(map(repr, _BODIES_OF[self.task]))
+            raise ValueError(f"task {self.task!r} is for the body {bodies}")
         self._check_robots()
         self._check_numbers()
         self._check_rates()
@@ -100,9 +103,19 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                 )
 
 
+def task_module(scenario: Scenario) -> ModuleType:
+    """Where the scenario's task is."""
+    return import_module(TASKS[scenario.task])
+
+
+def body_module(scenario: Scenario) -> ModuleType:
+    """Where the scenario's body is."""
+    return import_module(BODIES[scenario.body])
+
+
 def policy_spec(scenario: Scenario) -> PolicySpec:
     """What a policy for this scenario takes and gives. Does not load the simulator."""
-    task, arm = import_module(TASKS[scenario.task]), import_module(BODIES[scenario.body])
+    task, arm = task_module(scenario), body_module(scenario)
     body = body_spec(scenario)
     return PolicySpec(
         task=scenario.task,
@@ -118,7 +131,7 @@ def body_spec(scenario: Scenario) -> BodySpec:
     """The robots' body. Does not load the simulator."""
     step_ns = period_ns(scenario.physics_hz)
     steps = scenario.physics_hz // scenario.control_hz
-    spec: BodySpec = import_module(BODIES[scenario.body]).body_spec(steps * step_ns, step_ns)
+    spec: BodySpec = body_module(scenario).body_spec(steps * step_ns, step_ns)
     return spec
 
 
@@ -139,5 +152,5 @@ def embody(scenario: Scenario, seed: int) -> Embodiment:
 
 def perceiver(scenario: Scenario) -> Perceiver:
     """A perceive stage of the task, which has seen nothing yet."""
-    made: Perceiver = import_module(TASKS[scenario.task]).perceiver(policy_spec(scenario))
+    made: Perceiver = task_module(scenario).perceiver(policy_spec(scenario))
     return made

@@ -5,16 +5,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from contract.body import Embodiment
-from contract.specs import Vector
-from sim.bodies.panda import HOME_RAD, postures
-from sim.scenario import Scenario, embody, perceiver, policy_spec
+from sim.scenario import Scenario, body_module, embody, perceiver, policy_spec
 
 if TYPE_CHECKING:
     from sim.cell import Cell
-
-_STARTS_LOW_M, _STARTS_HIGH_M = (0.36, -0.28, 0.17), (0.70, 0.28, 0.34)
-"""Where the tool may be when an episode starts: over the belt, the bins or in between."""
-_SPREAD_RAD = (0.5, 0.4, 0.3, 0.4, 0.2, 0.3, 0.3)
 
 
 class Stage:
@@ -33,7 +27,7 @@ class Stage:
 
             self._cell = Cell(self._scenario, 0)
         rng = np.random.default_rng(seed)
-        posture = start(rng)
+        posture = body_module(self._scenario).start(rng)
         self._cell.reset(int(rng.integers(2**31)), posture)
         return Embodiment(self._cell, perceiver(self._scenario), self._spec)
 
@@ -41,12 +35,3 @@ class Stage:
         """Ends the world."""
         if self._cell is not None:
             self._cell.close()
-
-
-def start(rng: np.random.Generator) -> Vector:
-    """A posture, float64[joints], with the tool in the working space."""
-    while True:
-        posture = np.array(HOME_RAD) + rng.uniform(-1.0, 1.0, 7) * _SPREAD_RAD
-        tool = postures(posture[:, np.newaxis]).tool_m[:, 0]
-        if (tool > _STARTS_LOW_M).all() and (tool < _STARTS_HIGH_M).all():
-            return posture

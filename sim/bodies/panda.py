@@ -42,6 +42,10 @@ _HIGH_RAD = (2.8973, 1.7628, 2.8973, -0.0698, 2.8973, 3.7525, 2.8973)
 _SPEED_RAD_S = (2.175, 2.175, 2.175, 2.175, 2.61, 2.61, 2.61)
 _TORQUE_NM = (87.0, 87.0, 87.0, 87.0, 12.0, 12.0, 12.0)
 
+_STARTS_LOW_M, _STARTS_HIGH_M = (0.36, -0.28, 0.17), (0.70, 0.28, 0.34)
+"""Where the tool may be when an episode starts: over the belt, the bins or in between."""
+_SPREAD_RAD = (0.5, 0.4, 0.3, 0.4, 0.2, 0.3, 0.3)
+
 _GAIN = 0.3
 """Share of the position error that the drives undo in a physics step."""
 
@@ -149,6 +153,20 @@ def postures(position_rad: Vector) -> Postures:
         jacobian[:, :3, i] = np.cross(axis, tool - origin, axis=0).T
         jacobian[:, 3:, i] = axis[:2].T
     return Postures(tool, z, jacobian)
+
+
+def start(rng: np.random.Generator) -> Vector:
+    """A posture to start an episode from, float64[joints], with the tool in the working space."""
+    while True:
+        posture = np.array(HOME_RAD) + rng.uniform(-1.0, 1.0, 7) * _SPREAD_RAD
+        tool = postures(posture[:, np.newaxis]).tool_m[:, 0]
+        if (tool > _STARTS_LOW_M).all() and (tool < _STARTS_HIGH_M).all():
+            return posture
+
+
+def arm(world: "World") -> "Panda":
+    """The arm in a world."""
+    return Panda(world)
 
 
 class Panda:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sim.scenario import Scenario
     from sim.world import World
 
-__all__ = ["SortPerceiver", "SortTask", "action_spec", "observation_spec", "perceiver"]
+__all__ = ["SortPerceiver", "SortTask", "action_spec", "observation_spec", "perceiver", "task"]
 
 
 def action_spec(
@@ -31,6 +31,11 @@ def action_spec(
 def perceiver(spec: PolicySpec) -> SortPerceiver:
     """The task's perceive stage."""
     return SortPerceiver(spec.observation)
+
+
+def task(world: "World", suction: "Suction", scenario: "Scenario") -> "SortTask":
+    """The task in a world, for a body with a cup."""
+    return SortTask(world, suction, scenario)
 
 
 class SortTask:

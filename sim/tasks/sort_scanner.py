@@ -26,7 +26,7 @@ class Scanner:
         self._latency_ns = round(scenario.scan_latency_ms * NS_PER_MS)
         self._noise_m = scenario.scan_noise_m
         self._dropout = scenario.scan_dropout
-        self._rng = np.random.default_rng()
+        self._rng = np.random.default_rng(0)
         self._next_ns = 0
         self._under_way: deque[Scan] = deque()
 

@@ -119,6 +119,15 @@ def test_an_edge_is_welcomed_and_told_the_newest_release(shell, spec):
     assert [type(s.message) for s in shell.sent] == [Welcome, Welcome, Offer]
 
 
+def test_an_edge_that_says_hello_again_and_again_has_joined_once(shell, spec):
+    for boot in (1, 1, 1, 2):
+        shell.receive(hello(spec, boot=boot))
+    shell._apply(shell.node.on_lost(shell.now_ns, "edge"))
+    shell.receive(hello(spec, boot=2))
+    told = [e.name for e in shell.node.report(shell.now_ns).events]
+    assert told == ["edge_joined", "edge_joined", "edge_lost", "edge_joined"]
+
+
 @pytest.mark.parametrize(
     ("changes", "word"), [({"spec": "0" * 16}, "trains for"), ({"protocol": 99}, "speaks")]
 )

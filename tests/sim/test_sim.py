@@ -2,7 +2,11 @@
 
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import EntryPoint
+from pathlib import Path
 
+import gymnasium
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
@@ -59,6 +63,21 @@ def test_the_environment_keeps_gymnasiums_contract(recwarn):
     others = [w for w in recwarn.list if "symmetric and normalized" not in str(w.message)]
     assert others == []
     env.close()
+
+
+@pytest.mark.filterwarnings("ignore:.*symmetric and normalized")
+def test_gymnasium_makes_it_by_name():
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    (plugin,) = project["entry-points"]["gymnasium.envs"].values()
+    EntryPoint("", plugin, "").load()()
+    env = gymnasium.make("tierloop/SortPanda-v0", parts=1)
+    assert isinstance(env.unwrapped, SortEnv)
+    observation, _ = env.reset(seed=3)
+    plain = SortEnv(parts=1)
+    np.testing.assert_array_equal(observation, plain.reset(seed=3)[0])
+    check_env(env.unwrapped, skip_render_check=True)
+    env.close()
+    plain.close()
 
 
 def play(env: SortEnv, seed: int, act) -> tuple[list, dict]:
