@@ -2,6 +2,7 @@
 
 import sys
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -30,6 +31,15 @@ Out = Annotated[
 FaultFile = Annotated[
     Path | None, typer.Option("--faults", metavar="FILE", help="Adds the [[fault]] tables of FILE.")
 ]
+
+
+class Only(StrEnum):
+    """Which decisions a replay tells."""
+
+    REFUSED = "refused"
+    LATE = "late"
+
+
 TIERS = ("device", "edge", "cloud")
 
 
@@ -90,6 +100,31 @@ def report(
     summary = join(folder)
     print_summary(summary, folder)
     raise typer.Exit(judge(summary, interrupted=True))
+
+
+@app.command()
+def replay(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The record of a run.")],
+    device: Annotated[str | None, typer.Option(metavar="NAME", help="This robot alone.")] = None,
+    from_: Annotated[float, typer.Option("--from", metavar="S", help="Begin here.")] = 0.0,
+    to: Annotated[float | None, typer.Option(metavar="S", help="End here.")] = None,
+    only: Annotated[Only | None, typer.Option(help="Of decisions, these alone.")] = None,
+    trace: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write the run for ui.perfetto.dev instead (.json[.gz])."
+        ),
+    ] = None,
+) -> None:
+    """Steps through a run in order of time; in a pipe, prints a line a moment."""
+    from tierloop.telling import tell, write_trace
+
+    if trace is None:
+        tell(folder, device, from_, to, only)
+    elif device or from_ or to is not None or only:
+        raise UserError("--trace writes the whole run; leave out --device, --from, --to and --only")
+    else:
+        write_trace(folder, trace)
 
 
 @app.command()

@@ -19,20 +19,38 @@ DEPLOYMENT = "deployment.json"
 PARTS = "parts"
 
 
+def load(out: Path) -> tuple[Deployment, Record]:
+    """What ran and all that was reported of it. Raises UserError if `out` is no record."""
+    try:
+        deployment = msgspec.json.decode((out / DEPLOYMENT).read_bytes(), type=Deployment)
+    except OSError:
+        raise UserError(f"{out}: no record of a run (no readable {DEPLOYMENT})") from None
+    except msgspec.MsgspecError as error:
+        raise UserError(
+            f"{out / DEPLOYMENT}: {error}; damaged, or written by another version of tierloop"
+        ) from None
+    record = Record()
+    for report in parts.read(out / PARTS):
+        columns = report.decisions.shape[1]
+        if len(report.decisions) and columns != len(LEDGER):
+            raise UserError(
+                f"{out}: its ledger has {columns} columns, this version's {len(LEDGER)}; "
+                "read it with the version of tierloop that wrote it"
+            )
+        record.take(report)
+    if not record.lives:
+        files = [path for path in (out / PARTS).glob(f"*{parts.SUFFIX}") if path.stat().st_size]
+        what = "none that this version can read" if files else "no reports"
+        raise UserError(f"{out}: no record of a run ({what} in {PARTS}/)")
+    return deployment, record
+
+
 def join(out: Path) -> dict[str, Any]:
     """Writes summary.json, ledger.parquet and report.html; returns the summary.
 
     Raises UserError if `out` holds no parts of a record.
     """
-    try:
-        deployment = msgspec.json.decode((out / DEPLOYMENT).read_bytes(), type=Deployment)
-    except (OSError, msgspec.MsgspecError):
-        raise UserError(f"{out}: no record of a run (no readable {DEPLOYMENT})") from None
-    record = Record()
-    for report in parts.read(out / PARTS):
-        record.take(report)
-    if not record.lives:
-        raise UserError(f"{out}: no record of a run (no reports in {PARTS}/)")
+    deployment, record = load(out)
     summary = audited(record, deployment, out)
     write(out / "summary.json", msgspec.json.format(msgspec.json.encode(summary), indent=2))
     _write_ledger(out / "ledger.parquet", record)

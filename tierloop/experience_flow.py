@@ -1,0 +1,40 @@
+"""Where each stored segment came from and when the cloud had it."""
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from contract.codec import Codec
+from contract.errors import UserError, WireError
+from contract.messages import Segment
+from tierloop.audit import CLOUD_STORE
+
+
+class Journey(NamedTuple):
+    """A segment: its first and last capture, and the commit in the cloud."""
+
+    device: str
+    seq: int
+    first_ns: int
+    last_ns: int
+    stored_ns: int
+
+
+def journeys(out: Path) -> Iterator[Journey]:
+    """The segments in the cloud's store, in order; none if it is not on this host."""
+    path = out / CLOUD_STORE
+    if not path.exists():
+        return
+    codec = Codec()
+    query = "SELECT device, seq, received_ns, body FROM segments ORDER BY id"
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+            for device, seq, stored_ns, body in database.execute(query):
+                segment = codec.decode(body)
+                if isinstance(segment, Segment) and len(segment.captured_ns):
+                    captured_ns = segment.captured_ns
+                    yield Journey(device, seq, int(captured_ns[0]), int(captured_ns[-1]), stored_ns)
+    except (sqlite3.DatabaseError, WireError) as error:
+        raise UserError(f"{path}: {error}") from None

@@ -1,0 +1,71 @@
+"""The command `replay`: from a record's folder to what is told or drawn of it."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from rich.console import Console
+
+from contract.clock import NS_PER_S
+from contract.errors import UserError
+from tierloop.experience_flow import journeys
+from tierloop.join import load
+from tierloop.perfetto import write
+from tierloop.record import Record
+from tierloop.replay import moments, within
+from tierloop.stepper import show
+
+
+def tell(
+    out: Path, device: str | None, from_s: float, to_s: float | None, only: str | None
+) -> None:
+    """Steps through or prints a record's moments. Raises UserError if it is none."""
+    _, record = load(out)
+    names = sorted({life.process for life in record.of("device")})
+    if device is not None and device not in names:
+        raise UserError(f"--device: no {device} in {out}; there are {', '.join(names) or 'none'}")
+    if to_s is not None and to_s <= from_s:
+        raise UserError(f"--to {to_s:g} is not after --from {from_s:g}")
+    origin_ns = _origin_ns(record)
+    start_ns = origin_ns + round(from_s * NS_PER_S)
+    end_ns = sys.maxsize if to_s is None else origin_ns + round(to_s * NS_PER_S)
+    if from_s == 0.0:
+        start_ns = -sys.maxsize
+    found = within(moments(record, device, only), start_ns, end_ns)
+    show(found, origin_ns, [_violations(out)])
+
+
+def write_trace(out: Path, path: Path) -> None:
+    """Writes a record as a Chrome trace, whole or not at all."""
+    if not path.parent.is_dir():
+        raise UserError(f"--trace {path}: no such folder")
+    draft = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        with Console(stderr=True).status(f"Writing {path}"):
+            _, record = load(out)
+            count = write(draft, record, journeys(out), _origin_ns(record))
+        os.replace(draft, path)
+    except OSError as error:
+        raise UserError(f"--trace {path}: {error.strerror}") from None
+    finally:
+        draft.unlink(missing_ok=True)
+    print(f"{path}: {count} events  (open it at https://ui.perfetto.dev)", file=sys.stderr)
+
+
+def _origin_ns(record: Record) -> int:
+    """When the run began; where no supervisor said so, the first that is known."""
+    if record.of("roof"):
+        return record.span_ns()[0]
+    return min((moment.at_ns for moment in moments(record)), default=0)
+
+
+def _violations(out: Path) -> str:
+    try:
+        summary: dict[str, Any] = msgspec.json.decode((out / "summary.json").read_bytes())
+        found = {name: n for name, n in summary["invariants"].items() if n}
+    except (OSError, msgspec.MsgspecError, KeyError, TypeError, AttributeError):
+        return f"invariants: not known (tierloop report {out} joins the record)"
+    broken = "  ".join(f"{name} {n}" for name, n in found.items())
+    return f"invariants: {broken or 'all held'}"
