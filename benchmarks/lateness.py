@@ -1,7 +1,7 @@
 """How punctual is the control loop? Beside a bare loop of absolute deadlines around the same body.
 
 Both run in one process of their own with the device's habits (its core, its priority if allowed),
-by turns, a quarter of a second each; the device's loop is in session with an edge that answers.
+by turns, twenty ticks each; the device's loop is in session with an edge that answers.
 Lateness is taken the same way for both: the instant of waking, against the grid of the deadlines.
 """
 
@@ -27,7 +27,7 @@ from link.sockets import ClientSocket
 from sim.scenario import Scenario, embody
 from tierloop.bench.protocol import Benchmark, Metric, Series, by_turns
 
-TICKS = 60
+TICKS = 20
 """A block; one more before it finds the grid again."""
 
 LONGER = 3
