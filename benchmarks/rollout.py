@@ -1,8 +1,8 @@
 """What do Ray's rollout workers lose against the bare environment on the same cores?
 
 Ours: the cloud's own backend, student acting, segments built and sent back. Bare: as many plain
-processes as workers, side by side, living through the same seeds in the same twin, whose body acts
-as it does in life, with answers that stand still.
+processes as workers, side by side, living through the same seeds in the same twin with the same
+student.
 Both in turn, block by block; the figure is the time of an environment step of a worker.
 """
 
@@ -14,15 +14,12 @@ from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-import numpy as np
-
 from benchmarks import servers
 from benchmarks.harness import main
 from benchmarks.hot import HIDDEN, policy
 from cloud.cluster import RayBackend
 from cloud.config import CloudConfig, LearnerConfig
 from cloud.rollout import Play
-from contract.specs import FloatArray
 from policy.mlp import Mlp
 from tierloop.bench.protocol import Benchmark, Metric, Series, by_turns
 from tierloop.deployment import Deployment
@@ -43,14 +40,9 @@ STEP = Metric("rollout_step", "ms", f"{WORKERS} workers")
 
 def bare(pipe: Connection) -> None:
     """Lives through an episode for each seed that comes through the pipe; answers steps."""
-    twin, horizon = TWIN(), DEPLOYMENT.scenario.horizon
-
-    def still(features: FloatArray) -> FloatArray:
-        row = np.append(features[:, :7], np.zeros((len(features), 1), np.float32), axis=1)
-        return np.repeat(row[:, np.newaxis], horizon, axis=1)
-
+    twin, student = TWIN(), Mlp.random(policy(), HIDDEN, 0).forward
     while True:
-        pipe.send(sum(len(twin.live(seed, still, 0).captured_ns) for seed in pipe.recv()))
+        pipe.send(sum(len(twin.live(seed, student, 0).captured_ns) for seed in pipe.recv()))
 
 
 @contextmanager
@@ -101,7 +93,7 @@ def _each(begun_ns: int, steps: list[int]) -> list[float]:
 BENCHMARK = Benchmark(
     "rollout",
     "What do Ray's rollout workers lose against the bare environment?",
-    "as many plain processes that step the same seeds",
+    "as many plain processes that live through the same seeds",
     (STEP,),
     run,
 )
