@@ -97,7 +97,7 @@ def test_a_round_trip_takes_the_link_twice_and_hardly_more(make):
 def test_the_loop_keeps_its_deadlines_over_a_modelled_link(make):
     stage = make(DELAY_MS)
     stage.tick_for(2)
-    rate = stage.loop._rate
+    rate = stage.loop._loop.rate
     assert rate.ticks + rate.missed == pytest.approx(2 * 240, abs=30)
     assert rate.missed < 60
 
@@ -108,7 +108,7 @@ def test_a_clock_that_leaps_misses_ticks_once_and_goes_on(make):
     faults = (ClockStep(at_s=1, target="arm", step_ms=500),)
     stage = make(1, SkewedClock(Skew(faults, began_ns)), faults, began_ns)
     stage.tick_for(2.5)
-    rate = stage.loop._rate
+    rate = stage.loop._loop.rate
     assert rate.missed == pytest.approx(120, abs=60)
     assert rate.ticks == pytest.approx(2.5 * 240, abs=80)
     assert stage.link.open

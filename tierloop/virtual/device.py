@@ -5,12 +5,11 @@ from functools import partial
 
 from contract.body import Body
 from contract.clock import NS_PER_MS, NS_PER_S
-from contract.effects import Effects, Send
+from contract.effects import Effects
 from contract.messages import Message, Report
 from contract.specs import Vector
-from device.main import HALT_NS
+from device.loop import HALT_NS, Loop
 from device.node import DeviceNode
-from device.rate import Rate
 from link.channel import Client
 from link.session import State
 from link.virtual import VirtualClient
@@ -45,11 +44,7 @@ class DeviceDriver:
         self.node = node
         self._body, self._heap, self._clock = body, heap, clock
         self._charge, self._link, self._tell, self._applied = charge, link, report, applied
-        now_ns = clock.own_ns(heap.now_ns)
-        self._rate = Rate(body.spec.control_period_ns, now_ns)
-        body.read(now_ns)
-        self._lateness: list[int] = []
-        self._report_ns = now_ns + NS_PER_S
+        self._loop = Loop(node, body, link, clock.own_ns(heap.now_ns))
         self._busy_ns = self._care_ns = 0
         self._woken = False
         self._alive, self._hung = True, False
@@ -60,7 +55,7 @@ class DeviceDriver:
     @property
     def turns(self) -> int:
         """Calls of the node: ticks, and messages by the link's tally."""
-        return self._rate.ticks + self._link.tally.received.total()
+        return self._loop.rate.ticks + self._link.tally.received.total()
 
     def start(self) -> None:
         self.node.on_start(self._clock.own_ns(self._heap.now_ns))
@@ -94,35 +89,26 @@ class DeviceDriver:
 
     def _next(self, free_ns: int) -> None:
         """The next tick: at its deadline, or when the last one is done if that is later."""
-        self._heap.at(max(self._clock.true_ns(self._rate.deadline_ns), free_ns), self._tick)
+        self._heap.at(max(self._clock.true_ns(self._loop.rate.deadline_ns), free_ns), self._tick)
 
     def _tick(self) -> None:
         if not self._alive:
             return
         true_ns = self._heap.now_ns
-        now_ns, node, link = self._clock.own_ns(true_ns), self.node, self._link
-        arrived: list[tuple[str, Message]] = []
-        if self._woken or now_ns >= self._care_ns:
-            self._woken, self._care_ns = False, now_ns + CARE_EVERY_NS
-            for peer in link.lost(now_ns):
-                node.on_lost(now_ns, peer)
-            arrived = link.poll(now_ns)
+        now_ns, node = self._clock.own_ns(true_ns), self.node
+        arrived = self._arrived(now_ns)
         if self._hung:
             self._held += arrived
-            self._heap.at(true_ns + self._rate.period_ns, self._tick)
+            self._heap.at(true_ns + self._loop.rate.period_ns, self._tick)
             return
         if self._held:
             arrived, self._held = self._held + arrived, []
-        self._lateness.append(self._rate.tick(now_ns))
-        for peer, message in arrived:
-            node.on_message(now_ns, peer, message)
-        reading = self._body.read(now_ns)
+        effects: Effects = []
+        still = False
         if self._halt_ns is None:
-            setpoint, effects = node.on_tick(now_ns, reading)
+            setpoint, effects = self._loop.tick(now_ns, arrived)
         else:
-            setpoint, _ = node.guard.limit(None, reading.position_rad, reading.torque_nm)
-            effects = []
-        self._body.write(setpoint)
+            setpoint, still = self._loop.brake(now_ns, arrived)
         self._applied(true_ns, setpoint)
         took_ns = self._charge.ns("tick")
         self._busy_ns += took_ns
@@ -130,35 +116,34 @@ class DeviceDriver:
             node.on_written(now_ns + took_ns)
         if effects:
             self._heap.at(true_ns + took_ns, partial(self._apply, effects))
-        if now_ns >= self._report_ns:
-            self._report_ns += NS_PER_S
+        if self._loop.reports(now_ns):
             self._report(now_ns)
-        if self._halt_ns is not None:
-            still = not node.guard.moving and float(abs(reading.velocity_rad_s).max()) < 1e-2
-            if still or true_ns >= self._halt_ns:
-                self.at_rest = True
-                self._apply(node.flush(now_ns))
-                return
+        if self._halt_ns is not None and (still or true_ns >= self._halt_ns):
+            self.at_rest = True
+            self._apply(node.flush(now_ns))
+            return
         self._next(true_ns + took_ns)
 
+    def _arrived(self, now_ns: int) -> list[tuple[str, Message]]:
+        """What the link brought; nothing is looked for where nothing can be."""
+        if not self._woken and now_ns < self._care_ns:
+            return []
+        self._woken, self._care_ns = False, now_ns + CARE_EVERY_NS
+        for peer in self._link.lost(now_ns):
+            self.node.on_lost(now_ns, peer)
+        return self._link.poll(now_ns)
+
+    def _own_ns(self) -> int:
+        return self._clock.own_ns(self._heap.now_ns)
+
     def _apply(self, effects: Effects) -> None:
-        if not self._alive:
-            return
-        now_ns = self._clock.own_ns(self._heap.now_ns)
-        for effect in effects:
-            if type(effect) is Send and self._link.send(effect.message):
-                self.node.on_sent(now_ns, effect.message, self._link.last_bytes)
+        if self._alive:
+            self._loop.apply(effects, self._own_ns)
 
     def _report(self, now_ns: int, last: bool = False) -> None:
-        node = self.node
-        node.meter.busy_until(self._busy_ns / NS_PER_S)
-        report = node.report(now_ns, self._lateness, last)
-        report.counters.update(self._link.tally.counters())
-        if isinstance(self._link.transport, VirtualClient):
-            report.counters.update(self._link.transport.counters())
-        report.counters.update(ticks=self._rate.ticks, missed=self._rate.missed)
-        self._lateness.clear()
-        self._tell(report)
+        transport = self._link.transport
+        carried = transport.counters() if isinstance(transport, VirtualClient) else {}
+        self._tell(self._loop.report(now_ns, self._busy_ns / NS_PER_S, carried, last))
 
     @property
     def refused(self) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 from cloud.backend import Backend
 from contract.clock import NS_PER_MS, period_ns
 from contract.messages import Report
-from device.main import HALT_NS
+from device.loop import HALT_NS
 from edge.node import CLOUD
 from edge.node import NAME as EDGE
 from link.model import LinkModel, LinkSpec

@@ -1,0 +1,75 @@
+"""One control loop without clock and sleep: what a tick does to node, body and link, in order."""
+
+from collections.abc import Callable, Mapping
+
+from contract.body import Body, Reading
+from contract.clock import NS_PER_S
+from contract.effects import Effects, Send
+from contract.messages import Report
+from contract.specs import Vector
+from device.node import DeviceNode
+from device.rate import Rate
+from link.channel import Arrived, Client
+
+HALT_NS = NS_PER_S // 2
+"""How long a body may take to come to rest when the process is told to end."""
+_STILL_RAD_S = 1e-2
+
+
+class Loop:
+    """The same on both clocks; a shell says when, and how long what was done took."""
+
+    def __init__(self, node: DeviceNode, body: Body, link: Client, start_ns: int) -> None:
+        self._node, self._body, self._link = node, body, link
+        self.rate = Rate(body.spec.control_period_ns, start_ns)
+        # The body's time begins on the grid of the deadlines: began it at a late first tick, every
+        # tick less late than that one would find the newest state not due yet.
+        body.read(start_ns)
+        self._lateness: list[int] = []
+        self._report_ns = start_ns + NS_PER_S
+
+    def tick(self, now_ns: int, arrived: Arrived) -> tuple[Vector, Effects]:
+        """Takes what arrived, reads, chooses and limits, writes: the setpoint and what is next."""
+        reading = self._begin(now_ns, arrived)
+        setpoint, effects = self._node.on_tick(now_ns, reading)
+        self._body.write(setpoint)
+        return setpoint, effects
+
+    def brake(self, now_ns: int, arrived: Arrived) -> tuple[Vector, bool]:
+        """A tick on the way to rest: the setpoint, and whether the body is there."""
+        reading, guard = self._begin(now_ns, arrived), self._node.guard
+        setpoint, _ = guard.limit(None, reading.position_rad, reading.torque_nm)
+        self._body.write(setpoint)
+        still = not guard.moving and float(abs(reading.velocity_rad_s).max()) < _STILL_RAD_S
+        return setpoint, still
+
+    def _begin(self, now_ns: int, arrived: Arrived) -> Reading:
+        self._lateness.append(self.rate.tick(now_ns))
+        for peer, message in arrived:
+            self._node.on_message(now_ns, peer, message)
+        return self._body.read(now_ns)
+
+    def apply(self, effects: Effects, clock: Callable[[], int]) -> None:
+        """Sends what is to be sent; `clock` says when the link had taken each."""
+        for effect in effects:
+            if type(effect) is Send and self._link.send(effect.message):
+                self._node.on_sent(clock(), effect.message, self._link.last_bytes)
+
+    def reports(self, now_ns: int) -> bool:
+        """Whether the report of this second is due; it is so once."""
+        due = now_ns >= self._report_ns
+        if due:
+            self._report_ns += NS_PER_S
+        return due
+
+    def report(
+        self, now_ns: int, busy_s: float, carried: Mapping[str, float], last: bool = False
+    ) -> Report:
+        """What happened since the last one; `carried` is what the transport counted."""
+        self._node.meter.busy_until(busy_s)
+        report = self._node.report(now_ns, self._lateness, last)
+        report.counters.update(self._link.tally.counters())
+        report.counters.update(carried)
+        report.counters.update(ticks=self.rate.ticks, missed=self.rate.missed)
+        self._lateness.clear()
+        return report
