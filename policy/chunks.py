@@ -13,7 +13,8 @@ class ChunkPlan:
 
     Row k is due at anchor + (k + 1) * period; rows already past when the chunk comes are
     never acted. In between, joints move straight from where the setpoint was towards the next
-    row; the switch (last element) takes the row's value at once.
+    row; the switch (last element) takes the row's value at once. In scalars: for a handful of
+    joints that takes a third of what arrays take.
     """
 
     def __init__(
@@ -29,11 +30,11 @@ class ChunkPlan:
         unless another is given. For `blend_ns` the joints fade over from the plan `before`."""
         self.chunk = chunk
         self._anchor_ns = chunk.anchor_ns if anchor_ns is None else anchor_ns
-        self._rows = chunk.actions.astype(np.float64)
+        self._actions = chunk.actions.astype(np.float64)
+        self._rows: list[list[float]] = self._actions.tolist()
         self._since_ns, self._blend_ns = now_ns, blend_ns
         self._before = before if blend_ns > 0 else None
-        self._from_ns, self._from = now_ns, setpoint
-        self._next = self._row(now_ns)
+        self._head(min(self._row(now_ns), len(self._rows) - 1), setpoint.tolist(), now_ns)
         end_ns = self._due_ns(len(self._rows) - 1)
         self._last_ns = min(chunk.valid_until_ns, end_ns - 1)
 
@@ -43,12 +44,21 @@ class ChunkPlan:
 
     def at(self, now_ns: int) -> Vector:
         """The setpoint float64[A] at `now_ns`, for which `valid` must hold; time goes forward."""
-        row = self._row(now_ns)
-        while self._next < row:
-            self._from, self._from_ns = self._rows[self._next], self._due_ns(self._next)
-            self._next += 1
-        setpoint = self._between(self._from, self._from_ns, row, now_ns)
+        return np.array(self._at(now_ns))
+
+    def _at(self, now_ns: int) -> list[float]:
+        while now_ns >= self._next_ns:
+            self._head(self._next + 1, self._rows[self._next], self._next_ns)
+        share = (now_ns - self._from_ns) / (self._next_ns - self._from_ns)
+        setpoint = [a + way * share for a, way in zip(self._from, self._way, strict=True)]
+        setpoint[-1] = self._rows[self._next][-1]
         return self._faded(now_ns, setpoint) if self._before is not None else setpoint
+
+    def _head(self, row: int, start: list[float], start_ns: int) -> None:
+        """From where the setpoint is towards a row."""
+        self._from, self._from_ns = start, start_ns
+        self._next, self._next_ns = row, self._due_ns(row)
+        self._way = [b - a for a, b in zip(start, self._rows[row], strict=True)]
 
     def foreseen(self, at_ns: int) -> Vector:
         """The setpoint float64[A] it would come to at `at_ns`, not before the last `at`.
@@ -57,8 +67,9 @@ class ChunkPlan:
         """
         row = min(self._row(at_ns), len(self._rows) - 1)
         if row <= self._next:
-            return self._between(self._from, self._from_ns, row, at_ns)
-        return self._between(self._rows[row - 1], self._due_ns(row - 1), row, at_ns)
+            return np.array(self._between(self._from, self._from_ns, row, at_ns))
+        start, start_ns = self._rows[row - 1], self._due_ns(row - 1)
+        return np.array(self._between(start, start_ns, row, at_ns))
 
     def seam_rad(self, other: ChunkPlan) -> float:
         """Mean disagreement of two chunks' joints where their rows are due within a period."""
@@ -66,24 +77,23 @@ class ChunkPlan:
         rows = min(len(self._rows), len(other._rows) - lag)
         if lag < 0 or rows <= 0:
             return 0.0
-        gap = self._rows[:rows, :-1] - other._rows[lag : lag + rows, :-1]
+        gap = self._actions[:rows, :-1] - other._actions[lag : lag + rows, :-1]
         return float(np.abs(gap).mean())
 
-    def _between(self, start: Vector, start_ns: int, row: int, at_ns: int) -> Vector:
+    def _between(self, start: list[float], start_ns: int, row: int, at_ns: int) -> list[float]:
         span_ns = self._due_ns(row) - start_ns
         share = min((at_ns - start_ns) / span_ns, 1.0) if span_ns > 0 else 1.0
         target = self._rows[row]
-        setpoint: Vector = start + (target - start) * share
+        setpoint = [a + (b - a) * share for a, b in zip(start, target, strict=True)]
         setpoint[-1] = target[-1]
         return setpoint
 
-    def _faded(self, now_ns: int, setpoint: Vector) -> Vector:
+    def _faded(self, now_ns: int, setpoint: list[float]) -> list[float]:
         share, before = (now_ns - self._since_ns) / self._blend_ns, self._before
         if before is None or share >= 1.0 or not before.valid(now_ns):
             self._before = None
             return setpoint
-        old = before.at(now_ns)
-        faded: Vector = old + (setpoint - old) * share
+        faded = [a + (b - a) * share for a, b in zip(before._at(now_ns), setpoint, strict=True)]
         faded[-1] = setpoint[-1]
         return faded
 
