@@ -35,6 +35,8 @@ LEDGER: tuple[Column, ...] = (
     Column("battery_uj", "likewise: lost in the battery"),
     Column("voltage_mv", "the battery's terminals, under load, millivolts"),
     Column("soc_ppm", "the battery's state of charge, millionths"),
+    Column("segment", "seq of the segment that holds what was seen and applied at the capture"),
+    Column("segment_row", "row of it in that segment"),
 )
 INDEX = {column.name: i for i, column in enumerate(LEDGER)}
 

@@ -111,7 +111,7 @@ class DeviceNode:
     def _decide(self, now_ns: int, reading: Reading) -> Effects:
         chunk, seq = self.arbiter.chunk, self._seq
         features = self._perceiver.features(reading)
-        self.uplink.add(
+        place = self.uplink.add(
             reading.captured_ns, features, self._applied,
             now_ns - chunk.captured_ns if chunk else -1,
             chunk.policy_version if chunk else MIXED, self.arbiter.seam_rad,
@@ -120,7 +120,7 @@ class DeviceNode:
         if ahead_ns:
             later = self.foresight.expect(seq, reading, ahead_ns, self.arbiter.plan, self._applied)
             features = self._perceiver.features(later)
-        self.rows.open(seq, reading.captured_ns, ahead_ns, self.arbiter.rung, self.meter)
+        self.rows.open(seq, reading.captured_ns, ahead_ns, place, self.arbiter.rung, self.meter)
         self._seq = seq + 1
         effects: Effects = [
             Send(

@@ -7,6 +7,7 @@ from contract.clock import NS_PER_S
 from contract.ledger import INDEX, LEDGER, Refusal, Rung, Tier
 from contract.messages import ActionChunk
 from device.meter import PARTS, Meter
+from device.uplink import Place
 
 OPEN_NS = 2 * NS_PER_S
 """How long a row waits for its answer to act before it goes into the report."""
@@ -20,6 +21,7 @@ _UP, _DOWN = INDEX["bytes_up"], INDEX["bytes_down"]
 _EPISODE, _AHEAD = INDEX["episode"], INDEX["ahead_ns"]
 _PARTS = [INDEX[f"{part}_uj"] for part in PARTS]
 _VOLTAGE, _SOC = INDEX["voltage_mv"], INDEX["soc_ppm"]
+_SEGMENT, _SEGMENT_ROW = INDEX["segment"], INDEX["segment_row"]
 _TIERS = {tier.name.lower(): int(tier) for tier in Tier}
 
 
@@ -33,12 +35,15 @@ class Rows:
         self._spent_uj = [0] * len(PARTS)
         self.episode = 0
 
-    def open(self, seq: int, captured_ns: int, ahead_ns: int, rung: Rung, meter: Meter) -> None:
+    def open(
+        self, seq: int, captured_ns: int, ahead_ns: int, place: Place, rung: Rung, meter: Meter
+    ) -> None:
         """A new row; it says what the meter has counted since the row before."""
         row = self._rows[seq % CAPACITY]
         row[:] = 0
         row[_SEQ], row[_CAPTURED], row[_RUNG] = seq, captured_ns, rung
         row[_VERSION], row[_EPISODE], row[_AHEAD] = -1, self.episode, ahead_ns
+        row[_SEGMENT], row[_SEGMENT_ROW] = place
         spent_uj, battery = [round(j * 1e6) for j in meter.joules.values()], meter.battery
         for column, now_uj, before_uj in zip(_PARTS, spent_uj, self._spent_uj, strict=True):
             row[column] = now_uj - before_uj

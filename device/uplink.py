@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,6 +13,13 @@ from contract.specs import FloatArray, PolicySpec, Vector
 RESEND_NS = 3_000_000_000
 """How long an acknowledgement may take before everything not acknowledged is sent again."""
 SENDS_PER_DECISION = 4
+
+
+class Place(NamedTuple):
+    """Where a decision's datum is: the segment's seq, and the row in it."""
+
+    segment: int
+    row: int
 
 
 class Uplink:
@@ -49,15 +57,17 @@ class Uplink:
     def add(
         self, captured_ns: int, features: FloatArray, applied: Vector, age_ns: int, version: int,
         seam_rad: float,
-    ) -> None:  # fmt: skip
-        """Takes one decision; a full segment is sealed into the backlog."""
+    ) -> Place:  # fmt: skip
+        """Takes one decision and says where it is; a full segment is sealed into the backlog."""
         i = self._filled
+        place = Place(self._seq, i)
         self._captured[i], self._ages[i], self._versions[i] = captured_ns, age_ns, version
         self._features[i], self._applied[i] = features, applied
         self._seam_rad += seam_rad
         self._filled = i + 1
         if self._filled == self._size:
             self.seal()
+        return place
 
     def judged(self, outcome: Outcome) -> None:
         self._outcomes.append(outcome)
