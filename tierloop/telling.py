@@ -2,6 +2,7 @@
 
 import os
 import sys
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ def tell(
     names = sorted({life.process for life in record.of("device")})
     if device is not None and device not in names:
         raise UserError(f"--device: no {device} in {out}; there are {', '.join(names) or 'none'}")
+    if not all(isfinite(at_s) for at_s in (from_s, to_s or 0.0)):
+        raise UserError("--from and --to are finite numbers of seconds")
     if to_s is not None and to_s <= from_s:
         raise UserError(f"--to {to_s:g} is not after --from {from_s:g}")
     origin_ns = _origin_ns(record)

@@ -90,6 +90,7 @@ def test_the_cursor_steps_over_what_was_not_asked_for():
     [
         (("--device", "arm-9"), "there are arm-0, arm-1"),
         (("--from", "3", "--to", "3"), "not after"),
+        (("--to", "nan"), "finite"),
         (("--trace", "x.json", "--device", "arm-0"), "whole run"),
         (("--trace", "nowhere/x.json"), "no such folder"),
     ],
