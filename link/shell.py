@@ -4,6 +4,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 from queue import SimpleQueue
 from typing import Any
 
@@ -20,6 +21,8 @@ IDLE_MS = 50.0
 
 CARE_EVERY_NS = 10 * NS_PER_MS
 """The shortest time between two looks after the sessions; what has arrived is taken at once."""
+
+_WHEN = itemgetter(1)
 
 Done = deque[tuple[str, Any]]
 
@@ -131,7 +134,7 @@ class WallShell:
             self._apply(node.on_done(clock.now_ns(), name, result))
         if self._timers:
             now_ns = clock.now_ns()
-            for name, at_ns in tuple(self._timers.items()):
+            for name, at_ns in sorted(self._timers.items(), key=_WHEN):
                 if at_ns <= now_ns and self._timers.get(name) == at_ns:
                     del self._timers[name]
                     self._apply(node.on_timer(now_ns, name))

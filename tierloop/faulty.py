@@ -33,7 +33,7 @@ from tierloop.faults import (
 )
 
 HELD_MAX = 1024
-"""What a hung process can still take in; more is dropped, and counted."""
+"""Messages that a hung process can still take in; more are dropped, and counted."""
 
 _RESUME = "fault.resume"
 _DISK_LANES = ("disk", "policy")
@@ -186,7 +186,7 @@ class FaultyNode:
         ]  # fmt: skip
         self._stretch = stretch
         self._held: deque[Callable[[int], Effects]] = deque()
-        self._dropped = 0
+        self._messages = self._dropped = 0
 
     def on_start(self, now_ns: int) -> Effects:
         true_ns = self._skew.true_ns(now_ns)
@@ -195,6 +195,11 @@ class FaultyNode:
         return self._changed(now_ns, self._node.on_start(now_ns)) + ends
 
     def on_message(self, now_ns: int, peer: str, message: Message) -> Effects:
+        if within(self._hangs, self._skew.true_ns(now_ns)):
+            self._messages += 1
+            if self._messages > HELD_MAX:
+                self._dropped += 1
+                return []
         return self._when_well(now_ns, partial(_swap, self._node.on_message, peer, message))
 
     def on_lost(self, now_ns: int, peer: str) -> Effects:
@@ -217,12 +222,10 @@ class FaultyNode:
 
     def _when_well(self, now_ns: int, call: Callable[[int], Effects]) -> Effects:
         if within(self._hangs, self._skew.true_ns(now_ns)):
-            if len(self._held) < HELD_MAX:
-                self._held.append(call)
-            else:
-                self._dropped += 1
+            self._held.append(call)
             return []
         effects: Effects = []
+        self._messages = 0
         while self._held:
             effects += self._changed(now_ns, self._held.popleft()(now_ns))
         return effects + self._changed(now_ns, call(now_ns))

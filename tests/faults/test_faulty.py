@@ -188,8 +188,11 @@ def test_a_hung_process_holds_so_much_and_counts_the_rest():
     for i in range(HELD_MAX + 3):
         node.on_message(BEGAN + S, "arm", i)
     assert node.report(BEGAN + S).counters["dropped.hung"] == 3
+    node.on_timer(BEGAN + 2 * S, "own")
+    node.on_done(BEGAN + 2 * S, "job", 7)
     node.on_timer(BEGAN + 3 * S, "fault.resume.1")
-    assert len(log.calls) == 1 + HELD_MAX
+    assert len(log.calls) == 1 + HELD_MAX + 2
+    assert [call[0] for call in log.calls[-2:]] == ["timer", "done"], "a node keeps what is its own"
 
 
 def test_a_process_started_during_a_hang_does_not_hang():

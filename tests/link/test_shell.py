@@ -123,6 +123,19 @@ def test_timers_jobs_and_lanes():
     assert [e for e in node.log if e[0] == "timer"] == [("timer", "soon"), ("timer", "moved")]
 
 
+def test_timers_that_are_due_together_come_by_time_and_a_moved_one_not_at_all():
+    class Moves(Recorder):
+        def on_timer(self, now_ns: int, name: str) -> Effects:
+            super().on_timer(now_ns, name)
+            return [Timer("moved", now_ns + 10**15)] if name == "first" else []
+
+    node = Moves([Timer("moved", 3), Timer("second", 2), Timer("first", 1)])
+    with Running(WallShell(node, WallClock())):
+        until(lambda: len(node.log) >= 2)
+        time.sleep(0.02)
+    assert node.log == [("timer", "first"), ("timer", "second")]
+
+
 def test_what_a_lane_holds_is_finished_before_the_end():
     node = Recorder([Compute("slow", lambda: time.sleep(0.2) or 7, lane="disk")])
     with Running(WallShell(node, WallClock())):

@@ -22,21 +22,41 @@ def summary(episodes, successes, joules, age=20.0, violations=0):
 
 
 def test_a_line_pools_episodes_and_takes_joules_by_all_successes():
-    one = table.line(("0",), [summary(10, 10, 100.0, 20.0), summary(30, 10, 300.0, 30.0)])
+    one = table.line(("0",), [summary(20, 10, 100.0, 20.0), summary(20, 10, 300.0, 30.0)])
     assert (one.seeds, one.episodes, one.successes, one.success) == (2, 40, 20, 0.5)
     assert one.success_interval == pytest.approx((0.3520, 0.6480), abs=1e-4)  # Wilson's, by hand
     assert (one.age_p50_ms, one.age_p90_ms) == (25.0, 50.0)
     assert one.joules_per_success == 20.0
-    assert one.joules_interval == (10.0, 30.0)
+    half = 12.7062 * 10  # Student's t of one degree, standard error of 10 and 30
+    assert one.joules_interval == pytest.approx((0.0, 20 + half), rel=1e-4)
+    assert one.age_p50_interval == pytest.approx((0.0, 25 + half / 2), rel=1e-4)
 
 
-def test_the_bootstrap_covers_the_truth_about_as_often_as_it_says():
-    rng, covered = np.random.default_rng(3), 0
-    for _ in range(200):
-        won = rng.integers(20, 40, 25).astype(float)
-        low, high = table.ratio_interval(won * 7 + rng.normal(0, 30, 25), won)
-        covered += low < 7 < high
-    assert 175 <= covered <= 199
+def test_seeds_that_differ_widen_the_interval_of_success_beyond_that_of_episodes():
+    alike = table.line(("0",), [summary(100, 50, 1.0)] * 6)
+    apart = table.line(("0",), [summary(100, n, 1.0) for n in (20, 80) * 3])
+    assert alike.success == apart.success == 0.5
+    low, high = apart.success_interval
+    assert alike.success_interval[0] > 0.45
+    assert low < 0.3
+    assert high > 0.7
+
+
+@pytest.mark.parametrize("seeds", [3, 5, 25])
+def test_intervals_cover_the_truth_about_as_often_as_they_say(seeds):
+    rng, covered = np.random.default_rng(3), np.zeros(2)
+    for _ in range(400):
+        rates = rng.beta(8, 2, seeds)
+        runs = [
+            summary(20, int(n), float(n * 7 + rng.normal(0, 30) + 200))
+            for n in rng.binomial(20, rates)
+        ]
+        one = table.line(("0",), runs)
+        truth = 0.8, (7 * 16 + 200) / 16
+        ends = one.success_interval, one.joules_interval
+        covered += [low < true < high for true, (low, high) in zip(truth, ends, strict=True)]
+    assert (covered >= 0.91 * 400).all(), covered
+    assert (covered <= 0.995 * 400).all(), covered
 
 
 def test_where_nothing_succeeded_or_acted_there_is_no_figure():

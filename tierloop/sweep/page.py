@@ -37,7 +37,10 @@ CHARTS = (
     Chart(
         "Age of action",
         "age of action, ms (p50; dashed p90)",
-        (lambda o: (o.age_p50_ms, None), lambda o: (o.age_p90_ms, None)),
+        (
+            lambda o: (o.age_p50_ms, o.age_p50_interval),
+            lambda o: (o.age_p90_ms, o.age_p90_interval),
+        ),
     ),
     Chart(
         "Energy",

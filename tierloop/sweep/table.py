@@ -7,15 +7,12 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy import stats
 
 from contract.specs import Vector
 from tierloop.charts import wilson
 from tierloop.sweep.grid import Cell, Grid
 from tierloop.sweep.store import Summary
-
-RESAMPLES = 2000
-"""Bootstrap resamples of the seeds."""
-ENDS = (2.5, 97.5)
 
 Interval = tuple[float, float] | None
 
@@ -23,9 +20,11 @@ Interval = tuple[float, float] | None
 class Line(NamedTuple):
     """One combination of swept values; a figure is None where there is nothing to take it from.
 
-    `success`: of all its episodes, with the Wilson interval. Ages of action: mean over the seeds
-    of each one's percentile. `joules_per_success`: all joules by all successes, with the interval
-    of a bootstrap over the seeds, None for fewer than two. `violations` of invariants, in all.
+    `success`: of all its episodes. Ages of action: mean over the seeds of each one's percentile.
+    `joules_per_success`: all joules by all successes. Seeds, not episodes, are what is independent:
+    intervals are those of `spread`, None for fewer than two seeds; that of success is at least as
+    wide as Wilson's over all episodes, which is all there is for one seed. `violations` of
+    invariants, in all.
     """
 
     values: tuple[str, ...]
@@ -35,7 +34,9 @@ class Line(NamedTuple):
     success: float | None
     success_interval: Interval
     age_p50_ms: float | None
+    age_p50_interval: Interval
     age_p90_ms: float | None
+    age_p90_interval: Interval
     joules_per_success: float | None
     joules_interval: Interval
     violations: int
@@ -43,7 +44,8 @@ class Line(NamedTuple):
 
 COLUMNS = (
     "seeds", "episodes", "successes", "success", "success_low", "success_high",
-    "age_p50_ms", "age_p90_ms", "joules_per_success", "joules_low", "joules_high", "violations",
+    "age_p50_ms", "age_p50_low", "age_p50_high", "age_p90_ms", "age_p90_low", "age_p90_high",
+    "joules_per_success", "joules_low", "joules_high", "violations",
 )  # fmt: skip
 
 
@@ -63,21 +65,24 @@ def _unique(cells: Any) -> list[Cell]:
 
 def line(values: tuple[str, ...], runs: Sequence[Summary]) -> Line:
     """The line of some runs that differ in their seed alone."""
-    episodes = sum(run["success"]["episodes"] for run in runs)
+    lived = np.array([run["success"]["episodes"] for run in runs], np.float64)
     won = np.array([run["success"]["successes"] for run in runs], np.float64)
     joules = np.array([_joules(run["energy_j"]) for run in runs])
-    total, successes = float(joules.sum()), int(won.sum())
+    p50_ms, p90_ms = (_ages_ms(runs, name) for name in ("p50", "p90"))
+    episodes, successes = int(lived.sum()), int(won.sum())
     return Line(
         values=values,
         seeds=len(runs),
         episodes=episodes,
         successes=successes,
         success=successes / episodes if episodes else None,
-        success_interval=wilson(successes, episodes) if episodes else None,
-        age_p50_ms=_mean([run["action_age_ms"]["p50"] for run in runs]),
-        age_p90_ms=_mean([run["action_age_ms"]["p90"] for run in runs]),
-        joules_per_success=total / successes if successes else None,
-        joules_interval=ratio_interval(joules, won),
+        success_interval=_share(won, lived) if episodes else None,
+        age_p50_ms=_mean(p50_ms),
+        age_p50_interval=spread(p50_ms, np.ones_like(p50_ms)),
+        age_p90_ms=_mean(p90_ms),
+        age_p90_interval=spread(p90_ms, np.ones_like(p90_ms)),
+        joules_per_success=float(joules.sum()) / successes if successes else None,
+        joules_interval=spread(joules, won),
         violations=sum(sum(run["invariants"].values()) for run in runs),
     )
 
@@ -86,25 +91,35 @@ def _joules(energy: Mapping[str, Any]) -> float:
     return float(sum(energy["device"].values()) + energy["edge"] + energy["cloud"])
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
-    there = [value for value in values if value is not None]
-    return float(np.mean(there)) if there else None
+def _ages_ms(runs: Sequence[Summary], name: str) -> Vector:
+    """A percentile of each run in which something acted."""
+    ages = (run["action_age_ms"][name] for run in runs)
+    return np.array([age for age in ages if age is not None], np.float64)
 
 
-def ratio_interval(above: Vector, below: Vector) -> Interval:
-    """The 95 % bootstrap interval of sum(above) / sum(below), float64[n] each, drawn in pairs.
+def _mean(values: Vector) -> float | None:
+    return float(values.mean()) if len(values) else None
 
-    None if there are fewer than two pairs, or a resample may well have nothing below.
+
+def _share(won: Vector, lived: Vector) -> Interval:
+    low, high = wilson(int(won.sum()), int(lived.sum()))
+    between = spread(won, lived)
+    return (min(low, between[0]), max(high, min(between[1], 1.0))) if between else (low, high)
+
+
+def spread(above: Vector, below: Vector) -> Interval:
+    """The 95 % interval of sum(above) / sum(below), float64[n] each, of n independent pairs.
+
+    The ratio estimator's variance by linearisation (Cochran 1977, 6.4) and Student's t with n - 1
+    degrees of freedom; never below 0. None if there are fewer than two pairs, or nothing below.
     """
-    if len(above) < 2:
+    n, whole = len(above), below.sum()
+    if n < 2 or not whole:
         return None
-    picks = np.random.default_rng(0).integers(len(above), size=(RESAMPLES, len(above)))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = above[picks].sum(1) / below[picks].sum(1)
-    low, high = np.percentile(
-        np.nan_to_num(ratios, nan=np.inf, posinf=np.inf), ENDS, method="nearest"
-    )
-    return (float(low), float(high)) if np.isfinite(high) else None
+    ratio = above.sum() / whole
+    gaps = above - ratio * below
+    half = stats.t.ppf(0.975, n - 1) * np.sqrt(n / (n - 1) * (gaps @ gaps)) / whole
+    return max(0.0, float(ratio - half)), float(ratio + half)
 
 
 def to_csv(grid: Grid, found: Sequence[Line]) -> str:
@@ -115,7 +130,8 @@ def to_csv(grid: Grid, found: Sequence[Line]) -> str:
     for one in found:
         figures = (
             one.seeds, one.episodes, one.successes, one.success, *(one.success_interval or NONE),
-            one.age_p50_ms, one.age_p90_ms,
+            one.age_p50_ms, *(one.age_p50_interval or NONE),
+            one.age_p90_ms, *(one.age_p90_interval or NONE),
             one.joules_per_success, *(one.joules_interval or NONE), one.violations,
         )  # fmt: skip
         writer.writerow((*one.values, *("" if f is None else f"{f:.6g}" for f in figures)))
@@ -123,7 +139,7 @@ def to_csv(grid: Grid, found: Sequence[Line]) -> str:
 
 
 NONE = (None, None)
-HEADS = ("seeds", "episodes", "success (95 %)", "age p50", "age p90", "J a success (95 %)")
+HEADS = ("seeds", "episodes", "success (95 %)", "age p50, ms", "age p90, ms", "J a success (95 %)")
 
 
 def texts(one: Line) -> tuple[str, ...]:
@@ -132,15 +148,15 @@ def texts(one: Line) -> tuple[str, ...]:
         str(one.seeds),
         str(one.episodes),
         _with(one.success, one.success_interval, "{:.3f}"),
-        _text(one.age_p50_ms, "{:.1f} ms"),
-        _text(one.age_p90_ms, "{:.1f} ms"),
+        _with(one.age_p50_ms, one.age_p50_interval, "{:.1f}"),
+        _with(one.age_p90_ms, one.age_p90_interval, "{:.1f}"),
         _with(one.joules_per_success, one.joules_interval, "{:.0f}"),
     )
 
 
 def _with(value: float | None, interval: Interval, form: str) -> str:
-    spread = f" ({form.format(interval[0])} to {form.format(interval[1])})" if interval else ""
-    return _text(value, form) + spread
+    ends = f" ({form.format(interval[0])} to {form.format(interval[1])})" if interval else ""
+    return _text(value, form) + ends
 
 
 def _text(value: float | None, form: str) -> str:

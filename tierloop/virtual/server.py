@@ -41,8 +41,9 @@ class Bill(Protocol):
 class ServerDriver:
     """Drives one node: in each turn what has arrived, then finished jobs, then due timers.
 
-    A job in line keeps the node busy for what it costs; lanes run side by side with it. A job is
-    done when its time is over: a process that crashes before has not done it.
+    A job in line keeps the node busy for what it costs; lanes run side by side with it. A job in
+    line is done when its time is over, one on a lane after half of it, and the node hears of it at
+    the end: a process may crash before a job, after it, or between what it did and the node's word.
     """
 
     def __init__(
@@ -226,8 +227,16 @@ class ServerDriver:
         if lasts_ns is None:
             result = attempt(compute.job)
             self._after(self._bill.after_ns(compute), partial(self._end, compute, lambda: result))
+        elif compute.lane:
+            results: list[Any] = []
+            self._after(lasts_ns // 2, partial(self._work, compute, results))
+            self._after(lasts_ns, partial(self._end, compute, results.pop))
         else:
             self._after(lasts_ns, partial(self._end, compute, compute.job))
+
+    def _work(self, compute: Compute, results: list[Any]) -> None:
+        if self._alive:
+            results.append(attempt(compute.job))
 
     def _end(self, compute: Compute, job: Callable[[], Any]) -> None:
         if not self._alive:
