@@ -37,6 +37,9 @@ LEDGER: tuple[Column, ...] = (
     Column("soc_ppm", "the battery's state of charge, millionths"),
     Column("segment", "seq of the segment that holds what was seen and applied at the capture"),
     Column("segment_row", "row of it in that segment"),
+    Column("up_ns", "from leaving the device to receipt in the answering tier, estimated"),
+    Column("down_ns", "from leaving that tier to arrival at the device, estimated"),
+    Column("way_bound_ns", "both are true within this; -1: the clocks' offset was not known"),
 )
 INDEX = {column.name: i for i, column in enumerate(LEDGER)}
 

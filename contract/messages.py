@@ -104,7 +104,8 @@ class ActionChunk(Message, tag="action", frozen=True, kw_only=True):
 
     Row k is to be reached at anchor_ns + (k + 1) * period_ns; none may act after
     valid_until_ns (both on the device's clock). `ahead_ns` is the observation's. `held_ns`: time
-    spent in the answering tier, of which `compute_ns` inside the engine for the whole batch.
+    spent in the answering tier, of which `compute_ns` inside the engine for the whole batch, from
+    `arrived_ns` on, by that tier's clock; 0 where no tier took it in.
     """
 
     device: str
@@ -120,13 +121,15 @@ class ActionChunk(Message, tag="action", frozen=True, kw_only=True):
     compute_ns: int
     actions: np.ndarray
     ahead_ns: int = 0
+    arrived_ns: int = 0
 
     def __post_init__(self) -> None:
         if self.actions.dtype != _F4 or self.actions.ndim != 2:
             _shape("action", "actions", self.actions, _F4, 2)
         if self.period_ns <= 0 or self.valid_until_ns <= self.captured_ns:
             raise SpecError("action: period and validity must be positive")
-        if max(self.policy_version, self.batch, self.held_ns, self.compute_ns) >= _INT_END:
+        numbers = self.policy_version, self.batch, self.held_ns, self.compute_ns, self.arrived_ns
+        if max(numbers) >= _INT_END:
             raise SpecError("action: a number past 63 bits")
         if self.ahead_ns < 0:
             raise SpecError(f"action.ahead_ns: {self.ahead_ns} is negative")

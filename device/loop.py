@@ -45,6 +45,8 @@ class Loop:
 
     def _begin(self, now_ns: int, arrived: Arrived) -> Reading:
         self._lateness.append(self.rate.tick(now_ns))
+        if arrived:
+            self._node.offset = self._link.session.clock.best
         for peer, message in arrived:
             self._node.on_message(now_ns, peer, message)
         return self._body.read(now_ns)
@@ -59,7 +61,7 @@ class Loop:
         """Whether the report of this second is due; it is so once."""
         due = now_ns >= self._report_ns
         if due:
-            self._report_ns += NS_PER_S
+            self._report_ns = max(self._report_ns, now_ns - NS_PER_S) + NS_PER_S
         return due
 
     def report(

@@ -29,9 +29,13 @@ from device.meter import Meter
 from device.rows import Rows
 from device.uplink import Uplink
 from device.watch import Watch
+from link.health import Offset
 
 MIXED = -1
 """The policy version of an episode in which several versions acted, or none."""
+LEAP_NS = NS_PER_S // 2
+"""What the clock gains between two ticks beyond this, nobody lived through: it has leapt. It is
+counted, and neither charged to the battery nor to a rung."""
 _TELLING = (Refusal.NONE, Refusal.EXPIRED, Refusal.STOPPED, Refusal.PREMISE)
 """Answers of this body and boot, each once: their delay counts."""
 
@@ -78,6 +82,9 @@ class DeviceNode:
         self._refused: dict[Refusal, int] = dict.fromkeys(Refusal, 0)
         self._rung_ns = [0] * len(Rung)
         self._applied_seq = -1
+        self._leapt_ns = 0
+        self.offset: Offset | None = None
+        """How far the edge's clock is from this one, as the link has last found it."""
 
     def on_start(self, now_ns: int) -> Effects:
         self._last_ns = self._decision_ns = now_ns
@@ -85,7 +92,9 @@ class DeviceNode:
 
     def on_tick(self, now_ns: int, reading: Reading) -> tuple[Vector, Effects]:
         """One control tick: the setpoint to write, float64[A], and what else to do."""
-        elapsed_ns = now_ns - self._last_ns
+        passed_ns = now_ns - self._last_ns
+        elapsed_ns = min(passed_ns, LEAP_NS)
+        self._leapt_ns += passed_ns - elapsed_ns
         self._last_ns = now_ns
         self._perceiver.update(reading)
         self.meter.tick(
@@ -168,7 +177,7 @@ class DeviceNode:
         before = self.arbiter.chunk
         premise = self.foresight.premise(chunk.seq)
         refusal = self.arbiter.offer(now_ns, chunk, self._applied, premise)
-        self.rows.answered(now_ns, chunk, refusal)
+        self.rows.answered(now_ns, chunk, refusal, self.offset)
         if refusal in _TELLING:
             self.foresight.answered(now_ns - chunk.captured_ns)
         if refusal is not Refusal.NONE:
@@ -224,6 +233,7 @@ class DeviceNode:
             "segments.shed": uplink.shed,
             "invariant.backlog_bounded": max(0, uplink.waiting - self._backlog_max),
             "ticks.due": self.watch.due,
+            "clock_leap_s": self._leapt_ns / NS_PER_S,
         }
         counters |= {f"invariant.{name}": n for name, n in self.watch.found.items()}
         battery = self.meter.battery

@@ -8,6 +8,7 @@ from contract.ledger import INDEX, LEDGER, Refusal, Rung, Tier
 from contract.messages import ActionChunk
 from device.meter import PARTS, Meter
 from device.uplink import Place
+from link.health import Offset
 
 OPEN_NS = 2 * NS_PER_S
 """How long a row waits for its answer to act before it goes into the report."""
@@ -22,6 +23,7 @@ _EPISODE, _AHEAD = INDEX["episode"], INDEX["ahead_ns"]
 _PARTS = [INDEX[f"{part}_uj"] for part in PARTS]
 _VOLTAGE, _SOC = INDEX["voltage_mv"], INDEX["soc_ppm"]
 _SEGMENT, _SEGMENT_ROW = INDEX["segment"], INDEX["segment_row"]
+_THERE, _BACK, _BOUND = INDEX["up_ns"], INDEX["down_ns"], INDEX["way_bound_ns"]
 _TIERS = {tier.name.lower(): int(tier) for tier in Tier}
 
 
@@ -42,7 +44,7 @@ class Rows:
         row = self._rows[seq % CAPACITY]
         row[:] = 0
         row[_SEQ], row[_CAPTURED], row[_RUNG] = seq, captured_ns, rung
-        row[_VERSION], row[_EPISODE], row[_AHEAD] = -1, self.episode, ahead_ns
+        row[_VERSION], row[_BOUND], row[_EPISODE], row[_AHEAD] = -1, -1, self.episode, ahead_ns
         row[_SEGMENT], row[_SEGMENT_ROW] = place
         spent_uj, battery = [round(j * 1e6) for j in meter.joules.values()], meter.battery
         for column, now_uj, before_uj in zip(_PARTS, spent_uj, self._spent_uj, strict=True):
@@ -56,8 +58,13 @@ class Rows:
         row = self._rows[seq % CAPACITY]
         row[_SENT], row[_UP] = now_ns, size
 
-    def answered(self, now_ns: int, chunk: ActionChunk, refusal: Refusal) -> None:
-        """An answer came; what it says about another boot or an old row is not for the ledger."""
+    def answered(
+        self, now_ns: int, chunk: ActionChunk, refusal: Refusal, offset: Offset | None
+    ) -> None:
+        """An answer came; what it says about another boot or an old row is not for the ledger.
+
+        `offset`: how far the answering tier's clock is from the device's, as far as is known.
+        """
         if refusal in (Refusal.WRONG_BODY, Refusal.WRONG_BOOT) or not self._has(chunk.seq):
             return
         row = self._rows[chunk.seq % CAPACITY]
@@ -67,6 +74,10 @@ class Rows:
         row[_BATCH], row[_TIER] = chunk.batch, _TIERS.get(chunk.tier, 0)
         row[_VERSION], row[_REFUSED] = chunk.policy_version, refusal
         row[_DOWN] = chunk.actions.nbytes
+        if offset is not None and chunk.arrived_ns:
+            there_ns = chunk.arrived_ns - offset.offset_ns
+            row[_THERE], row[_BACK] = there_ns - row[_SENT], now_ns - there_ns - chunk.held_ns
+            row[_BOUND] = offset.bound_ns
 
     def applied(self, seq: int, now_ns: int) -> None:
         if self._has(seq):

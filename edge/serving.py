@@ -107,6 +107,7 @@ class Serving:
                 compute_ns=compute_ns,
                 actions=actions,
                 ahead_ns=observation.ahead_ns,
+                arrived_ns=request.arrived_ns,
             )
             effects.append(Send(observation.device, chunk))
         return effects

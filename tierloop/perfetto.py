@@ -1,8 +1,9 @@
 """A run as a Chrome trace, which Perfetto opens: a process a host, arrows where a tier is crossed.
 
-Format: "Trace Event Format" (Chromium). Times are microseconds since the run began. A ledger row
-says how long the edge held an observation, not when: the slice stands in the middle of the time
-away, true within the `bound_us` that it carries (half of what the two ways took together).
+Format: "Trace Event Format" (Chromium). Times are microseconds since the run began. When
+the edge held an observation follows from the estimated offset of its clock, true within the
+`bound_us` that the slice carries; where no offset was known, the slice stands in the middle of the
+time away, and the bound is half of what the two ways took together.
 """
 
 import gzip
@@ -159,8 +160,10 @@ class _Trace:
         server = self._tiers.get(Tier(row["tier"]))
         if server is None:
             return []
-        bound_ns = max(0, row["received_ns"] - row["sent_ns"] - row["held_ns"]) // 2
-        start_ns = row["sent_ns"] + bound_ns
+        up_ns, bound_ns = row["up_ns"], row["way_bound_ns"]
+        if bound_ns < 0:
+            up_ns = bound_ns = max(0, row["received_ns"] - row["sent_ns"] - row["held_ns"]) // 2
+        start_ns = row["sent_ns"] + up_ns
         about: Event = {
             "policy_version": row["policy_version"], "batch": row["batch"],
             "compute_us": row["compute_ns"] / NS_PER_US, "bound_us": bound_ns / NS_PER_US,

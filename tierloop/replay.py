@@ -66,6 +66,9 @@ def told(row: Row) -> str:
             f"{_ms(row['held_ns'])}, computed {_ms(row['compute_ns'])}, batch {row['batch']}) "
             f"by v{row['policy_version']}"
         )
+        if row["way_bound_ns"] >= 0:
+            ways = f"up {_ms(row['up_ns'])}, down {_ms(row['down_ns'])}"
+            words.append(f"{ways}, within {_ms(row['way_bound_ns'])}")
     else:
         words.append("no answer")
     if row["applied_ns"]:

@@ -32,6 +32,7 @@ def row(seq: int, captured_ms: float, age_ms: float = 5.0, **columns: int) -> np
         "applied_ns": captured_ns + round(age_ms * MS) if age_ms else 0,
         "tier": Tier.EDGE if age_ms else Tier.NONE,
         "policy_version": 0 if age_ms else -1,
+        "way_bound_ns": -1,
         "rung": Rung.EDGE,
     }
     for name, value in (given | columns).items():

@@ -120,9 +120,9 @@ def test_records_of_other_versions_are_refused_for_what_they_are(folder: Path):
         load(folder)
 
 
-def crossing() -> tuple[Record, list[Journey]]:
+def crossing(**more: int) -> tuple[Record, list[Journey]]:
     """Two robots whose answers overlap, a policy that goes live, a segment that is stored."""
-    given = {"tier": Tier.EDGE, "held_ns": 2 * MS, "compute_ns": MS, "batch": 2}
+    given = {"tier": Tier.EDGE, "held_ns": 2 * MS, "compute_ns": MS, "batch": 2} | more
     reports = roof(0, 2, (0.5, "fault.link", "device_edge: outage"))
     for name in ("arm-0", "arm-1"):
         slow = [
@@ -172,6 +172,12 @@ def test_an_observation_crosses_to_the_edge_and_back_within_the_stated_bound():
     first = [e for e in found if e.get("id") == 1]
     assert len({e["pid"] for e in first}) == 2
     assert first[0]["pid"] == first[2]["pid"]
+
+
+def test_where_the_edges_clock_is_known_the_slice_stands_when_it_held():
+    record, journeys = crossing(up_ns=10_000_000, down_ns=57_000_000, way_bound_ns=500_000)
+    held = next(e for e in events(record, journeys, 0) if e["name"] == "#0 held")
+    assert (held["ts"], held["args"]["bound_us"]) == (101_000 + 10_000, 500)
 
 
 def test_a_trace_is_json_plain_or_packed_and_holds_every_event(tmp_path: Path):

@@ -17,6 +17,7 @@ from tierloop.audit import Audit, audit
 from tierloop.deployment import Deployment, LinksConfig
 from tierloop.record import Record
 from tierloop.summary import ages_ms, shed
+from tierloop.virtual.faults import FaultyParts, schedule
 from tierloop.virtual.run import roof
 from tierloop.virtual.stack import VirtualStack
 
@@ -42,7 +43,11 @@ class Watched:
     def __init__(self, folder: Path, deployment: Deployment, seed: int) -> None:
         self.folder, self.record = folder, Record()
         self.reports: list[Report] = []
-        self.stack = VirtualStack(deployment, seed, folder / "state", observers=[self._hear])
+        self.stack = VirtualStack(
+            deployment, seed, folder / "state",
+            observers=[self._hear], wrappers=FaultyParts(deployment),
+        )  # fmt: skip
+        schedule(self.stack)
 
     def _hear(self, report: Report) -> None:
         self.reports.append(report)
