@@ -155,15 +155,15 @@ class Arrival(NamedTuple):
 class LinkModel:
     """One direction. All randomness comes from `rng`; `now_ns` must not go back.
 
-    `dropped` counts messages lost by reason: cut, outage, loss, queue; `carried` those that were
-    not, `duplicated` their second copies.
+    `offered` counts the messages put on it; `dropped` those lost, by reason: cut, outage, loss,
+    queue; `carried` those that were not, `duplicated` their second copies.
     """
 
     def __init__(self, spec: LinkSpec, rng: np.random.Generator) -> None:
         self.spec = spec = spec.resolved()
         self.conditions = Conditions()
         self.dropped: Counter[str] = Counter()
-        self.carried = 0
+        self.offered = self.carried = 0
         self.duplicated = 0
         self._rng = rng
         self._uniform: list[float] = []
@@ -190,6 +190,7 @@ class LinkModel:
     def carry(self, now_ns: int, size_bytes: int) -> list[Arrival]:
         """When a message put on the link arrives: never, once or twice."""
         now = self.conditions
+        self.offered += 1
         if now.cut:
             return self._drop("cut")
         if self._every_ns and self._out(now_ns):
@@ -225,8 +226,10 @@ class LinkModel:
         return bytes(spoiled)
 
     def counters(self, name: str) -> dict[str, float]:
-        """What became of the messages: `link.NAME.carried`, `.duplicated`, `.dropped.<reason>`."""
-        counts = {"carried": self.carried, "duplicated": self.duplicated}
+        """What became of the messages: `link.NAME.offered` and so on, `.dropped.<reason>`."""
+        counts = {
+            "offered": self.offered, "carried": self.carried, "duplicated": self.duplicated
+        }  # fmt: skip
         counts |= {f"dropped.{reason}": n for reason, n in self.dropped.items()}
         return {f"link.{name}.{what}": float(n) for what, n in counts.items()}
 

@@ -27,6 +27,11 @@ class Lane:
         self._number = 0
 
     @property
+    def under_way(self) -> int:
+        """Frames yet to arrive."""
+        return len(self._under_way)
+
+    @property
     def due_ns(self) -> int:
         return self._under_way[0][0] if self._under_way else NEVER_NS
 
@@ -90,6 +95,8 @@ class ShapedSocket(ClientSocket):
         counts = self._up.model.counters("up") | self._down.model.counters("down")
         counts["link.up.delivered"] = float(self._handed_on)
         counts["link.down.delivered"] = float(self._taken)
+        counts["link.up.under_way"] = float(self._up.under_way)
+        counts["link.down.under_way"] = float(self._down.under_way)
         if self._unreachable:
             counts["link.up.dropped.unreachable"] = float(self._unreachable)
         return counts

@@ -31,12 +31,14 @@ class Way:
     """One direction of a link; `number` tells it from the others.
 
     `delivered` counts what found somebody at the end, `unreachable` what found nobody.
+    `under_way` is what is yet to arrive.
     """
 
     def __init__(self, number: int, model: LinkModel, clock: Schedule, tap: Tap) -> None:
         self.model = model
         self.delivered = 0
         self.unreachable = 0
+        self.under_way = 0
         self._number, self._clock, self._tap = number, clock, tap
 
     def put(self, data: bytes, deliver: Callable[[bytes], bool]) -> None:
@@ -45,10 +47,12 @@ class Way:
         self._tap.sent(self._number, now_ns, data)
         for arrival in self.model.carry(now_ns, len(data)):
             frame = self.model.spoil(data) if arrival.corrupt else data
+            self.under_way += 1
             self._clock.at(arrival.at_ns, partial(self._arrive, frame, deliver))
 
     def _arrive(self, frame: bytes, deliver: Callable[[bytes], bool]) -> None:
         self._tap.came(self._number, self._clock.now_ns)
+        self.under_way -= 1
         if deliver(frame):
             self.delivered += 1
         else:
@@ -58,6 +62,7 @@ class Way:
         """What became of the messages, as a shaped socket counts them, and what was delivered."""
         counts = self.model.counters(name)
         counts[f"link.{name}.delivered"] = float(self.delivered)
+        counts[f"link.{name}.under_way"] = float(self.under_way)
         if self.unreachable:
             counts[f"link.{name}.dropped.unreachable"] = float(self.unreachable)
         return counts

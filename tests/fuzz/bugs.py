@@ -66,9 +66,15 @@ def no_dedupe():
         yield
 
 
-def _last_row(self, now_ns):
-    row = (now_ns - self._anchor_ns) // self.chunk.period_ns
-    return min(max(0, row), len(self._rows) - 1)
+def _last_row_for_ever():
+    head = ChunkPlan._head
+
+    def _head(self, row, start, start_ns):
+        head(self, row, start, start_ns)
+        if row == len(self._rows) - 1:
+            self._next_ns = 2**62
+
+    return patch.object(ChunkPlan, "_head", _head)
 
 
 @bug("stale_action")
@@ -81,7 +87,7 @@ def freshness_by_heartbeat():
 
     with (
         patch.object(ChunkPlan, "valid", lambda *_: True),
-        patch.object(ChunkPlan, "_row", _last_row),
+        _last_row_for_ever(),
         patch.object(DeviceNode, "on_lost", on_lost),
     ):
         yield
@@ -175,7 +181,7 @@ def hold_entered_late():
     def valid(self, now_ns):
         return now_ns <= self.chunk.valid_until_ns + 40 * NS_PER_MS
 
-    with patch.object(ChunkPlan, "valid", valid), patch.object(ChunkPlan, "_row", _last_row):
+    with patch.object(ChunkPlan, "valid", valid), _last_row_for_ever():
         yield
 
 

@@ -142,7 +142,8 @@ def test_messages_from_nowhere_are_seen_unless_a_death_took_counts_along():
     assert found(reports(9)) == 0
     assert found(reports(12)) == 2
     assert found(reports(12)[:2]) == 0, "a tier was not heard"
-    twice = report("arm-1", "device", 1, counters={"link.down.duplicated": 2.0})
+    came = {"link.down.duplicated": 2.0, "link.down.delivered": 2.0}
+    twice = report("arm-1", "device", 1, counters=came)
     assert found([*reports(12), twice]) == 0, "the link brought two of them twice"
     assert found([*reports(12), *roof(0, 2, (1, "died", "edge"))]) == 0
 

@@ -12,7 +12,7 @@ from edge.config import EdgeConfig
 from link.model import LinkSpec
 from sim.scenario import policy_spec
 from tierloop import hardware
-from tierloop.invariants import invariants
+from tierloop.invariants import invariants, unaccounted
 
 
 def trace(seed: int = 7, seconds: float = 3.0, **tables) -> str:
@@ -252,3 +252,19 @@ def test_at_calls_back_at_the_instant():
         p.stack.at(S // 3, lambda: seen.append(p.stack.now_ns))
         p.run(1)
         assert seen == [S // 3]
+
+
+def test_every_message_on_a_link_is_accounted_for_while_it_lives_and_at_the_end():
+    bad = LinkSpec(preset="lte", loss=0.2, duplicate=0.2, reorder=0.2, reorder_ms=40)
+    with plants(deployment(device=bad)) as p:
+        p.stack.at(2 * S, lambda: p.stack.crash("edge"))
+        p.stack.at(3 * S, lambda: p.stack.restart("edge"))
+        for _ in range(12):
+            p.run(0.5)
+            assert unaccounted(p.record) == 0
+        p.stack.finish()
+        assert unaccounted(p.record) == 0
+        life = p.record.of("device")[0]
+        assert life.last.counters["link.up.dropped.loss"] > 0
+        life.last.counters["link.up.dropped.loss"] -= 1
+        assert unaccounted(p.record) == 1
