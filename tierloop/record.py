@@ -30,7 +30,7 @@ class Life:
         self.first_ns = report.at_ns
         self.last = report
         self.decisions: list[Rows] = []
-        self.lateness_ns: list[Rows] = []
+        self.lateness_ns: list[tuple[int, Rows]] = []
         self.outcomes: list[Outcome] = []
         self.take(report)
 
@@ -39,7 +39,7 @@ class Life:
         if len(report.decisions):
             self.decisions.append(report.decisions)
         if len(report.lateness_ns):
-            self.lateness_ns.append(report.lateness_ns)
+            self.lateness_ns.append((report.at_ns, report.lateness_ns))
         self.outcomes.extend(report.outcomes)
 
     @property
@@ -134,8 +134,9 @@ class Record:
         return _stack([d for life in self.of("device") for d in life.decisions])
 
     def lateness_ns(self) -> Rows:
-        """How late each tick of each device came, int64[K]."""
-        pieces = [late for life in self.of("device") for late in life.lateness_ns]
+        """How late each tick of each device came, int64[K], second by second."""
+        told = [piece for life in self.of("device") for piece in life.lateness_ns]
+        pieces = [late for _, late in sorted(told, key=lambda piece: piece[0])]
         return np.concatenate(pieces) if pieces else np.zeros(0, np.int64)
 
     def outcomes(self) -> list[Outcome]:

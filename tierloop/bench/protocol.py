@@ -11,7 +11,7 @@ import numpy as np
 
 from contract.budget import Clock
 from tierloop import __version__
-from tierloop.bench.statistics import Blocks, Samples
+from tierloop.bench.statistics import Blocks, Estimate, Samples
 from tierloop.summary import processor
 
 
@@ -36,12 +36,14 @@ class Series(NamedTuple):
     """The samples of a metric. `bare`: those of the bare limit, block k measured beside block k.
 
     `exact`: the samples are the figure itself, without spread, as sizes and virtual runs are.
+    `known`: the figure with its interval, where it is no percentile of samples.
     """
 
     metric: Metric
     ours: Blocks
     bare: Blocks = ()
     exact: bool = False
+    known: Estimate | None = None
 
 
 class Benchmark(NamedTuple):

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +11,20 @@ import numpy as np
 from contract.budget import TIMES_BARE, Budget, Clock
 from contract.clock import NS_PER_US
 from contract.errors import UserError
+from contract.ledger import INDEX
 from tierloop import parts
 from tierloop.bench import budget
 from tierloop.bench.budget import Placed
 from tierloop.bench.protocol import Metric, Series
-from tierloop.bench.statistics import Blocks, Verdict
+from tierloop.bench.statistics import CONFIDENCE, Blocks, Estimate, Verdict, exact, share
 from tierloop.bench.verdicts import BROKEN, FINE, INCONCLUSIVE, Line, lines, sentence
 from tierloop.join import PARTS
 from tierloop.record import Record
 from tierloop.summary import ages_ms, round_trips_ms
 
 BLOCKS = 16
-"""A run's samples are cut into so many stretches of time, which are what is independent."""
+"""A run is cut into so many stretches of time, which are what is independent: what disturbs a host
+hits all its robots at once."""
 
 
 def metrics(clock: Clock) -> tuple[Metric, ...]:
@@ -64,20 +67,45 @@ def judge(out: Path, summary: Mapping[str, Any], budgets: Sequence[Budget]) -> t
         record.take(report)
     virtual = summary["clock"] == "virtual"
     rows = record.decisions()
-    ticks, energy = summary["ticks"], summary["energy_j"]["per_success"]
-    missed = [ticks["missed"] / ticks["n"]] if ticks["n"] else []
-    samples = (
-        ages_ms(rows), round_trips_ms(rows), record.lateness_ns() / NS_PER_US,
-        np.array(missed), np.array([] if energy is None else [energy]),
-    )  # fmt: skip
+    rows = rows[np.argsort(rows[:, INDEX["captured_ns"]], kind="stable")]
+    samples = ages_ms(rows), round_trips_ms(rows), record.lateness_ns() / NS_PER_US
     clock: Clock = "virtual" if virtual else "wall"
     own = [budget for budget in budgets if budget.clock == clock]
+    *sampled, missed, energy = metrics(clock)
     series = [
-        Series(metric, _blocks(values), exact=virtual or len(values) == 1)
-        for metric, values in zip(metrics(clock), samples, strict=True)
-        if any(budget.covers(*metric.key) for budget in own)
+        *(Series(m, _blocks(v), exact=virtual) for m, v in zip(sampled, samples, strict=True)),
+        Series(missed, (), known=_missed(summary["ticks"], virtual)),
+        Series(energy, (), known=_per_success(summary, virtual)),
     ]
-    return lines(series, own)
+    return lines([s for s in series if any(b.covers(*s.metric.key) for b in own)], own)
+
+
+def _missed(ticks: Mapping[str, int], virtual: bool) -> Estimate | None:
+    """The share of ticks missed, with the exact interval of a share where chance had a hand."""
+    done, missed = ticks["n"], ticks["missed"]
+    if not done:
+        return None
+    if virtual:
+        return exact(missed / done, done)
+    return Estimate(missed / done, *share(min(missed, done), done, CONFIDENCE), done)
+
+
+def _per_success(summary: Mapping[str, Any], virtual: bool) -> Estimate | None:
+    """Joules a success. On the wall as sure as the share of successes is; open without one."""
+    lived, joules = summary["success"], summary["energy_j"]
+    episodes, successes = lived["episodes"], lived["successes"]
+    if virtual:
+        return exact(joules["per_success"]) if successes else None
+    if not episodes:
+        return Estimate(inf, 0.0, inf, 1) if summary["ticks"]["n"] else None
+    whole_j = sum(joules["device"].values()) + joules["edge"] + joules["cloud"]
+    low, high = share(successes, episodes, CONFIDENCE)
+    return Estimate(
+        whole_j / successes if successes else inf,
+        whole_j / (episodes * high),
+        whole_j / (episodes * low) if low else inf,
+        episodes,
+    )
 
 
 def exit_code(found: Sequence[Line]) -> int:

@@ -162,11 +162,14 @@ def _judge(
     if isfinite(judged.high):
         return verdict, "the interval lies across the limit"
     blocks = len(series.ours)
-    few = f"blocks, {blocks} of {st.BLOCKS_MIN}" if blocks < st.BLOCKS_MIN else "samples"
+    cut = series.known is None and blocks < st.BLOCKS_MIN
+    few = f"blocks, {blocks} of {st.BLOCKS_MIN}" if cut else "samples"
     return verdict, f"too few {few}, for p{budget.percentile:g}"
 
 
 def _estimate(series: Series, blocks: st.Blocks, percentile: float) -> Estimate:
+    if series.known is not None:
+        return series.known
     if not series.exact:
         return st.percentile(blocks, percentile)
     pooled = np.concatenate(blocks) if blocks else np.empty(0)
