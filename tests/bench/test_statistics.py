@@ -39,6 +39,14 @@ def test_too_few_samples_leave_the_interval_open(q, few, enough):
     assert st.order_interval(np.arange(float(enough)), q)[1] < inf
 
 
+def test_few_blocks_leave_an_interval_of_nearly_their_whole_range():
+    """The expanded interval (Hesterberg 2015) of eight blocks; 90 % of it would end at 1 and 6."""
+    blocks = [np.full(5, float(level)) for level in range(8)]
+    for found in (st.percentile(blocks, 50), st.ratio(blocks, [np.ones(5)] * 8, 50)):
+        assert found.low < 0.5
+        assert found.high > 6.5
+
+
 @pytest.mark.slow
 def test_a_percentile_of_a_wandering_machine_is_covered_where_order_statistics_alone_fail():
     rng = np.random.default_rng(2)
