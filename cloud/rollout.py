@@ -21,7 +21,8 @@ TWIN = "twin"
 class Play(NamedTuple):
     """Episodes to live through, one a seed. `teacher_share`: chance that the teacher acts in one.
 
-    The segments made are numbered `boot`, `first_seq` on.
+    They begin in `posture_rad` float32[joints], or where the seed says. The segments made are
+    numbered `boot`, `first_seq` on.
     """
 
     policy: Mlp
@@ -30,6 +31,7 @@ class Play(NamedTuple):
     teacher_share: float = 0.0
     boot: int = 0
     first_seq: int = 0
+    posture_rad: FloatArray | None = None
 
 
 Answer = Callable[[FloatArray], FloatArray]
@@ -39,10 +41,13 @@ Answer = Callable[[FloatArray], FloatArray]
 class Twin(Protocol):
     """A world beside the real one; its bodies act in it as they do in life."""
 
-    def live(self, seed: int, answer: Answer, version: int) -> Segment:
+    def live(
+        self, seed: int, answer: Answer, version: int, posture_rad: FloatArray | None = None
+    ) -> Segment:
         """One episode of PARTS parts: what the body saw, did and came to.
 
-        It depends on `answer` and `seed` alone. `version` is that of the policy which answers.
+        It begins at rest in `posture_rad` float32[joints], or where the seed says, and depends on
+        that, `answer` and `seed` alone. `version` is that of the policy which answers.
         """
         ...
 
@@ -60,7 +65,7 @@ class TwinRollout:
     def _episode(self, job: Play, number: int, seed: int) -> Segment:
         taught = np.random.default_rng(seed).random() < job.teacher_share
         answer, version = (self._teacher, -1) if taught else (job.policy.forward, job.version)
-        lived = self._twin.live(seed, answer, version)
+        lived = self._twin.live(seed, answer, version, job.posture_rad)
         return replace(lived, device=TWIN, boot=job.boot, seq=job.first_seq + number)
 
 

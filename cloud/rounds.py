@@ -128,7 +128,7 @@ class Rounds:
             return self._collect(now_ns, LOOK_NS)
         self._round_ns = now_ns
         self._enter(now_ns, "playing")
-        return [self._learn("play", self._trainer.play)]
+        return [self._learn("play", partial(self._trainer.play, tuple(self._news)))]
 
     def _played(self, now_ns: int, segments: list[Segment]) -> Effects:
         def keep() -> Experience:

@@ -47,6 +47,13 @@ class Trainer:
         self._spec, self._config, self._backend = spec, config, backend
         self._seed, self._software, self._boot = seed, software, boot
         self._label = label
+        self._joints = [
+            spec.observation.labels.index(joint)
+            for joint in spec.action.labels
+            if joint in spec.observation.labels
+        ]
+        self._been = np.empty((0, len(self._joints)), np.float32)
+        self._gate: list[FloatArray | None] = []
         self._policy = self._best = self._candidate = Mlp.random(spec, config.hidden, seed)
         self._solved: list[bool] | None = None
         self._candidate_solved: list[bool] | None = None
@@ -94,11 +101,16 @@ class Trainer:
         """Version 0: the random start, released without a gate."""
         return self._conclude({})
 
-    def play(self) -> list[Segment]:
-        """Twin episodes of this round: the student acts, at first the teacher in some."""
+    def play(self, news: Sequence[Experience]) -> list[Segment]:
+        """Twin episodes of this round: the student acts, at first the teacher in some.
+
+        `news` is what has come since the last round: it says where the bodies are to be met.
+        """
+        self._been = np.concatenate([experience.features for experience in news])[:, self._joints]
         seeds = self._seeds(_PLAY, self.version, n=self._config.twin_episodes)
         share = 0.5 ** (self.version - 1)
-        segments = self._run(self._policy, self.parent, seeds, share, self._played)
+        begin = self._begin(seeds)
+        segments = self._run(self._policy, self.parent, seeds, begin, share, self._played)
         self._played += len(segments)
         return segments
 
@@ -116,11 +128,13 @@ class Trainer:
         self._candidate, self._loss = self._backend.fit(job)
 
     def judge(self) -> Verdict:
-        """Candidate against incumbent; the incumbent's figures are kept, as they cannot change."""
+        """Candidate against incumbent on the same episodes; the incumbent's figures are kept."""
         seeds = self._seeds(_GATE, n=self._config.gate_episodes)
         if self._solved is None:
-            self._solved = successes(self._run(self._best, self.incumbent, seeds))
-        self._candidate_solved = successes(self._run(self._candidate, self.version, seeds))
+            self._gate = self._begin(seeds)
+            self._solved = successes(self._run(self._best, self.incumbent, seeds, self._gate))
+        solved = self._run(self._candidate, self.version, seeds, self._gate)
+        self._candidate_solved = successes(solved)
         self._verdict = judge(self._candidate_solved, self._solved, self._config.gate_p)
         return self._verdict
 
@@ -161,13 +175,30 @@ class Trainer:
         state = "released" if released else "refused"
         return PolicyRecord(version, digest(blob), parents, state, figures, blob, data)
 
+    def _begin(self, seeds: Sequence[int]) -> list[FloatArray | None]:
+        """Where episodes begin: every other one where a body has been, the rest anew (None).
+
+        A release takes over from the one before, wherever that has left the body.
+        """
+        been = self._been
+        return [
+            been[np.random.default_rng(seed).integers(len(been))] if i % 2 and len(been) else None
+            for i, seed in enumerate(seeds)
+        ]
+
     def _run(
-        self, policy: Mlp, version: int, seeds: Sequence[int], share: float = 0.0, first: int = 0
+        self,
+        policy: Mlp,
+        version: int,
+        seeds: Sequence[int],
+        begin: Sequence[FloatArray | None],
+        share: float = 0.0,
+        first: int = 0,
     ) -> list[Segment]:
         """One episode a job: workers end together, and work can be stopped between two."""
         jobs = [
-            Play(policy, version, (seed,), share, self._boot, first + i)
-            for i, seed in enumerate(seeds)
+            Play(policy, version, (seed,), share, self._boot, first + i, posture)
+            for i, (seed, posture) in enumerate(zip(seeds, begin, strict=True))
         ]
         return [segment for done in self._backend.play(jobs) for segment in done]
 

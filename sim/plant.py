@@ -74,15 +74,23 @@ def action_spec(
 class Plant:
     """Implements contract.body.Body; time is that of sim.cell.Cell: the first read is zero."""
 
-    def __init__(self, scenario: "Scenario", spec: BodySpec, seed: int) -> None:
+    def __init__(
+        self,
+        scenario: "Scenario",
+        spec: BodySpec,
+        seed: int,
+        posture_rad: FloatArray | None = None,
+    ) -> None:
+        """At rest in a posture float32[2]; at home without one."""
         self.spec = spec
         self._seed = seed
         self._scan_ns = round(NS_PER_S / scenario.scan_hz)
         self._noise_m, self._dropout = scenario.scan_noise_m, scenario.scan_dropout
         self._episode_ns = round(scenario.episode_s * NS_PER_S)
         self._rng = np.random.default_rng([seed, 1])
-        self._position = self._velocity = self._torque_nm = [0.0, 0.0]
-        self._setpoint = [0.0, 0.0, 0.0]
+        self._velocity = self._torque_nm = [0.0, 0.0]
+        self._position = [0.0, 0.0] if posture_rad is None else posture_rad.tolist()
+        self._setpoint = [*self._position, 0.0]
         self._zero_ns: int | None = None
         self._at_ns = 0
         self._number = 0
@@ -178,9 +186,15 @@ def perceiver(spec: PolicySpec) -> Goal:
     return Goal(spec.observation)
 
 
-def embody(scenario: "Scenario", spec: PolicySpec, body: BodySpec, seed: int) -> Embodiment:
+def embody(
+    scenario: "Scenario",
+    spec: PolicySpec,
+    body: BodySpec,
+    seed: int,
+    posture_rad: FloatArray | None = None,
+) -> Embodiment:
     """One plant with goals of its own. Same seed: same goals, same scans."""
-    return Embodiment(Plant(scenario, body, seed), perceiver(spec), spec)
+    return Embodiment(Plant(scenario, body, seed, posture_rad), perceiver(spec), spec)
 
 
 def shares(horizon: int) -> Vector:

@@ -50,7 +50,7 @@ def twin_of(deployment: Deployment, software: str) -> Callable[[], Twin]:
 
 
 class DeviceTwin:
-    """One twin world. Not thread-safe. An episode depends on its answers and seed alone."""
+    """One twin world. Not thread-safe. Implements cloud.rollout.Twin."""
 
     def __init__(
         self,
@@ -71,9 +71,11 @@ class DeviceTwin:
         self._device = msgspec.structs.replace(device, segment_decisions=_room(scenario))
         self._codec = Codec()
 
-    def live(self, seed: int, answer: Answer, version: int) -> Segment:
+    def live(
+        self, seed: int, answer: Answer, version: int, posture_rad: FloatArray | None = None
+    ) -> Segment:
         """One episode, until PARTS are judged; `answer` acts as policy `version`."""
-        robot = self._stage.begin(seed)
+        robot = self._stage.begin(seed, posture_rad)
         node = DeviceNode(TWIN, 0, robot, self._device, self._software)
         service = _Service(self._link, self._infer, self._window_ns, seed)
         now_ns = judged = 0

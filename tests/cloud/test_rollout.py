@@ -12,12 +12,13 @@ from cloud.teacher import Teacher
 from cloud.trainer import Trainer
 from contract.codec import Codec
 from policy.mlp import Mlp
-from sim.scenario import Scenario, policy_spec
+from sim.scenario import Scenario, embody, policy_spec
 from tierloop.deployment import Deployment
 from tierloop.twin import twin_of
 
 SCENARIO = Scenario(belt_low_m_s=0.1, belt_high_m_s=0.15, episode_s=5.0)
 SPEC = policy_spec(SCENARIO)
+LABELS = SPEC.observation.labels
 UNTRAINED = Mlp.random(SPEC, (16,), 1)
 TWIN_OF = twin_of(Deployment(name="twin", scenario=SCENARIO), "1")
 
@@ -40,6 +41,16 @@ def test_an_episode_depends_on_its_policy_and_seed_alone(twin):
         np.testing.assert_array_equal(alone.applied, again.applied)
         assert successes([alone]) == successes([again])
     assert not np.array_equal(alone.features[0], twin.play(Play(UNTRAINED, 1, (8,)))[0].features[0])
+
+
+def test_an_episode_begins_in_the_posture_it_is_given_with_the_parts_of_its_seed(twin):
+    posture = np.array([0.6, 0.5, 0.5, -2.85, 0.4, 2.2, 0.6], np.float32)
+    drawn = twin.play(Play(UNTRAINED, 1, (7,)))[0]
+    given = twin.play(Play(UNTRAINED, 1, (7,), posture_rad=posture))[0]
+    np.testing.assert_allclose(given.features[0, :7], posture, atol=1e-6)
+    assert not np.allclose(drawn.features[0, :7], posture, atol=0.1)
+    heights = [segment.features[5, LABELS.index("part_height_m")] for segment in (drawn, given)]
+    assert heights[0] == heights[1] > 0, "the same part comes"
 
 
 def test_the_student_acts_in_its_own_name(twin):
@@ -66,7 +77,9 @@ def one_round(config):
     backend = SerialBackend(Hands(SPEC, config, TWIN_OF))
     trainer = Trainer(SPEC, config, Teacher(SPEC).label, backend, 3, "1")
     trainer.untrained()
-    segments = trainer.play()
+    robot = embody(SCENARIO, 1)
+    home = robot.perceiver.features(robot.body.read(0))[np.newaxis]
+    segments = trainer.play([Experience(home, (), {"lived": 1, "twin": 0}, 0)])
     features = np.concatenate([segment.features for segment in segments])
     keys = tuple(Key(s.device, s.boot, s.seq) for s in segments)
     trainer.fit([Experience(features, keys, {"lived": 0, "twin": len(features)}, 0)])

@@ -26,7 +26,7 @@ def twin(segments):
 
 
 def play_round(trainer, news):
-    trainer.fit([news, twin(trainer.play())])
+    trainer.fit([news, twin(trainer.play([news]))])
     trainer.judge()
     return trainer.conclude()
 
@@ -76,7 +76,7 @@ def test_the_teacher_acts_less_in_every_round(spec):
     shares = []
     for k in range(3):
         backend.jobs.clear()
-        trainer.play()
+        trainer.play([lived(50, k)])
         shares.append({job.teacher_share for job in backend.jobs})
         trainer.fit([lived(50, k)])
         trainer.judge()
@@ -107,7 +107,7 @@ def test_gate_seeds_are_fixed_and_no_training_seed_is_among_them(spec):
     plays, gates = [], []
     for k in range(2):
         backend.jobs.clear()
-        trainer.play()
+        trainer.play([lived(50, k)])
         plays.append([s for job in backend.jobs for s in job.seeds])
         trainer.fit([lived(50, k)])
         backend.jobs.clear()
@@ -120,6 +120,36 @@ def test_gate_seeds_are_fixed_and_no_training_seed_is_among_them(spec):
     assert set(gates[1].values()) == {1}
     assert not set(plays[0]) & set(plays[1])
     assert not (set(plays[0]) | set(plays[1])) & set(gates[0])
+
+
+def test_every_other_episode_begins_where_a_body_has_been_since_the_last_round(spec):
+    backend = ToyBackend(spec)
+    trainer = toy_trainer(spec, backend)
+    trainer.untrained()
+
+    def begun(jobs):
+        """Which of the jobs begin anew, and where the others do."""
+        anew = [job.posture_rad is None for job in jobs]
+        return anew, {float(job.posture_rad[0]) for job in jobs if job.posture_rad is not None}
+
+    gates = []
+    for k in range(2):
+        news = lived(50, k, seed=k)
+        been = {float(at) for at in news.features[:, 0]}
+        backend.jobs.clear()
+        trainer.play([news])
+        anew, postures = begun(backend.jobs)
+        assert anew == [True, False] * 4
+        assert len(postures) > 1
+        assert postures <= been
+        trainer.fit([news])
+        backend.jobs.clear()
+        trainer.judge()
+        gates += [begun(backend.jobs[i : i + 12]) for i in range(0, len(backend.jobs), 12)]
+        trainer.conclude()
+    incumbent, first, second = gates
+    assert incumbent == first == second, "the gate's episodes are the same for all"
+    assert first[0] == [True, False] * 6
 
 
 def test_a_refused_candidate_is_gone_on_from_but_not_the_incumbent(spec):

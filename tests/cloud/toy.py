@@ -24,6 +24,8 @@ def episode(job, number, seed, spec):
     rng = np.random.default_rng(seed)
     taught = rng.random() < job.teacher_share
     at, goal = rng.uniform(-0.9, 0.9, 2)
+    if job.posture_rad is not None:
+        (at,) = job.posture_rad.tolist()
     features, applied = [], []
     for _ in range(STEPS):
         row = np.array([[at, goal, 0.0]], np.float32)

@@ -102,3 +102,6 @@ def test_the_plant_has_a_twin_too():
         segment.features, world.live(2, labeller(spec), 1).features[: len(segment.features)]
     )
     assert msgspec.structs.asdict(segment)["spec"] == spec.digest
+    posture = np.array([0.4, -0.3], np.float32)
+    elsewhere = world.live(1, labeller(spec), 1, posture)
+    np.testing.assert_array_equal(elsewhere.features[0, :2], posture)
