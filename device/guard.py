@@ -118,7 +118,11 @@ class Guard:
         return self.setpoint, _LIMITS[hit]
 
     def _reach(self, wish: list[float]) -> tuple[list[float], list[float], int]:
-        """Velocities towards a target that moves: as fast as may still brake onto it."""
+        """Velocities towards a target that moves: as fast as may still brake onto it.
+
+        To brake from v within s takes v^2 + v dv <= 2 a s in whole ticks; the root, which is what
+        v may be at most, is taken only where that is broken.
+        """
         hit, dt_s = 0, self._dt_s
         velocities, targets = [], []
         for joint, wished, last, before, speed in zip(
@@ -131,15 +135,17 @@ class Guard:
                 hit |= _POSITION
             gap = target - last
             pace = (target - before) / dt_s
-            spare = sqrt(half_dv * half_dv + 2.0 * acceleration * abs(gap)) - half_dv
-            velocity, least, most = gap / dt_s, pace - spare, pace + spare
-            if velocity < least:
-                velocity = least
-            if velocity > most:
-                velocity = most
+            velocity = gap / dt_s
+            beyond = abs(velocity - pace)
+            brakeable = 2.0 * acceleration * abs(gap)
+            if beyond * (beyond + dv) > brakeable:
+                spare = sqrt(half_dv * half_dv + brakeable) - half_dv
+                velocity = pace + spare if velocity > pace else pace - spare
             room = high - last if velocity > 0.0 else last - low
-            stoppable = sqrt(half_dv * half_dv + 2.0 * acceleration * max(room, 0.0)) - half_dv
-            if not -stoppable <= velocity <= stoppable:
+            fast = abs(velocity)
+            brakeable = 2.0 * acceleration * max(room, 0.0)
+            if fast * (fast + dv) > brakeable:
+                stoppable = sqrt(half_dv * half_dv + brakeable) - half_dv
                 velocity = -stoppable if velocity < 0.0 else stoppable
                 hit |= _POSITION
             if not -fastest <= velocity <= fastest:
