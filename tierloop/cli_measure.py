@@ -87,6 +87,8 @@ def bench(
 
     seconds = for_ if for_ is not None else QUICK_S if quick else FULL_S
     if policy or body or deployment:
+        if names:
+            raise UserError(f"{names[0]}: --policy and --body are measured alone")
         raise typer.Exit(own(policy, body, deployment, budgets, seconds, out))
     raise typer.Exit(bench(names or (), seconds, budgets, out))
 

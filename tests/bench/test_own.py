@@ -7,102 +7,15 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from stranger import DEPLOYMENT, DOCS, block, tierloop
 
 from contract.codec import Codec
-from contract.errors import UserError
 from contract.messages import Observation
 from edge.config import EdgeConfig
 from tierloop.bench import own
-from tierloop.bench.strangers import OnnxFile, embody
-
-ROOT = Path(__file__).parents[2]
-DOCS = (ROOT / "docs" / "benchmarks.md").read_text()
-
-BODY = '''
-import numpy as np
-
-from contract.body import Reading
-from contract.specs import BodySpec
-
-
-class MyBody:
-    """One joint that is where it was told to be."""
-
-    spec = BodySpec(
-        name="mine", joints=("hinge",), control_period_ns=4_000_000, physics_period_ns=4_000_000,
-        position_low_rad=(-2.0,), position_high_rad=(2.0,), velocity_rad_s=(3.0,),
-        acceleration_rad_s2=(20.0,), torque_nm=(10.0,), workspace_low_m=(-1.0, -1.0, -1.0),
-        workspace_high_m=(1.0, 1.0, 1.0), copper_w_per_nm2=(0.1,), viscous_w_s2=(0.1,),
-        coulomb_w_s=(0.1,), switch_w=0.0, sensors_w=1.0,
-    )
-
-    def __init__(self):
-        self._at = np.zeros(1)
-
-    def tool_position(self, position_rad):
-        return np.zeros(3)
-
-    def read(self, now_ns):
-        return Reading(
-            captured_ns=now_ns, position_rad=self._at.copy(), velocity_rad_s=np.zeros(1),
-            torque_nm=np.zeros(1), tool_m=np.zeros(3), switch=0.0, holding=False, scans=(),
-            outcomes=(),
-        )
-
-    def write(self, setpoint):
-        self._at = setpoint[:1].copy()
-
-    def hold(self):
-        return np.append(self._at, 0.0)
-
-    def close(self):
-        pass
-'''
-
-
-GENEROUS = '[[budget]]\nmetric = "decision"\nlimit = 1e6\nunit = "us"\n'
-
-
-def policy(path, inputs=2, outputs=(4, 2), kind=TensorProto.FLOAT):
-    """A linear layer: float32[*, inputs] to float32[*, *outputs]."""
-    size = int(np.prod(outputs))
-    weight = numpy_helper.from_array(np.full((inputs, size), 0.01, np.float32), "w")
-    shape = numpy_helper.from_array(np.array([-1, *outputs], np.int64), "s")
-    nodes = [
-        helper.make_node("MatMul", ["x", "w"], ["flat"]),
-        helper.make_node("Reshape", ["flat", "s"], ["y"]),
-    ]
-    graph = helper.make_graph(
-        nodes, "mine", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", inputs])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", *outputs])],
-        [weight, shape],
-    )  # fmt: skip
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.save(model, path)
-    return path
-
-
-@pytest.fixture
-def outside(tmp_path, monkeypatch):
-    """A repository that knows nothing of this one but that tierloop is installed."""
-    (tmp_path / "my_package.py").write_text(BODY)
-    policy(tmp_path / "my.onnx")
-    (tmp_path / "mine.toml").write_text(
-        'name = "mine"\n[edge]\nhardware = "orin-nano"\n' + GENEROUS
-    )
-    monkeypatch.chdir(tmp_path)
-    yield tmp_path
-    sys.modules.pop("my_package", None)
-
-
-def tierloop(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "tierloop", *arguments], capture_output=True, text=True, timeout=100,
-        env={**os.environ, "PYTHONPATH": ""},
-    )  # fmt: skip
+from tierloop.bench.strangers import OnnxFile
+from tierloop.bench.strangers_body import embody
 
 
 @pytest.mark.slow
@@ -112,7 +25,8 @@ def test_the_command_of_the_docs_measures_a_strangers_policy_and_body(outside):
     assert done.returncode == 0, done.stderr
     for metric in ("inference", "decision", "tick", "decision_energy"):
         assert re.search(rf"own +{metric} ", done.stdout)
-    assert re.search(r"own +decision .* 1e\+06 us +pass", done.stdout)
+    assert re.search(r"own +decision +p99 .* 20000 us +pass", done.stdout)
+    assert re.search(r"own +decision_energy .* 50 mJ +pass", done.stdout)
     assert (outside / "out" / "bench.json").exists()
 
 
@@ -149,7 +63,7 @@ def test_a_run_cut_short_is_inconclusive_exit_4(outside):
 
 @pytest.mark.slow
 def test_the_plugin_as_the_docs_show_it(outside):
-    (example,) = re.findall(r"```python\n(def test_.*?)```", DOCS, re.S)
+    example = block("python", "def test_")
     assert len(example.strip().splitlines()) <= 4
     (outside / "test_mine.py").write_text(example)
     (outside / "test_broken.py").write_text(
@@ -159,62 +73,40 @@ def test_the_plugin_as_the_docs_show_it(outside):
         "def test_short(budget):\n"
         '    mine = budget("my.onnx", body="my_package:MyBody", seconds=0.01)\n'
         '    mine.within("tick", percentile=99.9, limit=1e9, unit="us")\n'
+        "def test_misfit(budget):\n"
+        '    budget("my.onnx", body="my_package:Nobody")\n'
+        "def test_unknown(budget):\n"
+        '    mine = budget("my.onnx", body="my_package:MyBody", seconds=0.01)\n'
+        '    mine.within("decisions", limit=1, unit="us")\n'
     )
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-rs", "-p", "no:cacheprovider"],
         capture_output=True, text=True, timeout=100, env={**os.environ, "PYTHONPATH": ""},
     )  # fmt: skip
-    assert "1 failed, 1 passed, 1 skipped" in done.stdout, done.stdout
+    assert "3 failed, 1 passed, 1 skipped" in done.stdout, done.stdout
     assert "budget broken: decision p50 is" in done.stdout
     assert "inconclusive: tick p99.9" in done.stdout
+    assert "\ntierloop: --body my_package:Nobody: AttributeError: module" in done.stdout
+    assert "\ntierloop: budget decisions: unknown metric 'decisions'" in done.stdout
+    assert "Traceback" not in done.stdout
 
 
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"inputs": 3}, "observation is float32[*, 3], the body's is float32[*, 2]"),
-        (
-            {"outputs": (4, 5)},
-            "action is float32[*, 4, 5], the body's is float32[*, 4, 2]",
-        ),
-        ({"outputs": (7,)}, "action is float32[*, 7], the body's is float32[*, 1, 2]"),
-    ],
-)
-def test_a_misfit_names_the_field_and_both_shapes(outside, changes, said):
-    policy(outside / "my.onnx", **changes)
-    with pytest.raises(UserError) as error:
-        own.benchmark(Path("my.onnx"), "my_package:MyBody", None)
-    assert str(error.value) == f"my.onnx: {said}"
+def test_a_budget_on_another_clock_says_on_which_one_it_is_taken(outside):
+    (outside / "mine.toml").write_text(DEPLOYMENT.replace('clock = "cpu"', 'clock = "wall"'))
+    done = tierloop(
+        "bench", "--policy", "my.onnx", "--body", "my_package:MyBody", "--deployment", "mine.toml"
+    )
+    assert done.returncode == 2
+    assert re.fullmatch(
+        r"tierloop: mine.toml:\d+: budget 2 \(decision_energy\): clock 'wall'; "
+        r"decision_energy needs clock = \"cpu\"\n", done.stderr,
+    )  # fmt: skip
 
 
-def test_one_action_without_a_horizon_fits_too(outside):
-    policy(outside / "my.onnx", outputs=(2,))
-    own.benchmark(Path("my.onnx"), "my_package:MyBody", None)
-
-
-@pytest.mark.parametrize(
-    ("body", "said"),
-    [
-        ("my_package", "expected MODULE:NAME"),
-        ("nowhere:MyBody", "No module named 'nowhere'"),
-        ("my_package:Body", "has no attribute 'Body'"),
-        ("my_package:BodySpec", "TypeError: Missing required argument"),
-        ("pathlib:Path", "a body has 'spec'"),
-    ],
-)
-def test_a_body_that_is_none_is_one_line(outside, body, said):
-    with pytest.raises(UserError) as error:
-        own.benchmark(Path("my.onnx"), body, None)
-    assert said in str(error.value)
-    assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("name", "said"), [("no.onnx", "No such file"), ("mine.toml", "no policy")]
-)
-def test_so_is_a_policy_that_is_none(outside, name, said):
-    with pytest.raises(UserError, match=said):
-        own.benchmark(Path(name), "my_package:MyBody", None)
+def test_benchmarks_by_name_are_not_measured_with_a_policy(outside):
+    done = tierloop("bench", "tick", "--policy", "my.onnx", "--body", "my_package:MyBody")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "tierloop: tick: --policy and --body are measured alone\n"
 
 
 def test_a_policy_that_answers_no_numbers_is_not_measured(outside):
@@ -225,12 +117,12 @@ def test_a_policy_that_answers_no_numbers_is_not_measured(outside):
             self.spec = spec
 
         def act(self, features):
-            return np.full((1, 4, 2), np.nan, np.float32)
+            return np.full((1, 8, 3), np.nan, np.float32)
 
     chosen = OnnxFile(Path("my.onnx"), None, embody("my_package:MyBody")[1])
     edge = own.Edge(Mute(chosen.spec), EdgeConfig())
     data = Codec().encode(
-        Observation(device="own", boot=1, seq=1, captured_ns=1, features=np.zeros(2, np.float32))
+        Observation(device="own", boot=1, seq=1, captured_ns=1, features=np.zeros(4, np.float32))
     )
     with pytest.raises(RuntimeError, match="refused what the policy answered"):
         edge.answer(data)

@@ -68,6 +68,10 @@ def check(placed: Iterable[Placed], known: Sequence[Metric]) -> None:
             hint = near(budget.metric, names) or f"; known: {', '.join(names)}"
             raise UserError(f"{where}: unknown metric '{budget.metric}'{hint}")
         fitting = [metric for metric in namesakes if budget.covers(*metric.key)]
+        clocks = sorted({m.clock for m in namesakes if m.scenario == budget.scenario})
+        if not fitting and clocks:
+            have = " or ".join(f'clock = "{clock}"' for clock in clocks)
+            raise UserError(f"{where}: clock '{budget.clock}'; {budget.metric} needs {have}")
         if not fitting:
             given = f"scenario '{budget.scenario}' on clock '{budget.clock}'"
             have = ", ".join(sorted({f"'{m.scenario}' on '{m.clock}'" for m in namesakes}))

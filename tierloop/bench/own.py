@@ -22,7 +22,8 @@ from device.node import DeviceNode
 from edge.config import EdgeConfig
 from edge.node import EdgeNode
 from tierloop.bench.protocol import Benchmark, Metric, Series, by_turns
-from tierloop.bench.strangers import OnnxFile, Plain, embody
+from tierloop.bench.strangers import OnnxFile
+from tierloop.bench.strangers_body import Plain, embody
 
 INFERENCE = Metric("inference", "us")
 DECISION = Metric("decision", "us")
@@ -128,14 +129,16 @@ def measure(
         decisions,
         lambda: _timed(lambda: policy.bare(rows), DECISIONS),
     )
-    by_turns(0, *measures)
-    spent.clear()
-    infer, decide_us, bare = by_turns(seconds / 2, *measures)
-    loop = _Ticks(robot, device)
-    loop.block()
-    loop.bodily.clear()
-    (ticks,) = by_turns(seconds / 2, loop.block)
-    robot.body.close()
+    try:
+        by_turns(0, *measures)
+        spent.clear()
+        infer, decide_us, bare = by_turns(seconds / 2, *measures)
+        loop = _Ticks(robot, device)
+        loop.block()
+        loop.bodily.clear()
+        (ticks,) = by_turns(seconds / 2, loop.block)
+    finally:
+        robot.body.close()
     return [
         Series(INFERENCE, infer, bare),
         Series(DECISION, decide_us, bare),

@@ -4,7 +4,8 @@ Installed with tierloop, so that any repository's tests have it. It imports noth
 until a test asks for the fixture.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import pytest
 
 if TYPE_CHECKING:
     from tierloop.bench.protocol import Metric, Series
+    from tierloop.bench.verdicts import Line
 
 SECONDS = 3.0
 """How long a policy is measured by default."""
@@ -27,25 +29,32 @@ class Measured:
         """Fails the test if the budget is broken, skips it if that cannot be told.
 
         `metric`: inference, decision, tick or decision_energy; `unit`: its own (us, mJ), or "x",
-        times the bare limit. Raises UserError for a metric or unit that there is not.
+        times the bare limit.
         """
-        from msgspec.structs import replace
-
-        from contract.budget import Budget
-        from tierloop.bench import budget, verdicts
         from tierloop.bench.statistics import Verdict
+        from tierloop.bench.verdicts import sentence
 
-        line = Budget(metric=metric, limit=limit, unit=unit, percentile=percentile)
-        for known in self._metrics:
-            if known.name == metric:
-                line = replace(line, clock=known.clock)
-        budget.check([budget.Placed(line, "budget")], self._metrics)
+        with _mistakes_in_one_line():
+            judged = self._judged(metric, limit, unit, percentile)
+        if judged.verdict is Verdict.FAIL:
+            pytest.fail(f"budget broken: {sentence(judged)}", pytrace=False)
+        if judged.verdict is Verdict.INCONCLUSIVE:
+            pytest.skip(f"inconclusive: {sentence(judged)}")
+
+    def _judged(self, metric: str, limit: float, unit: str, percentile: float) -> "Line":
+        from contract.budget import Budget, Clock
+        from contract.errors import UserError
+        from tierloop.bench import budget, verdicts
+
+        clock: Clock = next((known.clock for known in self._metrics if known.name == metric), "wall")
+        try:
+            line = Budget(metric=metric, limit=limit, unit=unit, percentile=percentile, clock=clock)
+        except ValueError as error:
+            raise UserError(f"budget {metric}: {error}") from None
+        budget.check([budget.Placed(line, f"budget {metric}")], self._metrics)
         about = [one for one in self._series if line.covers(*one.metric.key)]
         (judged,) = verdicts.lines(about, [line])
-        if judged.verdict is Verdict.FAIL:
-            pytest.fail(f"budget broken: {verdicts.sentence(judged)}", pytrace=False)
-        if judged.verdict is Verdict.INCONCLUSIVE:
-            pytest.skip(f"inconclusive: {verdicts.sentence(judged)}")
+        return judged
 
 
 @pytest.fixture
@@ -60,7 +69,18 @@ def budget() -> Callable[..., Measured]:
     ) -> Measured:
         from tierloop.bench import own
 
-        chosen = own.benchmark(Path(policy), body, Path(deployment) if deployment else None)
+        with _mistakes_in_one_line():
+            chosen = own.benchmark(Path(policy), body, Path(deployment) if deployment else None)
         return Measured(chosen.metrics, chosen.run(seconds))
 
     return measure
+
+
+@contextmanager
+def _mistakes_in_one_line() -> Iterator[None]:
+    from contract.errors import UserError
+
+    try:
+        yield
+    except UserError as error:
+        pytest.fail(f"tierloop: {error}", pytrace=False)

@@ -1,14 +1,11 @@
-"""What a stranger brings: a policy as an ONNX file, and a body from any module."""
+"""A stranger's policy: an ONNX file, opened and tried once before anything is measured."""
 
-import importlib
-import os
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from contract.body import Body, Embodiment, Reading
+from contract.body import Body
 from contract.clock import NS_PER_MS
 from contract.errors import UserError
 from contract.specs import ArraySpec, FloatArray, PolicySpec
@@ -16,12 +13,14 @@ from contract.specs import ArraySpec, FloatArray, PolicySpec
 PERIOD_NS = 50 * NS_PER_MS
 """Between decisions of a body that does not say."""
 
+FLOAT = "tensor(float)"
+
 
 class OnnxFile:
     """A stranger's graph: one float32 input [B, D], one float32 output [B, H, A] or [B, A].
 
-    Raises UserError where it cannot be opened or is of another form, SpecError where it does not
-    fit the body: the text names the field and both shapes.
+    Raises UserError where it cannot be opened, is of another form, or does not fit the body: one
+    line with the field and both shapes.
     """
 
     version = 0
@@ -46,12 +45,23 @@ class OnnxFile:
                 f"{path}: {len(into)} inputs and {len(out)} outputs; one each is needed"
             )
         self._name = into[0].name
-        horizon = out[0].shape[1] if len(out[0].shape) == 3 else 1
-        self.spec = spec or _plain_spec(body, horizon)
-        observation, action = self.spec.observation.size, self.spec.action.size
-        answers = [[self.spec.horizon, action], [action]][: 1 if self.spec.horizon > 1 else 2]
-        _fit(path, "observation", into[0], [[observation]])
-        _fit(path, "action", out[0], answers)
+        size = spec.observation.size if spec else 2 * len(body.spec.joints)
+        action = spec.action.size if spec else len(body.spec.joints) + 1
+        _fit(path, "observation", into[0].type, into[0].shape, [["*", size]])
+        shape = self._tried(path, size) if out[0].type == FLOAT else out[0].shape
+        horizon: int | str = spec.horizon if spec else "H"
+        answers: list[list[int | str]] = [["*", horizon, action], ["*", action]]
+        _fit(path, "action", out[0].type, shape, answers if horizon in ("H", 1) else answers[:1])
+        self.spec = spec or _plain_spec(body, int(shape[1]) if len(shape) == 3 else 1)
+
+    def _tried(self, path: Path, size: int) -> list[int | str]:
+        """The shape of the answer to one observation, whatever the graph declares."""
+        try:
+            (answer,) = self._session.run(None, {self._name: np.zeros((1, size), np.float32)})
+        except Exception as error:
+            said = str(error).splitlines()[0]
+            raise UserError(f"{path}: does not run on float32[1, {size}]: {said}") from None
+        return ["*" if answer.shape[:1] == (1,) else answer.shape[0], *answer.shape[1:]]
 
     def act(self, features: FloatArray) -> FloatArray:
         """Observations float32[B, D] to setpoints float32[B, H, A]."""
@@ -64,58 +74,25 @@ class OnnxFile:
         self._session.run(None, {self._name: features})
 
 
-class Plain:
-    """The perceive stage of a body that brings none: positions, then velocities."""
-
-    def update(self, reading: Reading) -> None:
-        """Keeps nothing."""
-
-    def features(self, reading: Reading) -> FloatArray:
-        """float32[2 * joints]."""
-        return np.concatenate([reading.position_rad, reading.velocity_rad_s]).astype(np.float32)
-
-
-def embody(name: str) -> tuple[Embodiment | None, Body]:
-    """What `MODULE:NAME` gives when called: an Embodiment, or a Body alone. Raises UserError."""
-    module, _, attribute = name.partition(":")
-    if not module or not attribute:
-        raise UserError(f"--body {name}: expected MODULE:NAME, as in my_package:MyBody")
-    sys.path.insert(0, os.getcwd())
-    try:
-        made = getattr(importlib.import_module(module), attribute)()
-    except ModuleNotFoundError as error:
-        raise UserError(f"--body {name}: {error}; run this where it can be imported") from None
-    except Exception as error:
-        said = (str(error).splitlines() or [""])[0]
-        raise UserError(f"--body {name}: {type(error).__name__}: {said}") from None
-    finally:
-        sys.path.pop(0)
-    if all(hasattr(made, field) for field in Embodiment._fields):
-        return Embodiment(made.body, made.perceiver, made.policy), made.body
-    lacking = [n for n in ("spec", "read", "write", "hold", "close", "tool_position")
-               if not hasattr(made, n)]  # fmt: skip
-    if lacking:
-        raise UserError(f"--body {name}: a body has '{lacking[0]}', see contract/body.py")
-    return None, made
+def _fit(
+    path: Path, field: str, kind: str, given: list[Any], wanted: list[list[int | str]]
+) -> None:
+    """`given`: sizes, names where any size will do, or 1 for the batch; the same rank is named."""
+    alike = [want for want in wanted if len(want) == len(given)]
+    if kind == FLOAT and any(
+        all(not isinstance(g, int) or g == w or w == "H" or (at == 0 and g == 1)
+            for at, (g, w) in enumerate(zip(given, want, strict=True)))
+        for want in alike
+    ):  # fmt: skip
+        return
+    have = ", ".join(str(size) if isinstance(size, int) else "*" for size in given)
+    want = ", ".join(map(str, (alike or wanted)[0]))
+    kind = kind.removeprefix("tensor(").removesuffix(")")
+    kind = {"float": "float32", "double": "float64"}.get(kind, kind)
+    raise UserError(f"{path}: {field} is {kind}[{have}], the body's is float32[{want}]")
 
 
-def _fit(path: Path, field: str, given: Any, wanted: list[list[int]]) -> None:
-    """The first dimension is the batch's; names are of any size."""
-    tail = given.shape[1:]
-    fits = given.type == "tensor(float)" and any(
-        len(tail) == len(want) and all(isinstance(g, str | None) or g == w
-                                       for g, w in zip(tail, want, strict=True))
-        for want in wanted
-    )  # fmt: skip
-    if not fits:
-        have = ", ".join(str(size) for size in ("*", *tail))
-        want = ", ".join(str(size) for size in ("*", *wanted[0]))
-        kind = given.type.removeprefix("tensor(").removesuffix(")")
-        kind = "float32" if kind == "float" else kind
-        raise UserError(f"{path}: {field} is {kind}[{have}], the body's is float32[{want}]")
-
-
-def _plain_spec(body: Body, horizon: object) -> PolicySpec:
+def _plain_spec(body: Body, horizon: int) -> PolicySpec:
     """What follows from a body alone: joints in, setpoints and switch out."""
     spec = body.spec
     low, high, speed = spec.position_low_rad, spec.position_high_rad, spec.velocity_rad_s
@@ -131,6 +108,6 @@ def _plain_spec(body: Body, horizon: object) -> PolicySpec:
         action=ArraySpec(
             name="action", labels=(*positions, "switch"), low=(*low, 0.0), high=(*high, 1.0)
         ),
-        horizon=horizon if isinstance(horizon, int) and horizon > 0 else 1,
+        horizon=horizon,
         period_ns=PERIOD_NS,
     )  # fmt: skip

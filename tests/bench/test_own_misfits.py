@@ -1,0 +1,145 @@
+"""Bring your own: what does not fit is one line that names the field and both shapes."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import TensorProto
+from stranger import BODY, policy
+
+from contract.errors import UserError
+from tierloop.bench import own
+from tierloop.bench.strangers import OnnxFile
+from tierloop.bench.strangers_body import embody
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"inputs": 3}, "observation is float32[*, 3], the body's is float32[*, 4]"),
+        ({"batch": 3}, "observation is float32[3, 4], the body's is float32[*, 4]"),
+        ({"kind": TensorProto.DOUBLE}, "observation is float64[*, 4], the body's is float32[*, 4]"),
+        (
+            {"answer": TensorProto.DOUBLE},
+            "action is float64[*, 8, 3], the body's is float32[*, H, 3]",
+        ),
+        ({"outputs": (4, 5)}, "action is float32[*, 4, 5], the body's is float32[*, H, 3]"),
+        ({"outputs": (7,)}, "action is float32[*, 7], the body's is float32[*, 3]"),
+        (
+            {"outputs": (8, 5), "told": False},
+            "action is float32[*, 8, 5], the body's is float32[*, H, 3]",
+        ),
+        ({"outputs": (2, 8, 3)}, "action is float32[*, 2, 8, 3], the body's is float32[*, H, 3]"),
+    ],
+)
+def test_a_misfit_names_the_field_and_both_shapes(outside, changes, said):
+    policy(outside / "my.onnx", **changes)
+    with pytest.raises(UserError) as error:
+        own.benchmark(Path("my.onnx"), "my_package:MyBody", None)
+    assert str(error.value) == f"my.onnx: {said}"
+
+
+def test_one_action_without_a_horizon_fits_too(outside):
+    policy(outside / "my.onnx", outputs=(3,))
+    own.benchmark(Path("my.onnx"), "my_package:MyBody", None)
+
+
+def test_the_horizon_is_what_the_graph_answers_though_it_does_not_say(outside):
+    policy(outside / "my.onnx", told=False)
+    chosen = OnnxFile(Path("my.onnx"), None, embody("my_package:MyBody")[1])
+    assert chosen.spec.horizon == 8
+    assert chosen.act(np.zeros((3, 4), np.float32)).shape == (3, 8, 3)
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ("write = 3", "a body has 'write', see contract/body.py"),
+        ("spec = {}", "spec is a dict, a body's is a contract.specs.BodySpec"),
+        ("def read(self, now_ns): return {}", "read gives a dict, a body's gives a Reading"),
+        ("def read(self, now_ns): raise OSError('no port')", "read: OSError: no port"),
+        (
+            "def hold(self): return self.at",
+            "hold() is float64[2], by the body's spec it is float64[3]",
+        ),
+        (
+            "def read(self, now_ns): return super().read(now_ns)._replace(torque_nm=np.zeros(5))",
+            "read().torque_nm is float64[5], by the body's spec it is float64[2]",
+        ),
+        (
+            "def read(self, now_ns): return super().read(now_ns)._replace(position_rad=[0, 0])",
+            "read().position_rad is list, by the body's spec it is float64[2]",
+        ),
+        (
+            "def hold(self): return np.full(3, np.nan)",
+            "hold() is not finite: [nan nan nan]",
+        ),
+        (
+            "def tool_position(self, q): return q.astype(np.float32)",
+            "tool_position() is float32[2], by the body's spec it is float64[3]",
+        ),
+    ],
+)
+def test_so_does_a_body_at_odds_with_its_own_spec(outside, lines, said):
+    body = f"{BODY}\n\nclass Odd(MyBody):\n    {lines}\n"
+    if lines.startswith("def tool_position"):
+        body = body.replace("tool_m=self.tool_position(self.at)", "tool_m=np.zeros(3)")
+    (outside / "my_package.py").write_text(body)
+    with pytest.raises(UserError) as error:
+        own.benchmark(Path("my.onnx"), "my_package:Odd", None)
+    assert str(error.value) == f"--body my_package:Odd: {said}"
+
+
+def test_a_perceive_stage_that_does_not_fit_its_policy_spec_is_one_line(outside):
+    more = """
+from contract.body import Embodiment
+from tierloop.bench.strangers import _plain_spec
+
+
+class Narrow:
+    def update(self, reading): pass
+    def features(self, reading): return np.zeros(3, np.float32)
+
+
+def whole():
+    return Embodiment(MyBody(), Narrow(), _plain_spec(MyBody(), 8))
+"""
+    (outside / "my_package.py").write_text(BODY + more)
+    with pytest.raises(UserError, match=r"perceiver: .*expected float32\[4\], got float32\[3\]"):
+        own.benchmark(Path("my.onnx"), "my_package:whole", None)
+
+
+def test_the_body_is_let_go_also_when_the_measuring_fails(outside):
+    more = "\nclosed = []\n\n\nclass Odd(MyBody):\n    def write(self): pass\n"
+    more += "    def close(self): closed.append(1)\n"
+    (outside / "my_package.py").write_text(BODY + more)
+    chosen = own.benchmark(Path("my.onnx"), "my_package:Odd", None)
+    with pytest.raises(TypeError, match="write"):
+        chosen.run(0.01)
+    assert sys.modules["my_package"].closed == [1]
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("my_package", "expected MODULE:NAME"),
+        ("nowhere:MyBody", "No module named 'nowhere'"),
+        ("my_package:Body", "has no attribute 'Body'"),
+        ("my_package:BodySpec", "TypeError: Missing required argument"),
+        ("pathlib:Path", "a body has 'spec'"),
+    ],
+)
+def test_a_body_that_is_none_is_one_line(outside, body, said):
+    with pytest.raises(UserError) as error:
+        own.benchmark(Path("my.onnx"), body, None)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("no.onnx", "No such file"), ("mine.toml", "no policy")]
+)
+def test_so_is_a_policy_that_is_none(outside, name, said):
+    with pytest.raises(UserError, match=said):
+        own.benchmark(Path(name), "my_package:MyBody", None)
