@@ -1,5 +1,7 @@
 """The comparison: its test by simulation, its plumbing on two real processes."""
 
+import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -49,16 +51,43 @@ def test_equals_pass_and_what_is_unclear_is_not_a_pass():
     assert unclear.verdict is single.verdict is Verdict.INCONCLUSIVE
 
 
-def test_a_path_that_one_side_cannot_run_is_inconclusive_and_says_why(tmp_path):
+@pytest.fixture
+def broken(tmp_path):
+    """A checkout whose codec raises, and nothing else of it."""
+    for name in ("contract", "device", "sim", "edge", "cloud", "policy", "link"):
+        shutil.copytree(HERE / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    with (tmp_path / "contract" / "codec.py").open("a") as file:
+        file.write("\n\ndef broken(self, data):\n    raise OSError('broken')\n\n\n")
+        file.write("Codec.decode = broken\n")
+    return c.Side("broken", tmp_path)
+
+
+def test_what_runs_at_the_base_and_not_at_the_head_fails_and_says_why(broken):
+    found = c.compare(c.Side("here", HERE), broken, ["codec", "tick"], 2)
+    by_name = {one.name: one for one in found}
+    assert by_name["codec"].verdict is Verdict.FAIL
+    assert by_name["codec"].why == "broken: OSError: broken"
+    assert by_name["tick"].pairs == 2
+
+
+def test_what_does_not_run_at_the_base_is_inconclusive(broken):
+    (one,) = c.compare(broken, c.Side("here", HERE), ["codec"], 2)
+    assert (one.verdict, one.why) == (Verdict.INCONCLUSIVE, "broken: OSError: broken")
+
+
+def test_nor_does_a_head_pass_that_cannot_be_imported(tmp_path, capsys):
     (tmp_path / "contract").mkdir()
     (tmp_path / "contract" / "__init__.py").write_text("")
-    with c.checkout(str(tmp_path)) as broken:
-        (one,) = c.compare(c.Side("here", HERE), broken, ["codec"], 2)
-    assert one.verdict is Verdict.INCONCLUSIVE
-    assert "modules cannot be imported" in one.why
+    out = tmp_path / "out.json"
+    assert comparing.compare(str(HERE), str(tmp_path), ["codec"], 2, out) == 3
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"tierloop: broken: codec, which runs at {HERE}: {tmp_path}: ")
+    assert line.endswith("its process ended: ModuleNotFoundError: No module named 'contract.codec'")
+    (entry,) = json.loads(out.read_bytes())
+    assert (entry["verdict"], entry["ratio"], entry["pairs"]) == ("fail", None, 0)
 
 
-def test_a_path_that_raises_is_inconclusive():
+def test_a_path_that_there_is_not_is_inconclusive():
     (one,) = c.compare(c.Side("a", HERE), c.Side("b", HERE), ["nothing"], 1)
     assert one.verdict is Verdict.INCONCLUSIVE
     assert "KeyError" in one.why

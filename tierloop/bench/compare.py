@@ -45,6 +45,10 @@ QUANTILE = 25.0
 Tell = Callable[[str], None]
 
 
+class CannotRunError(Exception):
+    """A checkout does not run a hot path, and why."""
+
+
 class Side(NamedTuple):
     """A checkout; `planted`: the share of codec calls that are done twice, None to leave it be."""
 
@@ -74,17 +78,18 @@ class Worker:
 
         script = Path(benchmarks.__path__[0]).resolve() / "hot_worker.py"
         planted = [] if side.planted is None else [str(side.planted)]
-        self._side = side
+        self.name = side.name
+        self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self._process = subprocess.Popen(
             [sys.executable, "-P", str(script), *planted],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said, text=True,
             cwd=side.folder,
             env={**os.environ, "PYTHONPATH": str(side.folder.resolve()), "PYTHONHASHSEED": "0"},
         )  # fmt: skip
         os.sched_setaffinity(self._process.pid, {max(os.sched_getaffinity(0))})
 
     def us(self, name: str, calls: int, repeats: int) -> list[float]:
-        """Processor microseconds a call, one figure a repeat. Raises LookupError if it cannot."""
+        """Processor microseconds a call, one figure a repeat. Raises CannotRunError."""
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
         assert stdout is not None
@@ -93,9 +98,11 @@ class Worker:
             stdin.flush()
             answer = json.loads(stdout.readline())
         except (BrokenPipeError, ValueError):
-            raise LookupError(f"{self._side.name}: its modules cannot be imported") from None
+            self._said.seek(0)
+            last = (self._said.read().splitlines() or ["it ended without a word"])[-1]
+            raise CannotRunError(f"{self.name}: its process ended: {last}") from None
         if "error" in answer:
-            raise LookupError(f"{self._side.name}: {answer['error']}")
+            raise CannotRunError(f"{self.name}: {answer['error']}")
         found: list[float] = answer["us"]
         return found
 
@@ -106,14 +113,15 @@ class Worker:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.communicate()
+        self._said.close()
 
 
 def compare(
     base: Side, head: Side, names: Sequence[str], pairs: int = PAIRS, tell: Tell | None = None
 ) -> list[Compared]:
-    """A verdict for each benchmark."""
+    """A verdict for each benchmark: what runs at the base and not at the head fails."""
     levels: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
-    failed: dict[str, str] = {}
+    failed: dict[str, tuple[Verdict, str]] = {}
     for number in range(pairs):
         if tell:
             tell(f"pair {number + 1} of {pairs}")
@@ -122,14 +130,21 @@ def compare(
             for name in names:
                 if name not in failed:
                     try:
-                        levels[name].append(_pair(first, second, name))
-                    except LookupError as error:
-                        failed[name] = str(error)
+                        calls = _calls(first, name)
+                    except CannotRunError as error:
+                        failed[name] = (Verdict.INCONCLUSIVE, str(error))
+                        continue
+                    try:
+                        levels[name].append(_pair(first, second, name, calls))
+                    except CannotRunError as error:
+                        failed[name] = (Verdict.FAIL, str(error))
     return judge(levels, failed)
 
 
-def judge(levels: dict[str, list[tuple[float, float]]], failed: dict[str, str]) -> list[Compared]:
-    """From microseconds of base and head, pair by pair; what failed is inconclusive."""
+def judge(
+    levels: dict[str, list[tuple[float, float]]], failed: dict[str, tuple[Verdict, str]]
+) -> list[Compared]:
+    """From microseconds of base and head, pair by pair; of what did not run, what is known."""
     logs = {name: np.diff(np.log(found), axis=1)[:, 0] for name, found in levels.items()
             if found and name not in failed}  # fmt: skip
     limit = 1 + TOLERANCE
@@ -142,9 +157,9 @@ def judge(levels: dict[str, list[tuple[float, float]]], failed: dict[str, str]) 
     return found + [
         Compared(
             name=name, base_us=nothing, ratio=nothing, low=nothing, high=nothing, pairs=0,
-            verdict=Verdict.INCONCLUSIVE, why=why,
+            verdict=verdict, why=why,
         )
-        for name, why in failed.items()
+        for name, (verdict, why) in failed.items()
     ]  # fmt: skip
 
 
@@ -164,9 +179,13 @@ def _compared(name: str, logs: st.Samples, base_us: float, slower: bool) -> Comp
     )  # fmt: skip
 
 
-def _pair(base: Worker, head: Worker, name: str) -> tuple[float, float]:
+def _calls(base: Worker, name: str) -> int:
+    """So many take BLOCK_US at the base."""
+    return max(1, round(BLOCK_US / float(np.median(base.us(name, 10, 3)))))
+
+
+def _pair(base: Worker, head: Worker, name: str, calls: int) -> tuple[float, float]:
     """Microseconds of both, from turns in the order base, head, head, base."""
-    calls = max(1, round(BLOCK_US / np.median(base.us(name, 10, 3))))
     head.us(name, calls, 1)
     found: dict[Worker, list[float]] = {base: [], head: []}
     for turn in range(TURNS):

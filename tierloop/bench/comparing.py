@@ -39,7 +39,7 @@ def hot(names: Sequence[str]) -> list[str]:
 
 
 def compare(base: str, head: str, names: Sequence[str], pairs: int, out: Path | None) -> int:
-    """Compares two checkouts; the exit code: 3 if the head is slower, 4 if that cannot be told."""
+    """Compares two checkouts; the exit code: 3 if the head is slower or broken, 4 if unclear."""
     chosen, screen = hot(names), console()
     if pairs < 2:
         raise UserError(f"--pairs {pairs}: two at least")
@@ -50,7 +50,9 @@ def compare(base: str, head: str, names: Sequence[str], pairs: int, out: Path | 
     if out is not None:
         write(out, msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")
     for line in found:
-        if line.verdict is Verdict.FAIL:
+        if line.verdict is Verdict.FAIL and not line.pairs:
+            _stderr(f"broken: {line.name}, which runs at {base}: {line.why}")
+        elif line.verdict is Verdict.FAIL:
             said = f"{line.ratio:.3f}x the base ({line.low:.3f} to {line.high:.3f})"
             allowed = f"{1 + c.TOLERANCE:g}x is allowed"
             _stderr(f"slower: {line.name} takes {said}, {allowed}")
