@@ -12,5 +12,6 @@ SUITE = (
     "rollout",
     "processes",
     "virtual",
+    "fleet",
 )
 """The modules that `tierloop bench` runs, in this order; each has a BENCHMARK."""

@@ -78,16 +78,16 @@ def machine() -> Machine:
 
 
 def by_turns(
-    seconds: float, *measures: Callable[[], Sequence[float]]
+    seconds: float, *measures: Callable[[], Sequence[float]], least: int = 1
 ) -> tuple[tuple[Samples, ...], ...]:
     """Runs each measure once a block, in alternating order, so that drift hits all alike.
 
-    Blocks end when the time is up; there is one at least. Returns for each measure its samples,
-    one array a block.
+    Blocks end when the time is up and there are `least` of them. Returns for each measure its
+    samples, one array a block.
     """
     results: list[list[Samples]] = [[] for _ in measures]
     end = time.monotonic() + seconds
-    while not results[0] or time.monotonic() < end:
+    while len(results[0]) < least or time.monotonic() < end:
         order = range(len(measures)) if len(results[0]) % 2 == 0 else range(len(measures))[::-1]
         for i in order:
             results[i].append(np.asarray(measures[i](), np.float64))
