@@ -5,7 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 from cloud.ingest import open_body
-from cloud.store import Key, Store
+from cloud.lineage import Key
+from cloud.store import Store
 from contract.codec import Codec
 from contract.messages import Outcome
 from contract.specs import FloatArray, PolicySpec

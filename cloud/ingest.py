@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cloud.store import Committed, Datum, Key, Misfit, Store
+from cloud.lineage import Key
+from cloud.store import Committed, Datum, Misfit, Store
 from contract.codec import Codec, digest64
 from contract.errors import SpecError, WireError
 from contract.messages import Sealed, Segment, Stored

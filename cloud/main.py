@@ -51,9 +51,9 @@ def run(
     store = Store(state / "store.sqlite")
     backend = choose(config, (spec, learner, twin), state)
     trainer = Trainer(spec, learner, labeller(spec), backend, seed, software, boot)
-    newest = store.newest_release()
+    newest = store.policies.newest()
     if newest is not None:
-        trainer.resume(newest, store.next_version())
+        trainer.resume(newest, store.policies.next_version())
     node = CloudNode(config, spec, store, trainer, backend, boot, newest)
     reporter = ReportSource(report_to) if report_to else None
     driven = wrap(node) if wrap else node

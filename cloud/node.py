@@ -12,9 +12,10 @@ from cloud.backend import Backend
 from cloud.config import CloudConfig
 from cloud.diary import Diary
 from cloud.ingest import Ingest, Ingested
+from cloud.lineage import PolicyRecord
 from cloud.publisher import Publisher
 from cloud.rounds import WAITING, Rounds
-from cloud.store import PolicyRecord, Store
+from cloud.store import Store
 from cloud.trainer import Trainer
 from contract.clock import NS_PER_S
 from contract.effects import Compute, Effects, Send, Timer

@@ -14,9 +14,10 @@ from cloud.diary import Diary
 from cloud.experience import Experience, read
 from cloud.gate import Verdict
 from cloud.ingest import Ingest
+from cloud.lineage import PolicyRecord
 from cloud.lived import Fall, Lived
 from cloud.publisher import Publisher, Release
-from cloud.store import PolicyRecord, Store
+from cloud.store import Store
 from cloud.trainer import Trainer
 from contract.clock import NS_PER_S
 from contract.effects import Compute, Effects, Timer
@@ -47,7 +48,8 @@ class Rounds:
         publisher: Publisher,
         diary: Diary,
     ) -> None:
-        self._spec, self._store, self._ingest = spec, store, ingest
+        self._spec, self._ingest = spec, ingest
+        self._store, self._policies = store, store.policies
         self._trainer, self._backend = trainer, backend
         self._publisher, self._diary = publisher, diary
         self.phase = "starting"
@@ -80,7 +82,7 @@ class Rounds:
         if newest is None:
             return [self._learn("conclude", self._trainer.untrained), *effects]
         self._diary.note(now_ns, "resumed", f"v{newest.version} is the newest release")
-        return [self._disk("withdrawn", self._store.withdrawn), *self._release(newest), *effects]
+        return [self._disk("withdrawn", self._policies.withdrawn), *self._release(newest), *effects]
 
     def spent_ns(self, now_ns: int) -> dict[str, int]:
         """Time spent in each phase so far."""
@@ -167,8 +169,9 @@ class Rounds:
         return self._write()
 
     def _write(self) -> Effects:
-        record = self._record
-        return [] if record is None else [self._disk("record", partial(self._store.record, record))]
+        if (record := self._record) is None:
+            return []
+        return [self._disk("record", partial(self._policies.record, record))]
 
     def _recorded(self, now_ns: int, _: None) -> Effects:
         if self._round_ns is not None:
@@ -186,7 +189,7 @@ class Rounds:
         return []
 
     def _withdraw(self, fall: Fall, now_ns: int) -> tuple[Fall, PolicyRecord | None]:
-        return fall, self._store.withdraw(fall.version, fall.before, now_ns, str(fall))
+        return fall, self._policies.withdraw(fall.version, fall.before, now_ns, str(fall))
 
     def _withdrawn(self, now_ns: int, done: tuple[Fall, PolicyRecord | None]) -> Effects:
         fall, record = done

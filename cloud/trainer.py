@@ -15,8 +15,8 @@ from cloud.config import LearnerConfig
 from cloud.experience import Experience
 from cloud.export import export
 from cloud.gate import Verdict, judge
+from cloud.lineage import Key, PolicyRecord, spans
 from cloud.rollout import Play, successes
-from cloud.store import Key, PolicyRecord, spans
 from contract.messages import Segment
 from contract.specs import FloatArray, PolicySpec
 from policy.artefact import DataRange, digest, pack, unpack

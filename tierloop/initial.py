@@ -27,13 +27,14 @@ def check(path: Path, spec: PolicySpec) -> Artefact:
 
 def enter(path: Path, spec: PolicySpec, store: Path) -> None:
     """Makes the artefact the first release in the cloud's store, if there is none yet."""
-    from cloud.store import PolicyRecord, Store
+    from cloud.lineage import PolicyRecord
+    from cloud.store import Store
 
     manifest = check(path, spec).manifest
     blob = path.read_bytes()
     with contextlib.closing(Store(store)) as releases:
-        if releases.newest_release() is None:
-            releases.record(
+        if releases.policies.newest() is None:
+            releases.policies.record(
                 PolicyRecord(
                     version=manifest.version,
                     digest=digest(blob),

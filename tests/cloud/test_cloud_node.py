@@ -4,8 +4,8 @@ import pytest
 from toy import ToyBackend, toy_trainer
 
 from cloud.config import CloudConfig
+from cloud.lineage import Key
 from cloud.node import PENDING_MAX, CloudNode
-from cloud.store import Key
 from contract.clock import NS_PER_S
 from contract.effects import Compute, Send, Timer
 from contract.messages import (
@@ -77,7 +77,7 @@ def begin(store, spec, newest=None, backend=None, **changes):
     backend = backend or ToyBackend(spec)
     trainer = toy_trainer(spec, backend, **changes)
     if newest is not None:
-        trainer.resume(newest, store.next_version())
+        trainer.resume(newest, store.policies.next_version())
     config = CloudConfig(idle_w=60.0, busy_w=150.0)
     return Shell(CloudNode(config, spec, store, trainer, backend, 3, newest))
 
@@ -212,9 +212,9 @@ def test_rounds_wait_for_enough_lived_data_then_release_what_is_better(
     assert report.counters["rounds"] == 1
     assert report.counters["samples.lived"] == 40
     assert report.counters["samples.twin"] > 0
-    record = store.newest_release()
+    record = store.policies.newest()
     assert (record.version, record.parents) == (1, (0,))
-    assert store.policies_of(Key("arm-0", 7, 3)) == (1,)
+    assert store.policies.policies_of(Key("arm-0", 7, 3)) == (1,)
     manifest = unpack(record.blob).manifest
     assert manifest.samples["lived"] == 40
     assert {d.device for d in manifest.trained_on} == {"arm-0", "twin"}
@@ -270,11 +270,11 @@ def released_and_lived(shell, store, spec, make_segment, seal, successes):
     """Version 0 lives at 14 of 14, version 1 at `successes` of 8; the record of each."""
     shell.receive(hello(spec))
     ready(shell)
-    before = store.newest_release()
+    before = store.policies.newest()
     shell.receive(seal(lived(make_segment, 50, 0, 14, 14)))
     live(shell, make_segment, seal, range(4))
     play_round(shell)
-    after = store.newest_release()
+    after = store.policies.newest()
     shell.receive(active(after))
     shell.receive(seal(lived(make_segment, 51, 1, successes, 8)))
     shell.fire("commit")
@@ -304,10 +304,10 @@ def test_a_release_that_lives_worse_than_the_one_before_is_withdrawn_and_stays_s
     shell.do("look")
     assert shell.names() == []
     assert shell.take(Offer) == []
-    assert store.withdrawn() == [(1, after.digest)]
-    assert store.next_version() == 2
+    assert store.policies.withdrawn() == [(1, after.digest)]
+    assert store.policies.next_version() == 2
 
-    again = begin(store, spec, store.newest_release(), rounds_max=1)
+    again = begin(store, spec, store.policies.newest(), rounds_max=1)
     again.do("withdrawn")
     again.receive(hello(spec))
     again.receive(active(after))
@@ -321,7 +321,7 @@ def test_a_release_that_may_be_as_good_stays(store, spec, make_segment, seal):
     released_and_lived(shell, store, spec, make_segment, seal, successes=6)
     assert shell.names() == []
     assert shell.take(Offer) == []
-    assert store.withdrawn() == []
+    assert store.policies.withdrawn() == []
 
 
 def test_after_a_withdrawal_the_next_candidate_is_judged_against_what_is_in_force(
@@ -333,7 +333,7 @@ def test_after_a_withdrawal_the_next_candidate_is_judged_against_what_is_in_forc
         shell.do(name)
     live(shell, make_segment, seal, [60])
     play_round(shell)
-    newest = store.newest_release()
+    newest = store.policies.newest()
     assert newest.version == 2
     assert newest.metrics["incumbent"] <= 0.2, "that is version 0 in the toy world"
     assert [o.rollback for _, o in shell.take(Offer)] == [True, False]
@@ -347,8 +347,8 @@ def test_a_refused_candidate_is_on_record_and_not_offered(store, spec, make_segm
     live(shell, make_segment, seal, range(4))
     play_round(shell)
     assert shell.take(Offer) == []
-    assert store.newest_release().version == 0
-    assert store.next_version() == 2
+    assert store.policies.newest().version == 0
+    assert store.policies.next_version() == 2
     assert any(name == "candidate_refused" for name, _ in events(shell))
 
 
@@ -374,7 +374,7 @@ def test_a_step_that_fails_is_told_and_the_round_begun_again(store, spec, make_s
     store._db.execute("PRAGMA query_only=OFF")
     live(shell, make_segment, seal, [4])
     play_round(shell)
-    assert store.newest_release().version == 1
+    assert store.policies.newest().version == 1
 
 
 def test_a_release_that_cannot_be_recorded_is_not_offered_until_it_is(shell, store, spec):
@@ -419,7 +419,7 @@ def test_a_restart_goes_on_from_the_newest_release(store, spec, make_segment, se
     ready(shell)
     live(shell, make_segment, seal, range(4))
     play_round(shell)
-    newest = store.newest_release()
+    newest = store.policies.newest()
     again = begin(store, spec, newest)
     again.receive(hello(spec))
     ((_, offer),) = again.take(Offer)
@@ -433,7 +433,7 @@ def test_a_restart_goes_on_from_the_newest_release(store, spec, make_segment, se
         again.do(name)
     report = again.node.report(again.now_ns)
     assert report.counters["samples.lived"] == 40
-    assert store.next_version() == 3
+    assert store.policies.next_version() == 3
 
 
 def test_the_report_says_who_runs_what_and_what_it_cost(shell, spec, make_segment, seal):

@@ -139,7 +139,7 @@ def test_it_serves_learns_survives_kill_9_and_stops_when_told(
     edge.client.close()
     store = Store(tmp_path / "store.sqlite")
     assert store.contiguous("arm-0", 7) == 4
-    assert store.next_version() >= 2
+    assert store.policies.next_version() >= 2
     store.close()
 
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from cloud.experience import read
 from cloud.ingest import ACKS_MAX, BODY_MAX, Ingest
-from cloud.store import Key, Span, Store, spans
+from cloud.lineage import Key, Span, spans
+from cloud.store import Store
 from contract.codec import Codec, digest64
 from contract.messages import Beat
 

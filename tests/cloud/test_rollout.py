@@ -6,8 +6,8 @@ import pytest
 from cloud.backend import Cancelled, Hands, SerialBackend
 from cloud.config import LearnerConfig
 from cloud.experience import Experience
+from cloud.lineage import Key
 from cloud.rollout import PARTS, TWIN, Play, TwinRollout, successes
-from cloud.store import Key
 from cloud.teacher import Teacher
 from cloud.trainer import Trainer
 from contract.codec import Codec

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cloud.store import Datum, Key, Misfit, PolicyRecord, Span, Store, spans
+from cloud.lineage import Key, PolicyRecord, Span, spans
+from cloud.store import Datum, Misfit, Store
 
 ROOT = Path(__file__).parents[2]
 
@@ -84,25 +85,29 @@ def test_a_failed_commit_keeps_nothing_of_its_batch(store):
 
 
 def test_lineage_reads_both_ways(store):
-    store.record(policy(0))
-    store.record(policy(1, data=[Span("arm-0", 7, 0, 3), Span("arm-0", 7, 5, 6)]))
-    store.record(policy(2, "refused", [Span("arm-0", 7, 0, 8)]))
-    assert store.data_of(1) == (Span("arm-0", 7, 0, 3), Span("arm-0", 7, 5, 6))
-    assert store.policies_of(Key("arm-0", 7, 3)) == store.policies_of(Key("arm-0", 7, 5)) == (1, 2)
-    assert store.policies_of(Key("arm-0", 7, 4)) == (2,)
-    assert store.policies_of(Key("arm-0", 8, 3)) == ()
+    store.policies.record(policy(0))
+    store.policies.record(policy(1, data=[Span("arm-0", 7, 0, 3), Span("arm-0", 7, 5, 6)]))
+    store.policies.record(policy(2, "refused", [Span("arm-0", 7, 0, 8)]))
+    assert store.policies.data_of(1) == (Span("arm-0", 7, 0, 3), Span("arm-0", 7, 5, 6))
+    assert (
+        store.policies.policies_of(Key("arm-0", 7, 3))
+        == store.policies.policies_of(Key("arm-0", 7, 5))
+        == (1, 2)
+    )
+    assert store.policies.policies_of(Key("arm-0", 7, 4)) == (2,)
+    assert store.policies.policies_of(Key("arm-0", 8, 3)) == ()
 
 
 def test_the_newest_release_is_not_a_refused_candidate_and_numbers_go_on(store):
-    assert store.newest_release() is None
-    assert store.next_version() == 0
+    assert store.policies.newest() is None
+    assert store.policies.next_version() == 0
     record = policy(1, data=[Span("arm-0", 7, 0, 3)])
     for entry in (policy(0), record, policy(2, "refused")):
-        store.record(entry)
-    assert store.newest_release() == record
-    assert store.next_version() == 3
+        store.policies.record(entry)
+    assert store.policies.newest() == record
+    assert store.policies.next_version() == 3
     with pytest.raises(sqlite3.IntegrityError):
-        store.record(policy(1))
+        store.policies.record(policy(1))
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 1), st.integers(0, 12))))
@@ -129,7 +134,8 @@ def test_any_order_of_doubles_ends_in_each_once(tmp_path_factory, batches):
 WRITER = """
 import sys
 from pathlib import Path
-from cloud.store import Datum, Key, Store
+from cloud.lineage import Key
+from cloud.store import Datum, Store
 
 store, seq = Store(Path(sys.argv[1])), int(sys.argv[2])
 while True:

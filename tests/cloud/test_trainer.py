@@ -7,8 +7,8 @@ import pytest
 from toy import ToyBackend, label, toy_trainer
 
 from cloud.experience import Experience
+from cloud.lineage import Key, Span
 from cloud.rollout import TWIN
-from cloud.store import Key, Span
 from contract.errors import SpecError
 from policy.artefact import unpack
 

@@ -6,7 +6,8 @@ import zlib
 
 import pytest
 
-from cloud.store import Datum, Key, Misfit, PolicyRecord, Store
+from cloud.lineage import Key, PolicyRecord
+from cloud.store import Datum, Misfit, Store
 from contract.codec import digest64
 from contract.errors import UserError
 from contract.messages import Stored
@@ -112,7 +113,9 @@ def test_a_store_in_use_is_the_users_mistake(tiers):
 def test_releases_are_listed_by_version_without_the_refused(tmp_path):
     store = Store(tmp_path / CLOUD_STORE)
     for version, state in ((0, "released"), (1, "refused"), (2, "released")):
-        store.record(PolicyRecord(version, f"d{version}", (0,), state, {"loss": 0.5}, b"x", ()))
+        store.policies.record(
+            PolicyRecord(version, f"d{version}", (0,), state, {"loss": 0.5}, b"x", ())
+        )
     store.close()
     assert [(r.version, r.digest, r.parents) for r in releases(tmp_path)] == [
         (0, "d0", (0,)),

@@ -34,10 +34,10 @@ def test_one_that_fits_is_entered_once(tmp_path):
     enter(tmp_path / "a.policy", SPEC, store)
     enter(tmp_path / "a.policy", SPEC, store)
     releases = Store(store)
-    newest = releases.newest_release()
+    newest = releases.policies.newest()
     assert newest is not None
     assert (newest.version, newest.digest, newest.blob) == (4, digest(blob), blob)
-    assert releases.next_version() == 5
+    assert releases.policies.next_version() == 5
     releases.close()
 
 

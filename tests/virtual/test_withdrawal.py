@@ -8,7 +8,8 @@ from plants import deployment, plants
 
 from cloud.config import LearnerConfig
 from cloud.export import export
-from cloud.store import PolicyRecord, Store
+from cloud.lineage import PolicyRecord
+from cloud.store import Store
 from policy.artefact import digest, pack
 from policy.mlp import Mlp
 from sim.scenario import policy_spec
@@ -25,7 +26,7 @@ def release_a_bad_one(path, spec):
     )  # fmt: skip
     blob = pack(artefact)
     with closing(Store(path)) as store:
-        store.record(PolicyRecord(2, digest(blob), (1,), "released", {}, blob, ()))
+        store.policies.record(PolicyRecord(2, digest(blob), (1,), "released", {}, blob, ()))
 
 
 def test_the_edge_goes_back_the_bodies_recover_and_the_record_says_so(tmp_path):
@@ -48,8 +49,8 @@ def test_the_edge_goes_back_the_bodies_recover_and_the_record_says_so(tmp_path):
         journal = json.loads((p.folder / "state/edge/policies/journal.json").read_text())
         assert [(e["action"], e["version"]) for e in journal][-1] == ("rollback", 1)
         with closing(Store(p.folder / "state" / "cloud" / "store.sqlite")) as store:
-            assert [version for version, _ in store.withdrawn()] == [2]
-            assert store.newest_release().version == 1
+            assert [version for version, _ in store.policies.withdrawn()] == [2]
+            assert store.policies.newest().version == 1
         found = invariants(p.record, spec, p.audit())
         assert found["version_regress"] == 0
         lived = p.record.outcomes()

@@ -200,9 +200,9 @@ def cloud(site: Site, name: str, boot: int) -> ServerDriver:
     store = Store(state / "store.sqlite")
     label = site.label or labeller(spec)
     trainer = Trainer(spec, learner, label, backend, order.seed, order.software, boot)
-    newest = store.newest_release()
+    newest = store.policies.newest()
     if newest is not None:
-        trainer.resume(newest, store.next_version())
+        trainer.resume(newest, store.policies.next_version())
     node = site.wrappers.node(name, CloudNode(config, spec, store, trainer, backend, boot, newest))
     bill = CloudBill(site.charge(config.hardware, order.seed, boot), backend)
     server = Server(site.ports[CLOUD].listen(later))

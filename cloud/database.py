@@ -1,0 +1,42 @@
+"""A database in one file that keeps what it has acknowledged: SQLite, durable at each commit."""
+
+import sqlite3
+from pathlib import Path
+
+
+def connect(path: Path, schema: str) -> sqlite3.Connection:
+    """Opens or makes the file. Raises RuntimeError if SQLite does not grant durability."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    for pragma, granted in (("journal_mode=WAL", "wal"), ("synchronous=FULL", 2)):
+        db.execute(f"PRAGMA {pragma}")
+        value = db.execute(f"PRAGMA {pragma.split('=')[0]}").fetchone()[0]
+        if value != granted:
+            raise RuntimeError(f"{path}: asked for {pragma}, SQLite gave {value!r}")
+    db.execute("PRAGMA foreign_keys=ON")
+    db.executescript(schema)
+    return db
+
+
+class Transaction:
+    """All or nothing, taken at once; a failed commit is rolled back, never retried as if clean."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def __enter__(self) -> None:
+        self._db.execute("BEGIN IMMEDIATE")
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            try:
+                self._db.execute("COMMIT")
+                return
+            except sqlite3.Error:
+                self._abort()
+                raise
+        self._abort()
+
+    def _abort(self) -> None:
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
