@@ -1,11 +1,8 @@
-"""The names under which Gymnasium makes the environments; what they need is loaded when one is."""
+"""Names for Gymnasium: `gymnasium.make("sim.ids:tierloop/SortPanda-v0")` imports this, and then it.
 
-SORT_PANDA = "tierloop/SortPanda-v0"
+What an environment needs is loaded when one is made.
+"""
 
+from gymnasium.envs.registration import register
 
-def register() -> None:
-    """Makes them known. Gymnasium calls it, as an entry point of its plugins, on import."""
-    from gymnasium.envs.registration import register, registry
-
-    if SORT_PANDA not in registry:
-        register(id=SORT_PANDA, entry_point="sim.env:SortEnv")
+register(id="tierloop/SortPanda-v0", entry_point="sim.env:SortEnv")
