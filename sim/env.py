@@ -5,7 +5,7 @@ from typing import Any, SupportsFloat
 import gymnasium as gym
 import numpy as np
 
-from contract.body import Episode
+from contract.body import Reading
 from contract.specs import FloatArray, Vector
 from sim.cell import Cell
 from sim.scenario import Scenario, body_module, perceiver, policy_spec
@@ -16,15 +16,14 @@ class SortEnv(gym.Env[FloatArray, FloatArray]):
 
     Observation and action are those of `policy_spec(scenario)`. An action is one row (joint
     setpoints, then the switch): the joints move straight to it within one decision period, none
-    faster than its limit; the switch takes its value at once. An episode ends when its `parts` are
-    judged, which come one after another as they do in a cell; the reward is 1 for each that was
-    sorted. `info` then has `success` (all of them were) and `reason` (the first failure's).
+    faster than its limit; the switch takes its value at once. An episode ends when its part is
+    judged; the reward is 1 if it was sorted. `info` then has `success` and `reason`.
     The arm starts at rest in a posture drawn from the seed; same seed, same episode, to the bit.
     """
 
     metadata = {"render_modes": []}  # noqa: RUF012
 
-    def __init__(self, scenario: Scenario | None = None, parts: int = 1) -> None:
+    def __init__(self, scenario: Scenario | None = None) -> None:
         scenario = scenario or Scenario()
         self._scenario = scenario
         self.spec_of_policy = spec = policy_spec(scenario)
@@ -32,7 +31,6 @@ class SortEnv(gym.Env[FloatArray, FloatArray]):
         self.action_space = _box(spec.action.low, spec.action.high)
         self._cell = Cell(scenario, 0)
         body = self._cell.spec
-        self._parts = parts
         self._tick_ns = body.control_period_ns
         self._ticks = scenario.control_hz // scenario.decision_hz
         self._reach_rad = np.array(body.velocity_rad_s) * self._ticks * self._tick_ns * 1e-9
@@ -49,8 +47,7 @@ class SortEnv(gym.Env[FloatArray, FloatArray]):
         self._cell.reset(int(self.np_random.integers(2**31)), posture)
         self._perceiver = perceiver(self._scenario)
         self._setpoint = self._cell.hold()
-        self._judged: list[Episode] = []
-        return self._observe(), {}
+        return self._observe(self._cell.read(self._now_ns)), {}
 
     def step(
         self, action: FloatArray
@@ -60,14 +57,13 @@ class SortEnv(gym.Env[FloatArray, FloatArray]):
             self._cell.write(setpoint)
             self._now_ns += self._tick_ns
             self._cell.advance(self._now_ns)
-        before = len(self._judged)
-        observation = self._observe()
-        reward = float(sum(episode.success for episode in self._judged[before:]))
-        if len(self._judged) < self._parts:
-            return observation, reward, False, False, {}
-        failed = [e.reason for e in self._judged if not e.success]
-        info = {"success": not failed, "reason": (failed or ["sorted"])[0]}
-        return observation, reward, True, False, info
+        reading = self._cell.read(self._now_ns)
+        observation = self._observe(reading)
+        judged = next((episode for episode in reading.outcomes if episode.number == 1), None)
+        if judged is None:
+            return observation, 0.0, False, False, {}
+        info = {"success": judged.success, "reason": judged.reason}
+        return observation, float(judged.success), True, False, info
 
     def close(self) -> None:
         """Ends the world."""
@@ -83,11 +79,8 @@ class SortEnv(gym.Env[FloatArray, FloatArray]):
         self._setpoint = setpoints[-1]
         return setpoints
 
-    def _observe(self) -> FloatArray:
-        """The observation now; verdicts on the episode's parts are added to those before."""
-        reading = self._cell.read(self._now_ns)
+    def _observe(self, reading: Reading) -> FloatArray:
         self._perceiver.update(reading)
-        self._judged += [e for e in reading.outcomes if e.number <= self._parts]
         return self._perceiver.features(reading)
 
 

@@ -37,8 +37,3 @@ class Stage:
         posture = drawn if posture_rad is None else posture_rad.astype(np.float64)
         self._cell.reset(int(rng.integers(2**31)), posture)
         return Embodiment(self._cell, perceiver(self._scenario), self._spec)
-
-    def close(self) -> None:
-        """Ends the world."""
-        if self._cell is not None:
-            self._cell.close()

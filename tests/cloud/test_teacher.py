@@ -17,7 +17,7 @@ AT = {label: i for i, label in enumerate(SPEC.observation.labels)}
 
 @pytest.fixture(scope="module")
 def env():
-    env = SortEnv(parts=1)
+    env = SortEnv()
     yield env
     env.close()
 

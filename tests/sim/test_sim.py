@@ -64,10 +64,10 @@ def test_the_environment_keeps_gymnasiums_contract(recwarn):
 
 @pytest.mark.filterwarnings("ignore:.*symmetric and normalized")
 def test_gymnasium_makes_it_by_name():
-    env = gymnasium.make("sim.ids:tierloop/SortPanda-v0", parts=1)
+    env = gymnasium.make("sim.ids:tierloop/SortPanda-v0")
     assert isinstance(env.unwrapped, SortEnv)
     observation, _ = env.reset(seed=3)
-    plain = SortEnv(parts=1)
+    plain = SortEnv()
     np.testing.assert_array_equal(observation, plain.reset(seed=3)[0])
     check_env(env.unwrapped, skip_render_check=True)
     env.close()
@@ -108,7 +108,7 @@ def test_same_seed_same_bits_another_seed_others():
 @pytest.mark.parametrize("late", [0, 6])
 def test_the_teacher_sorts_nearly_everything_and_stale_action_costs(late, episodes):
     """97 parts in 100 at once; 300 ms late, without anchoring, well under half of that."""
-    teacher, env = Teacher(policy_spec(Scenario())), SortEnv(parts=1)
+    teacher, env = Teacher(policy_spec(Scenario())), SortEnv()
     won = 0
     for seed in range(episodes):
         rows: list = []
