@@ -11,7 +11,7 @@ from rich.console import Console
 
 from contract.budget import Budget
 from tierloop.bench import outputs, suite, verdicts
-from tierloop.bench.page import comparable
+from tierloop.bench.page import comparable, page, row
 from tierloop.bench.protocol import Benchmark, Metric, Series, by_turns
 from tierloop.bench.statistics import Verdict
 
@@ -174,11 +174,35 @@ def test_five_formats_come_out(tmp_path, everything):
     assert all({"name", "unit", "value"} <= set(e) <= {"name", "unit", "value", "range", "extra"}
                for e in entries)  # fmt: skip
     assert len({entry["name"] for entry in entries}) == len(entries) == 5
-    page = (tmp_path / outputs.PAGE).read_text()
-    assert page.count("<svg") >= 5
-    assert not re.search(r"""(src|href)=["'](http|//)""", page)
+    relative, absolute = entries[0], entries[3]
+    (ratio,) = {line.ratio.value for r in document.results for line in r.lines if line.limit == 2.5}
+    assert (relative["unit"], relative["value"]) == ("x", ratio)
+    assert (absolute["unit"], absolute["value"]) == ("us", pytest.approx(187, abs=5))
+    assert "ValueError: &lt;&amp;&gt;" in (tmp_path / outputs.MARKDOWN).read_text()
+    text = (tmp_path / outputs.PAGE).read_text()
+    assert text.count("<svg") == 10
+    assert not re.search(r"""(src|href)=["'](http|//)""", text)
     with np.load(tmp_path / outputs.SAMPLES) as samples:
         assert np.array_equal(samples["trip/ours/3"], series[0].ours[3])
+
+
+def test_the_page_shows_how_much_of_its_budget_each_figure_takes(everything):
+    document, _ = everything
+    (line, *_), *_ = (result.lines for result in document.results)
+    shown = row([document, document], "toy", line)
+    assert shown.share == pytest.approx(line.ratio.value / 2.5)
+    ends = (line.ratio.value, line.ratio.low, line.ratio.high)
+    assert shown.bar == pytest.approx([80 * end / 2.5 for end in ends])
+    assert shown.spark.count(",") == 2
+    assert row([document], "toy", line).spark == ""
+    (far,) = (one for result in document.results for one in result.lines if one.limit == 1)
+    assert row([document], "toy", far).bar == (100, 100, 100)
+    text = page(document, [])
+    assert f"width: {shown.bar[0]:.1f}%" in text
+    assert "<details" not in text
+    counts = [line.verdict for result in document.results for line in result.lines]
+    for verdict in (Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE):
+        assert re.search(rf"<b class=\"\w*\">{counts.count(verdict)}</b><small>{verdict}<", text)
 
 
 def _check_junit(root):

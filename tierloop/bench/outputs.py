@@ -2,6 +2,7 @@
 
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
+from html import escape
 from pathlib import Path
 
 import msgspec
@@ -9,7 +10,7 @@ import numpy as np
 
 from tierloop.bench.protocol import Metric, Series
 from tierloop.bench.statistics import Verdict
-from tierloop.bench.verdicts import Document, Figure, Line, Result, sentence
+from tierloop.bench.verdicts import Document, Figure, Line, Result, judged_figure, sentence
 from tierloop.join import write
 
 JSON, JUNIT, MARKDOWN, ACTION = "bench.json", "junit.xml", "bench.md", "smaller-is-better.json"
@@ -100,7 +101,7 @@ def markdown(document: Document) -> str:
     rows: list[tuple[str, ...]] = [heads, ("---",) * 3 + ("---:",) * 4 + ("---",)]
     rows += [cells(result, line) for result in document.results for line in result.lines]
     text = [f"| {' | '.join(row)} |" for row in rows]
-    text += ["", *(f"- {remark}" for remark in remarks(document))]
+    text += ["", *(f"- {escape(remark, quote=False)}" for remark in remarks(document))]
     machine = document.machine
     stamp = f"{machine.processor}, {machine.cores} cores, Python {machine.python}"
     text += ["", f"tierloop {machine.tierloop}, {stamp}, {document.at}."]
@@ -112,7 +113,7 @@ def cells(result: Result, line: Line) -> tuple[str, ...]:
     """One row of a table."""
     metric = str(Metric(line.metric, line.unit, line.scenario))
     limit = f"{line.limit:g} {line.limit_unit}" if line.limit is not None else ""
-    bare = _number(line.bare.value) if line.bare else "-"
+    bare = number(line.bare.value) if line.bare else "-"
     return (
         result.name, metric, f"p{line.percentile:g}", f"{_spread(line.figure)} {line.unit}",
         f"{bare} {line.unit}" if line.bare else bare, _spread(line.ratio) if line.ratio else "-",
@@ -135,20 +136,24 @@ def remarks(document: Document) -> list[str]:
 
 
 def action(document: Document) -> list[dict[str, str | float]]:
-    """`customSmallerIsBetter` of the usual benchmark action."""
+    """`customSmallerIsBetter` of the usual benchmark action: each line in the unit it is judged in.
+
+    Multiples of the bare limit where that is the budget, for the action compares with runs on
+    other machines.
+    """
     found: list[dict[str, str | float]] = []
     for result in document.results:
         for line in result.lines:
-            figure, ratio = line.figure, line.ratio
-            if figure.value is None:
+            judged = judged_figure(line)
+            if judged is None or judged.value is None:
                 continue
             entry: dict[str, str | float] = {
-                "name": f"{result.name}: {title(line)}", "unit": line.unit, "value": figure.value,
+                "name": f"{result.name}: {title(line)}",
+                "unit": line.limit_unit or line.unit, "value": judged.value,
+                "extra": f"{number(line.figure.value)} {line.unit}; {line.clock} clock",
             }  # fmt: skip
-            if figure.low is not None and figure.high is not None:
-                entry["range"] = f"{figure.low:g} to {figure.high:g}"
-            if ratio is not None and ratio.value is not None:
-                entry["extra"] = f"{ratio.value:.3g}x the bare limit; {line.clock} clock"
+            if judged.low is not None and judged.high is not None:
+                entry["range"] = f"{judged.low:g} to {judged.high:g}"
             found.append(entry)
     return found
 
@@ -161,11 +166,12 @@ def title(line: Line) -> str:
 
 def _spread(figure: Figure) -> str:
     if figure.value is None or (figure.low is not None and figure.low == figure.high):
-        return _number(figure.value)
-    return f"{_number(figure.value)} [{_number(figure.low)}, {_number(figure.high)}]"
+        return number(figure.value)
+    return f"{number(figure.value)} [{number(figure.low)}, {number(figure.high)}]"
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
+    """Three digits of a figure."""
     if value is None:
         return "?"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

@@ -46,9 +46,12 @@ class Measured:
         from contract.errors import UserError
         from tierloop.bench import budget, verdicts
 
-        clock: Clock = next((known.clock for known in self._metrics if known.name == metric), "wall")
+        clocks: dict[str, Clock] = {known.name: known.clock for known in self._metrics}
         try:
-            line = Budget(metric=metric, limit=limit, unit=unit, percentile=percentile, clock=clock)
+            line = Budget(
+                metric=metric, limit=limit, unit=unit, percentile=percentile,
+                clock=clocks.get(metric, "wall"),
+            )  # fmt: skip
         except ValueError as error:
             raise UserError(f"budget {metric}: {error}") from None
         budget.check([budget.Placed(line, f"budget {metric}")], self._metrics)

@@ -112,9 +112,14 @@ def document(results: Sequence[Result], missing: Sequence[str]) -> Document:
     )
 
 
+def judged_figure(line: Line) -> Figure | None:
+    """The one that the budget is about: times the bare limit, or in the metric's own unit."""
+    return line.ratio if line.limit_unit == TIMES_BARE else line.figure
+
+
 def sentence(line: Line) -> str:
     """A line in words: metric, figure, interval, limit."""
-    judged = line.ratio if line.limit_unit == TIMES_BARE else line.figure
+    judged = judged_figure(line)
     name = f"{Metric(line.metric, line.unit, line.scenario)} p{line.percentile:g}"
     if judged is None or judged.value is None:
         return f"{name}: {line.why or 'no figure'}"
