@@ -1,5 +1,8 @@
 """Questions with figures: each a command, its bare limit measured beside it in the same run."""
 
+LONG = ("cell", "agreement", "late_answers")
+"""Those that first teach a policy and then live with it for minutes: `--quick` leaves them out."""
+
 SUITE = (
     "codec",
     "hand_over",
@@ -13,5 +16,6 @@ SUITE = (
     "processes",
     "virtual",
     "fleet",
+    *LONG,
 )
 """The modules that `tierloop bench` runs, in this order; each has a BENCHMARK."""

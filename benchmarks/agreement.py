@@ -22,10 +22,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow.parquet as pq
 
-from benchmarks.teach import teach
+from benchmarks.teach import taught, teach
 from contract.clock import NS_PER_MS
 from contract.specs import Vector
 from sim.scenario import Scenario
+from tierloop.bench.protocol import Benchmark, Metric, Series
 from tierloop.charts import wilson
 from tierloop.summary import host
 
@@ -40,6 +41,14 @@ SETTINGS = (
 SHOWN = (10, 25, 50, 75, 90, 95, 99)
 BOUNDS = {50: (0.10, 2.0), 90: (0.20, 5.0)}
 """How far a percentile of the age may differ: a share of the wall's, plus milliseconds."""
+
+
+BLOCKS = 16
+"""A run's decisions, in order of time, are cut into so many stretches."""
+LONGER = 3
+"""Times as long as other benchmarks of the suite."""
+AGE = Metric("age_of_action", "ms", "sorting cell, bare is the virtual clock")
+TRIP = Metric("decision_round_trip", "ms", "sorting cell, bare is the virtual clock")
 
 
 class Seen(NamedTuple):
@@ -148,6 +157,34 @@ def _free_ports() -> dict[str, int]:
     for probe in probes.values():
         probe.close()
     return ports
+
+
+def measure(seconds: float) -> list[Series]:
+    """The wall's figures as ours; as the bare limit, what the models say of the same deployment."""
+    with tempfile.TemporaryDirectory() as text:
+        folder = Path(text)
+        policy = folder / "policy.artefact"
+        policy.write_bytes(taught())
+        wall, virtual = (
+            run(clock, policy, LONGER * seconds, folder / clock) for clock in ("wall", "virtual")
+        )
+    return [
+        Series(AGE, _blocks(wall.age_ms), _blocks(virtual.age_ms)),
+        Series(TRIP, _blocks(wall.round_trip_ms), _blocks(virtual.round_trip_ms)),
+    ]
+
+
+def _blocks(samples: Vector) -> tuple[Vector, ...]:
+    return tuple(np.array_split(samples, BLOCKS))
+
+
+BENCHMARK = Benchmark(
+    "agreement",
+    "Do the two clocks agree on the sorting cell over wifi, with a trained policy?",
+    "the same deployment on the virtual clock",
+    (AGE, TRIP),
+    measure,
+)
 
 
 def main() -> int:

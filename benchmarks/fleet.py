@@ -7,14 +7,13 @@ of the same link and hardware models summed, for one device that waits for nothi
 the blob's bytes, installation, an inference for the hundred, the answer's way.
 """
 
-import tempfile
 from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.harness import main
-from benchmarks.virtual import SEED, expert
+from benchmarks.virtual import SEED, expert, memory
 from cloud.config import LearnerConfig
 from cloud.export import export
 from cloud.node import CloudNode
@@ -183,7 +182,7 @@ def push(robots: tuple[str, ...], links: LinksConfig, folder: Path) -> Fleet:
 
 
 def run(_seconds: float) -> list[Series]:
-    with tempfile.TemporaryDirectory(prefix="tierloop-") as folder:
+    with memory() as folder:
         fleet = push(ROBOTS, LINKS, Path(folder))
     bare = np.array([modelled_ms(EdgeConfig().hardware, len(released(NEW)))])
     return [

@@ -9,8 +9,9 @@ be used at all: then it is the way of acting that is compared, not the ladder.
 """
 
 import argparse
+import multiprocessing
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +21,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from benchmarks.teach import taught
 from contract.clock import NS_PER_MS
 from contract.effects import Send
 from contract.ledger import INDEX
@@ -30,6 +32,8 @@ from device.node import DeviceNode
 from policy.artefact import unpack
 from policy.engine import load
 from sim.scenario import Scenario, embody
+from tierloop.bench.protocol import Benchmark, Metric, Series
+from tierloop.bench.statistics import Samples
 
 DELAYS_MS = (0, 25, 50, 100, 150, 200, 300)
 WAYS = {
@@ -40,6 +44,14 @@ WAYS = {
     "anchored, predicted, blended": ActingConfig(anchor="capture", predict=True, blend_ms=100),
 }
 EPISODES_A_CELL = 25
+
+LATE_MS, EPISODES = 100.0, 100
+"""In the suite: within the horizon both ways, and enough to tell one way of acting from another."""
+NAIVE, CARE = "naive", "anchored, predicted, blended"
+FAILED = {
+    way: Metric("failed_when_late", "share", f"{way}, {LATE_MS:g} ms one way", "virtual")
+    for way in (CARE, NAIVE)
+}
 
 
 class Point(NamedTuple):
@@ -118,6 +130,31 @@ def wilson(successes: int, n: int, z: float = 1.96) -> tuple[float, float]:
     return float(middle - half), float(middle + half)
 
 
+def points(names: Sequence[str], delays_ms: Sequence[float], episodes: int) -> list[Point]:
+    """What is to be lived through, split among cells."""
+    return [
+        Point(name, WAYS[name], delay, min(EPISODES_A_CELL, episodes - first), first)
+        for name in names
+        for delay in delays_ms
+        for first in range(0, episodes, EPISODES_A_CELL)
+    ]
+
+
+def run(_seconds: float) -> list[Series]:
+    wanted = points((CARE, NAIVE), (0.0, LATE_MS), EPISODES)
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        lived = list(pool.map(live, wanted, [taught()] * len(wanted)))
+
+    def failed(way: str, delay_ms: float) -> tuple[Samples]:
+        ok = sum(x.successes for x in _at(lived, way, delay_ms))
+        return (np.array([1 - ok / EPISODES]),)
+
+    return [
+        Series(metric, failed(way, LATE_MS), failed(way, 0.0), exact=True)
+        for way, metric in FAILED.items()
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--policy", type=Path, required=True, help="artefact of the sorting cell")
@@ -130,16 +167,11 @@ def main() -> None:
     blob = args.policy.read_bytes()
     names = list(WAYS) if not args.ways else [list(WAYS)[int(n)] for n in args.ways.split(",")]
     delays = [float(d) for d in args.delays.split(",")]
-    points = [
-        Point(name, WAYS[name], delay, min(EPISODES_A_CELL, args.episodes - first), first)
-        for name in names
-        for delay in delays
-        for first in range(0, args.episodes, EPISODES_A_CELL)
-    ]
+    wanted = points(names, delays, args.episodes)
     console = Console()
     with ProcessPoolExecutor(args.jobs) as pool:
-        done = pool.map(live, points, [blob] * len(points))
-        lived = list(track(done, "Living", len(points), console=console, transient=True))
+        done = pool.map(live, wanted, [blob] * len(wanted))
+        lived = list(track(done, "Living", len(wanted), console=console, transient=True))
     console.print(_table(lived, names, delays))
     if args.why:
         for name in names:
@@ -169,6 +201,14 @@ def _table(lived: list[Lived], names: list[str], delays_ms: list[float]) -> Tabl
             )  # fmt: skip
     return table
 
+
+BENCHMARK = Benchmark(
+    "late_answers",
+    "What do answers that come late cost the sorting cell, acted on with care and naively?",
+    "the same way of acting on answers that come at once",
+    tuple(FAILED.values()),
+    run,
+)
 
 if __name__ == "__main__":
     main()

@@ -66,12 +66,20 @@ def expert() -> Mlp:
     )
 
 
-def live(link: LinkSpec, policy: Path, folder: Path) -> tuple[Record, dict[str, Any]]:
+def memory() -> tempfile.TemporaryDirectory[str]:
+    """A folder in memory where the host has such a place, as a run on the virtual clock takes."""
+    place = Path("/dev/shm")
+    return tempfile.TemporaryDirectory(prefix="tierloop-", dir=place if place.is_dir() else None)
+
+
+def live(
+    scenario: Scenario, lived_ns: int, link: LinkSpec, policy: Path, folder: Path
+) -> tuple[Record, dict[str, Any]]:
     """What was reported, and its summary."""
     deployment = Deployment(
-        name="plants",
+        name="benchmark",
         seed=SEED,
-        scenario=SCENARIO,
+        scenario=scenario,
         learner=LearnerConfig(rounds_max=0),
         policy=PolicyConfig(initial=str(policy)),
         links=LinksConfig(device=link),
@@ -79,13 +87,13 @@ def live(link: LinkSpec, policy: Path, folder: Path) -> tuple[Record, dict[str, 
     record = Record()
     stack = VirtualStack(deployment, SEED, folder / "state", observers=[record.take])
     with closing(stack):
-        stack.run(LIVED_NS)
+        stack.run(lived_ns)
         stack.finish()
     return record, audited(record, deployment, folder)
 
 
 def run(_seconds: float) -> list[Series]:
-    with tempfile.TemporaryDirectory(prefix="tierloop-") as text:
+    with memory() as text:
         folder = Path(text)
         artefact = export(
             expert(), version=0, parents=(), software="benchmark", seed=0, trained_on=(),
@@ -93,15 +101,15 @@ def run(_seconds: float) -> list[Series]:
         )  # fmt: skip
         policy = folder / "expert.artefact"
         policy.write_bytes(pack(artefact))
-        ours, summary = live(WIFI, policy, folder / "wifi")
-        bare, ideal = live(LinkSpec(), policy, folder / "ideal")
+        ours, summary = live(SCENARIO, LIVED_NS, WIFI, policy, folder / "wifi")
+        bare, ideal = live(SCENARIO, LIVED_NS, LinkSpec(), policy, folder / "ideal")
         speed = events(folder / "events")
     rows, bare_rows = ours.decisions(), bare.decisions()
     return [
         Series(AGE, (ages_ms(rows),), (ages_ms(bare_rows),), exact=True),
         Series(TRIP, (round_trips_ms(rows),), (round_trips_ms(bare_rows),), exact=True),
-        _single(MISSED, _missed(summary), _missed(ideal)),
-        _single(ENERGY, summary["energy_j"]["per_success"], ideal["energy_j"]["per_success"]),
+        single(MISSED, _missed(summary), _missed(ideal)),
+        single(ENERGY, summary["energy_j"]["per_success"], ideal["energy_j"]["per_success"]),
         Series(EVENT, _each_us(speed.ours), _each_us(speed.bare)),
     ]
 
@@ -111,7 +119,7 @@ def _missed(summary: dict[str, Any]) -> float | None:
     return ticks["missed"] / ticks["n"] if ticks["n"] else None
 
 
-def _single(metric: Metric, ours: float | None, bare: float | None) -> Series:
+def single(metric: Metric, ours: float | None, bare: float | None) -> Series:
     """One figure; none, if there is none, which is no work done."""
     sides = [(np.array([x]),) if x is not None else () for x in (ours, bare)]
     return Series(metric, sides[0], sides[1], exact=True)

@@ -61,7 +61,9 @@ def bench(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="[NAME...]", help="Benchmarks; all by default.")
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Under two minutes for all.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Under two minutes: short, without the long ones.")
+    ] = False,
     for_: Annotated[
         float | None, typer.Option("--for", metavar="S", help="Seconds each one measures.")
     ] = None,
@@ -90,7 +92,7 @@ def bench(
         if names:
             raise UserError(f"{names[0]}: --policy and --body are measured alone")
         raise typer.Exit(own(policy, body, deployment, budgets, seconds, out))
-    raise typer.Exit(bench(names or (), seconds, budgets, out))
+    raise typer.Exit(bench(names or (), seconds, budgets, out, quick))
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 import pytest
 
+from benchmarks import LONG
 from contract.budget import Budget
 from contract.errors import UserError
 from contract.streams import STREAMS
@@ -72,6 +73,14 @@ def test_a_new_process_would_be_missed():
     from tierloop.processes import ROLES
 
     assert set(budget.PROCESSES) == {*ROLES, "roof"}
+
+
+def test_the_long_ones_are_left_out_if_it_is_to_be_quick_unless_asked_for():
+    def names(found):
+        return [benchmark.name for benchmark in found]
+
+    assert set(names(suite.find(()))) - set(names(suite.find((), quick=True))) == set(LONG)
+    assert names(suite.find(["cell"], quick=True)) == ["cell"]
 
 
 def test_an_unknown_benchmark_is_the_users_mistake():

@@ -29,16 +29,23 @@ def console() -> Console:
     return shown if shown.is_terminal else Console(width=WIDTH)
 
 
-def bench(names: Sequence[str], seconds: float, budgets: Path | None, out: Path | None) -> int:
-    """Runs the benchmarks of these names, of all if there are none; the exit code.
+def bench(
+    names: Sequence[str],
+    seconds: float,
+    budgets: Path | None,
+    out: Path | None,
+    quick: bool,
+) -> int:
+    """Runs the benchmarks of these names, or all, or all that are quick; the exit code.
 
     Only the budgets of what is run are judged; that streams and processes all have one is checked
     always. Raises UserError before anything is measured.
     """
-    chosen = suite.find(names)
+    chosen, everything = suite.find(names, quick), suite.find(())
     placed = budget.load(budgets or default_budgets())
-    everything = suite.find(()) if names else chosen
     budget.check(placed, [metric for one in everything for metric in one.metrics])
+    if left := [one.name for one in everything if one not in chosen and not names]:
+        console().print(f"--quick leaves out: {', '.join(left)}", highlight=False)
     return conduct(chosen, placed, budget.missing(b for b, _ in placed), seconds, out)
 
 

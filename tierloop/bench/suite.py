@@ -24,15 +24,19 @@ FULL_S, QUICK_S = 20.0, 3.0
 TONES = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.INCONCLUSIVE: "yellow"}
 
 
-def find(names: Sequence[str]) -> list[Benchmark]:
-    """The benchmarks of these names, of all if there are none. Raises UserError."""
-    from benchmarks import SUITE
+def find(names: Sequence[str], quick: bool = False) -> list[Benchmark]:
+    """The benchmarks of these names; if there are none, all, or all that are quick.
+
+    Raises UserError.
+    """
+    from benchmarks import LONG, SUITE
 
     for name in names:
         if name not in SUITE:
             hint = near(name, SUITE) or f"; known: {', '.join(SUITE)}"
             raise UserError(f"unknown benchmark '{name}'{hint}")
-    return [import_module(f"benchmarks.{name}").BENCHMARK for name in names or SUITE]
+    wanted = names or [name for name in SUITE if not (quick and name in LONG)]
+    return [import_module(f"benchmarks.{name}").BENCHMARK for name in wanted]
 
 
 def run(

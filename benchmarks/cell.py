@@ -1,0 +1,59 @@
+"""What does a success cost the sorting cell over wifi, in joules, with a trained policy?
+
+A minute of two arms at the conveyor on the virtual clock, with a policy that was taught in the twin
+just before. Bare: the same over a link that takes no time. Exact by the policy: where another
+processor fits another one, to the last bit, the figures differ a little.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from benchmarks.harness import main
+from benchmarks.teach import taught
+from benchmarks.virtual import WIFI, live, memory, single
+from contract.clock import NS_PER_S
+from link.model import LinkSpec
+from sim.scenario import Scenario
+from tierloop.bench.protocol import Benchmark, Metric, Series
+from tierloop.summary import ages_ms
+
+SCENARIO = Scenario()
+LIVED_NS = 60 * NS_PER_S
+
+OVER = "sorting cell over wifi"
+ENERGY = Metric("energy_per_success", "J", OVER, "virtual")
+FAILED = Metric("failed_episodes", "share", OVER, "virtual")
+AGE = Metric("age_of_action", "ms", OVER, "virtual")
+
+
+def run(_seconds: float) -> list[Series]:
+    with memory() as text:
+        folder = Path(text)
+        policy = folder / "policy.artefact"
+        policy.write_bytes(taught())
+        ours, summary = live(SCENARIO, LIVED_NS, WIFI, policy, folder / "wifi")
+        bare, ideal = live(SCENARIO, LIVED_NS, LinkSpec(), policy, folder / "ideal")
+    age, least = (ages_ms(record.decisions()) for record in (ours, bare))
+    return [
+        single(ENERGY, summary["energy_j"]["per_success"], ideal["energy_j"]["per_success"]),
+        single(FAILED, failed(summary), failed(ideal)),
+        Series(AGE, (age,), (least,), exact=True),
+    ]
+
+
+def failed(summary: dict[str, Any]) -> float | None:
+    """The share of the episodes that ended."""
+    success = summary["success"]
+    return 1 - success["successes"] / success["episodes"] if success["episodes"] else None
+
+
+BENCHMARK = Benchmark(
+    "cell",
+    "What does a success cost the sorting cell over wifi, with a trained policy?",
+    "the same over a link that takes no time",
+    (ENERGY, FAILED, AGE),
+    run,
+)
+
+if __name__ == "__main__":
+    main(BENCHMARK)
