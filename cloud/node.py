@@ -13,8 +13,9 @@ from cloud.config import CloudConfig
 from cloud.diary import Diary
 from cloud.ingest import Ingest, Ingested
 from cloud.lineage import PolicyRecord
+from cloud.phases import WAITING
 from cloud.publisher import Publisher
-from cloud.rounds import WAITING, Rounds
+from cloud.rounds import Rounds
 from cloud.store import Store
 from cloud.trainer import Trainer
 from contract.clock import NS_PER_S

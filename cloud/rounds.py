@@ -31,10 +31,6 @@ RETRY_NS = 5 * NS_PER_S
 """How long to wait after a step failed."""
 
 
-WAITING = ("starting", "collecting", "retrying", "resting")
-"""Phases in which no round is under way."""
-
-
 class Rounds:
     """Drives trainer and backend; `phase` says what is going on, in one word."""
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from cloud.rounds import WAITING
+from cloud.phases import WAITING
 from contract.clock import NS_PER_MS, NS_PER_S, NS_PER_US
 from contract.ledger import INDEX, Refusal, Rung, Tier
 from sim.scenario import policy_spec

@@ -46,8 +46,31 @@ def policy(
     return path
 
 
-def tierloop(*arguments):
+ABSENT = """
+import sys
+
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"onnx", "torch", "ray", "pybullet", "gymnasium"}:
+            raise ModuleNotFoundError(f"No module named '{name}'", name=name)
+
+
+sys.meta_path.insert(0, Absent())
+"""
+"""A sitecustomize.py of a Python in which the extras `bench` and `edge` alone are installed."""
+
+
+def python(*arguments):
+    """A process in this folder, of a Python that has no more than what the docs say to install."""
+    Path("site").mkdir(exist_ok=True)
+    Path("site/sitecustomize.py").write_text(ABSENT)
     return subprocess.run(
-        [sys.executable, "-m", "tierloop", *arguments], capture_output=True, text=True, timeout=100,
-        env={**os.environ, "PYTHONPATH": ""},
+        [sys.executable, *arguments], capture_output=True, text=True, timeout=100,
+        env={**os.environ, "PYTHONPATH": "site"},
     )  # fmt: skip
+
+
+def tierloop(*arguments):
+    """The command."""
+    return python("-m", "tierloop", *arguments)

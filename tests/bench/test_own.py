@@ -1,14 +1,11 @@
 """Bring your own: what docs/benchmarks.md promises, from a repository outside of this one."""
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from stranger import DEPLOYMENT, DOCS, block, tierloop
+from stranger import DEPLOYMENT, DOCS, block, python, tierloop
 
 from contract.codec import Codec
 from contract.messages import Observation
@@ -79,10 +76,7 @@ def test_the_plugin_as_the_docs_show_it(outside):
         '    mine = budget("my.onnx", body="my_package:MyBody", seconds=0.01)\n'
         '    mine.within("decisions", limit=1, unit="us")\n'
     )
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-rs", "-p", "no:cacheprovider"],
-        capture_output=True, text=True, timeout=100, env={**os.environ, "PYTHONPATH": ""},
-    )  # fmt: skip
+    done = python("-m", "pytest", "-rs", "-p", "no:cacheprovider")
     assert "3 failed, 1 passed, 1 skipped" in done.stdout, done.stdout
     assert "budget broken: decision p50 is" in done.stdout
     assert "inconclusive: tick p99.9" in done.stdout

@@ -72,6 +72,10 @@ def test_the_horizon_is_what_the_graph_answers_though_it_does_not_say(outside):
             "read().position_rad is list, by the body's spec it is float64[2]",
         ),
         (
+            "def hold(self): return np.zeros(3, np.float32)",
+            "hold() is float32[3], by the body's spec it is float64[3]",
+        ),
+        (
             "def hold(self): return np.full(3, np.nan)",
             "hold() is not finite: [nan nan nan]",
         ),
