@@ -50,6 +50,14 @@ def main() -> int:
     except UserError as error:
         print(f"tierloop: {error}", file=sys.stderr)
         return WRONG_INPUT
+    except ModuleNotFoundError as error:
+        from tierloop.doctor import extra
+
+        if not (wanted := extra(error.name)):
+            raise
+        remedy = f"pip install 'tierloop[{wanted}]'"
+        print(f"tierloop: {error.name} is needed for this: {remedy}", file=sys.stderr)
+        return WRONG_INPUT
     return FINE
 
 

@@ -25,6 +25,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "edge": ("onnxruntime",),
     "cloud": ("ray", "torch", "onnx"),
     "report": ("matplotlib", "jinja2", "pyarrow"),
+    "bench": ("scipy",),
 }
 """Distributions by the extra that brings them; those of `device` every role needs."""
 ADVISED_CPUS = 2
@@ -48,6 +49,12 @@ def examine(file: Path | None) -> bool:
         table.add_row(marks[finding.good], finding.name, finding.text)
     Console().print(table)
     return all(finding.good is not False for finding in findings)
+
+
+def extra(module: str | None) -> str:
+    """Which extra brings what this module is of; empty if none does."""
+    top = (module or "").partition(".")[0]
+    return next((name for name, needed in NEEDS.items() if top in needed), "")
 
 
 def _machine() -> Iterator[Finding]:

@@ -26,20 +26,28 @@ BODY, DEPLOYMENT = block("python", "class MyBody"), block("toml", 'name = "mine"
 def policy(
     path, inputs=4, outputs=(8, 3), kind=TensorProto.FLOAT, answer=None, batch="batch", told=True
 ):
-    """A linear layer: [*, inputs] to [*, *outputs]; `told`: whether the graph says so."""
+    """A linear layer: [*, inputs] to [*, *outputs]; `told`: whether the graph says so.
+
+    One that does not takes the shape of its answer from its data, as far as the runtime can see.
+    """
     size, answer = int(np.prod(outputs)), answer or kind
     numbers = np.full((inputs, size), 0.01, helper.tensor_dtype_to_np_dtype(kind))
     weight = numpy_helper.from_array(numbers, "w")
     shape = numpy_helper.from_array(np.array([-1, *outputs], np.int64), "s")
+    nothing = numpy_helper.from_array(np.array(0, np.int64), "nothing")
     nodes = [
         helper.make_node("MatMul", ["x", "w"], ["flat"]),
-        helper.make_node("Reshape", ["flat", "s"], ["shaped"]),
+        helper.make_node("ReduceMax", ["x"], ["most"], keepdims=0),
+        helper.make_node("Cast", ["most"], ["whole"], to=TensorProto.INT64),
+        helper.make_node("Mul", ["whole", "nothing"], ["zero"]),
+        helper.make_node("Add", ["s", "zero"], ["hidden"]),
+        helper.make_node("Reshape", ["flat", "s" if told else "hidden"], ["shaped"]),
         helper.make_node("Cast", ["shaped"], ["y"], to=answer),
     ]
     graph = helper.make_graph(
         nodes, "mine", [helper.make_tensor_value_info("x", kind, [batch, inputs])],
         [helper.make_tensor_value_info("y", answer, [batch, *outputs] if told else None)],
-        [weight, shape],
+        [weight, shape, nothing],
     )  # fmt: skip
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.save(model, path)

@@ -120,3 +120,13 @@ def test_a_policy_that_answers_no_numbers_is_not_measured(outside):
     )
     with pytest.raises(RuntimeError, match="refused what the policy answered"):
         edge.answer(data)
+
+
+def test_what_the_extras_of_the_docs_do_not_bring_is_one_line(outside):
+    done = tierloop("bench", "serving", "--for", "0.1", "--out", "out")
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert re.fullmatch(
+        r"tierloop: \w+ is needed for this: pip install 'tierloop\[(sim|cloud)\]'", line
+    )
+    assert not (outside / "out").exists()
