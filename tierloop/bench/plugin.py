@@ -86,4 +86,4 @@ def _mistakes_in_one_line() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        pytest.fail(f"tierloop: {error}", pytrace=False)
+        raise pytest.fail.Exception(f"tierloop: {error}", pytrace=False) from None
