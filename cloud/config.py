@@ -2,6 +2,9 @@
 
 import msgspec
 
+COUNT_MAX, WORKERS_MAX = 1_000_000, 1024
+"""Beyond these a round would not end, or a cluster not start."""
+
 
 class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The `[learner]` table: on-policy imitation (DAgger) and its gate."""
@@ -14,7 +17,7 @@ class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Samples a gradient step."""
     steps_per_round: int = 800
     """Gradient steps a round, from the weights of the last one."""
-    twin_episodes: int = 8
+    twin_episodes: int = 16
     """Episodes a round that the student lives through in the twin."""
     min_lived: int = 200
     """Lived decisions that must have come in before the first round."""
@@ -32,8 +35,8 @@ class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             "twin_episodes",
             "gate_episodes",
         ):
-            if getattr(self, field) < 1:
-                raise ValueError(f"{field} must be positive")
+            if not 1 <= getattr(self, field) <= COUNT_MAX:
+                raise ValueError(f"{field} must lie between 1 and {COUNT_MAX}")
         if self.rounds_max < 0:
             raise ValueError("rounds_max must not be negative")
         if not self.hidden or min(self.hidden) < 1 or self.learning_rate <= 0:
@@ -61,7 +64,9 @@ class CloudConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """That share while it trains; by its hardware's profile if not said."""
 
     def __post_init__(self) -> None:
-        if self.workers < 1 or self.object_store_mb < 80 or not 0 <= self.niceness <= 19:
+        workers = 1 <= self.workers <= WORKERS_MAX
+        if not workers or self.object_store_mb < 80 or not 0 <= self.niceness <= 19:
             raise ValueError(
-                "workers >= 1, object_store_mb >= 80 and 0 <= niceness <= 19 are needed"
+                f"1 <= workers <= {WORKERS_MAX}, object_store_mb >= 80 and 0 <= niceness <= 19 "
+                "are needed"
             )
