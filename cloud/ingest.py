@@ -18,8 +18,12 @@ from cloud.store import Committed, Datum, Misfit, Store
 from contract.codec import Codec, digest64
 from contract.errors import SpecError, WireError
 from contract.messages import Sealed, Segment, Stored
-from contract.specs import PolicySpec
+from contract.specs import ArraySpec, FloatArray, PolicySpec
 from contract.streams import MAX_BYTES
+
+FAR = 10.0
+"""So many times its span may a value lie beyond its limits; what is farther would spoil the
+learner's normaliser, and overflows it at the end."""
 
 BODY_MAX = MAX_BYTES[Sealed]
 """A body is never inflated past this: what a device sealed had to fit a frame."""
@@ -144,6 +148,16 @@ def check(segment: Segment, spec: PolicySpec, digest: str) -> None:
     except SpecError as error:
         finite = "finite" in str(error)
         raise Misfitting("not_finite" if finite else "shape") from None
+    near = _near(segment.features, spec.observation) and _near(segment.applied, spec.action)
+    if not near:
+        raise Misfitting("absurd")
+
+
+def _near(values: FloatArray, spec: ArraySpec) -> bool:
+    """Whether values float32[N, D] are anywhere near what they may be."""
+    low, high = np.array(spec.low), np.array(spec.high)
+    room = FAR * (high - low)
+    return bool(((values >= low - room) & (values <= high + room)).all())
 
 
 def _datum(segment: Segment, digest: int, body: bytes, now_ns: int, source: str) -> Datum:

@@ -218,7 +218,7 @@ class Rounds:
         if isinstance(error, Cancelled):
             return []
         self._diary.counts[f"failed.{name}"] += 1
-        self._diary.note(now_ns, "step_failed", f"{name}: {type(error).__name__}: {error}")
+        self._diary.note(now_ns, "step_failed", f"{name}: {_reason(error)}")
         self._round_ns = None
         self._enter(now_ns, "retrying")
         untrained = name == "conclude" and self._publisher.newest is None
@@ -233,3 +233,9 @@ class Rounds:
     @staticmethod
     def _disk(name: str, job: Callable[[], Any]) -> Compute:
         return Compute(name, job, "disk")
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong in one line; a worker's error ends in it, after where it happened."""
+    lines = [line for line in str(error).splitlines() if line.strip(" ^~")]
+    return f"{type(error).__name__}: {lines[-1].strip() if lines else ''}"

@@ -3,6 +3,9 @@
 from enum import IntEnum
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 
 class Column(NamedTuple):
     name: str
@@ -42,6 +45,14 @@ LEDGER: tuple[Column, ...] = (
     Column("way_bound_ns", "both are true within this; -1: the clocks' offset was not known"),
 )
 INDEX = {column.name: i for i, column in enumerate(LEDGER)}
+
+
+def coded(rows: NDArray[np.int64]) -> bool:
+    """Whether tier, refusal and rung of ledger rows int64[R, C] have a meaning."""
+    return all(
+        bool(np.isin(rows[:, INDEX[name]], list(kind)).all())
+        for name, kind in (("tier", Tier), ("refused", Refusal), ("rung", Rung))
+    )
 
 
 class Tier(IntEnum):

@@ -1,5 +1,7 @@
 """Messages: frozen, keyword-only, checked when made. Times are ns on the named host's clock."""
 
+from math import isfinite
+
 import msgspec
 import numpy as np
 
@@ -41,8 +43,11 @@ class Hello(Message, tag="hello", frozen=True, kw_only=True):
     protocol: int = PROTOCOL
 
     def __post_init__(self) -> None:
-        if max(map(len, (self.node, self.role, self.software, self.spec))) > NAME_MAX:
+        names = self.node, self.role, self.software, self.spec
+        if max(map(len, names)) > NAME_MAX:
             raise SpecError(f"hello: a name of more than {NAME_MAX} characters")
+        if not self.node or not all(map(str.isprintable, names)):
+            raise SpecError("hello: a name that is empty or cannot be printed")
 
 
 class Welcome(Message, tag="welcome", frozen=True, kw_only=True):
@@ -278,6 +283,11 @@ class Report(Message, tag="report", frozen=True, kw_only=True):
     events: tuple[Event, ...]
 
     def __post_init__(self) -> None:
+        numbers = (*self.counters.values(), *self.gauges.values())
+        if not all(map(isfinite, numbers)):
+            raise SpecError("report: a counter or a gauge that is no number")
+        if not (0 <= self.boot < _INT_END and 0 <= self.at_ns < _INT_END):
+            raise SpecError("report: a boot or a time past 63 bits")
         _shape("report", "decisions", self.decisions, _I8, 2)
         _shape("report", "lateness_ns", self.lateness_ns, _I8, 1)
 

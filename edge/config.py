@@ -2,6 +2,9 @@
 
 import msgspec
 
+BATCH_MAX, OUTBOX_MB_MAX = 4096, 1e6
+"""Beyond these no host of this stack has the memory or the disk."""
+
 
 class EdgeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The `[edge]` table."""
@@ -26,5 +29,7 @@ class EdgeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     def __post_init__(self) -> None:
         if self.batch_max < 1 or self.deadline_ms <= 0 or self.outbox_mb <= 0:
             raise ValueError("batch_max, deadline_ms and outbox_mb must be positive")
+        if self.batch_max > BATCH_MAX or self.outbox_mb > OUTBOX_MB_MAX:
+            raise ValueError(f"batch_max at most {BATCH_MAX} and outbox_mb {OUTBOX_MB_MAX:g}")
         if self.batch_window_ms < 0 or self.uplink_bytes_per_s < 0:
             raise ValueError("batch_window_ms and uplink_bytes_per_s must not be negative")

@@ -38,7 +38,8 @@ def check_loopback(address: str) -> None:
         port = parts.port
     except ValueError as error:
         raise UserError(f"address {address!r}: {error}") from None
-    if parts.scheme != "tcp" or not port:
+    more = parts.path or parts.query or parts.fragment or "@" in parts.netloc
+    if parts.scheme != "tcp" or not port or more:
         raise UserError(f"address {address!r}: expected tcp://HOST:PORT")
     if parts.hostname not in _LOOPBACK:
         raise UserError(

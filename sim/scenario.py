@@ -14,6 +14,7 @@ TASKS = {"sort": "sim.tasks.sort", "reach": "sim.plant"}
 BODIES = {"panda": "sim.bodies.panda", "plant": "sim.plant"}
 """Every task and body by name: a new one is a module with the names of those here, and a line."""
 _BODIES_OF = {"sort": ("panda",), "reach": ("plant",)}
+ROBOTS_MAX = 1000
 PHYSICS_HZ_MAX, CONTROL_HZ_MAX = 10_000, 1_000
 """Beyond these no loop of this stack could keep its deadlines."""
 
@@ -65,6 +66,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def _check_robots(self) -> None:
         if not self.robots or not all(self.robots):
             raise ValueError("robots must name at least one robot, none of them empty")
+        if len(self.robots) > ROBOTS_MAX:
+            raise ValueError(f"robots: {len(self.robots)} of them; an edge serves {ROBOTS_MAX}")
         twice = [name for name in self.robots if self.robots.count(name) > 1]
         if twice:
             raise ValueError(f"robots: {twice[0]!r} is there twice")

@@ -38,6 +38,10 @@ def conduct(deployment: Deployment, roles: tuple[str, ...], out: Path) -> int:
     if why == "mistake":
         Console(stderr=True).print(run.mistake, markup=False, highlight=False, soft_wrap=True)
         return WRONG_INPUT
+    if why == "full":
+        words = f"tierloop: {run.full}: the record can take no more and the run has ended"
+        Console(stderr=True).print(words, markup=False, highlight=False, soft_wrap=True)
+        return FAILED
     console.print(f"Ended: {_ENDS[why]}.", highlight=False)
     if set(roles) != set(ROLES):
         console.print(

@@ -163,7 +163,7 @@ def _place(source: Source, tiers: Sequence[str] = ("device", "edge", "cloud")) -
         if not isinstance(table, dict) or not isinstance(name, str):
             continue
         if hardware.is_path(name):
-            table["hardware"] = str((source.path.parent / name).resolve())
+            table["hardware"] = str(source.path.parent.absolute() / name)
         try:
             hardware.load(table["hardware"])
         except UserError as error:
@@ -183,7 +183,7 @@ def load(path: Path, options: Sequence[str] = (), more_faults: Path | None = Non
         return deployment
     from tierloop.initial import check
 
-    initial = (path.parent / deployment.policy.initial).resolve()
+    initial = path.parent.absolute() / deployment.policy.initial
     try:
         check(initial, policy_spec(deployment.scenario))
     except UserError as error:

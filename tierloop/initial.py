@@ -6,10 +6,12 @@ from pathlib import Path
 from contract.errors import UserError
 from contract.specs import PolicySpec
 from policy.artefact import Artefact, ArtefactError, digest, unpack
+from tierloop.strict import check_file
 
 
 def read(path: Path) -> Artefact:
     """The artefact in `path`. Raises UserError if it is none."""
+    check_file(path)
     try:
         return unpack(path.read_bytes())
     except OSError as error:

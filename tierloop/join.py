@@ -1,6 +1,7 @@
 """Joins the parts of a record into what people and other tools read."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from contract.errors import UserError
 from contract.ledger import LEDGER
+from contract.messages import Report
 from tierloop import audit, parts
 from tierloop.deployment import Deployment
 from tierloop.record import Record
@@ -30,7 +32,7 @@ def load(out: Path) -> tuple[Deployment, Record]:
             f"{out / DEPLOYMENT}: {error}; damaged, or written by another version of tierloop"
         ) from None
     record = Record()
-    for report in parts.read(out / PARTS):
+    for report in _parts(out):
         columns = report.decisions.shape[1]
         if len(report.decisions) and columns != len(LEDGER):
             raise UserError(
@@ -45,6 +47,13 @@ def load(out: Path) -> tuple[Deployment, Record]:
     return deployment, record
 
 
+def _parts(out: Path) -> Iterator[Report]:
+    try:
+        yield from parts.read(out / PARTS)
+    except OSError as error:
+        raise UserError(f"{error.filename}: {error.strerror}") from None
+
+
 def join(out: Path) -> dict[str, Any]:
     """Writes summary.json, ledger.parquet and report.html; returns the summary.
 
@@ -52,9 +61,12 @@ def join(out: Path) -> dict[str, Any]:
     """
     deployment, record = load(out)
     summary = audited(record, deployment, out)
-    write(out / "summary.json", msgspec.json.format(msgspec.json.encode(summary), indent=2))
-    _write_ledger(out / "ledger.parquet", record)
-    write(out / "report.html", render(summary, record, deployment).encode())
+    try:
+        write(out / "summary.json", msgspec.json.format(msgspec.json.encode(summary), indent=2))
+        _write_ledger(out / "ledger.parquet", record)
+        write(out / "report.html", render(summary, record, deployment).encode())
+    except OSError as error:
+        raise UserError(f"{error.filename or out}: {error.strerror}") from None
     return summary
 
 
@@ -71,8 +83,12 @@ def audited(record: Record, deployment: Deployment, out: Path) -> dict[str, Any]
 def write(path: Path, data: bytes) -> None:
     """Puts a file in place whole, or not at all."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_bytes(data)
-    os.replace(draft, path)
+    try:
+        draft.write_bytes(data)
+        os.replace(draft, path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
 
 
 def _write_ledger(path: Path, record: Record) -> None:

@@ -17,17 +17,26 @@ _LENGTH = struct.Struct("<I")
 
 
 class Parts:
-    """Writes parts. Unbuffered: what was appended outlives the process."""
+    """Writes parts. Unbuffered: what was appended outlives the process.
+
+    `full`: why nothing more can be written, once that is so; what comes then is not kept.
+    """
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._codec = Codec()
+        self.full = ""
 
     def append(self, report: Report) -> None:
+        if self.full:
+            return
         body = self._codec.encode(report)
-        with (self._folder / f"{report.process}{SUFFIX}").open("ab", buffering=0) as file:
-            file.write(_LENGTH.pack(len(body)) + body)
+        try:
+            with (self._folder / f"{report.process}{SUFFIX}").open("ab", buffering=0) as file:
+                file.write(_LENGTH.pack(len(body)) + body)
+        except OSError as error:
+            self.full = f"{self._folder}: {error.strerror}"
 
 
 def read(folder: Path) -> Iterator[Report]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from contract.clock import NS_PER_S
 from contract.errors import UserError
-from contract.ledger import LEDGER
+from contract.ledger import LEDGER, coded
 from contract.messages import Event, Report
 from link.sockets import ReportSink, check_free
 from tierloop import parts
@@ -54,10 +54,13 @@ def check(deployment: Deployment, roles: Sequence[str], out: Path) -> None:
 
 def check_folder(deployment: Deployment, roles: Sequence[str], out: Path) -> None:
     """Raises UserError if `out` cannot take the record of this run."""
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out}: not a folder; give another --out")
-    if not out.exists() or not any(out.iterdir()):
-        return
+    try:
+        if out.exists() and not out.is_dir():
+            raise UserError(f"{out}: not a folder; give another --out")
+        if not out.exists() or not any(out.iterdir()):
+            return
+    except OSError as error:
+        raise UserError(f"{out}: {error.strerror}; give another --out") from None
     try:
         other = msgspec.json.decode((out / DEPLOYMENT).read_bytes(), type=Deployment)
     except (OSError, msgspec.MsgspecError):
@@ -130,6 +133,11 @@ class Run:
         return why
 
     @property
+    def full(self) -> str:
+        """Why the record can take no more."""
+        return self._parts.full
+
+    @property
     def mistake(self) -> str:
         """What the process said that stopped for good."""
         child = self._supervisor.mistake
@@ -140,6 +148,8 @@ class Run:
             return "mistake"
         if self._signals.heard:
             return "signal"
+        if self._parts.full:
+            return "full"
         if reached(self._deployment.run, self._record):
             return "goal"
         return "time" if self._elapsed_s() >= self._deployment.run.duration_s else ""
@@ -178,7 +188,8 @@ class Run:
     def _hear(self, report: Report) -> None:
         """Takes a report of a process of this table; any local process could send one."""
         columns = report.decisions.shape[1]
-        if self._known.get(report.process) != report.role or columns != len(LEDGER):
+        known = self._known.get(report.process) == report.role and columns == len(LEDGER)
+        if not (known and coded(report.decisions)):
             self._foreign += 1
             return
         self._parts.append(report)

@@ -20,10 +20,19 @@ _HEADER = re.compile(r"\s*\[\s*([^\[\]]+?)\s*\]")
 _ENTRY = re.compile(r"\s*\[\[\s*([^\[\]]+?)\s*\]\]")
 _KEY = re.compile(r"\s*([\w.\-\"' ]+?)\s*=")
 _PLACE = re.compile(r"(?s)(.*?)(?: - at `\$(.*)`)?")
-_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`")
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(.*)`")
 _CHOICE = re.compile(r"Invalid enum value '(.*)'")
 _TYPE_NAMES = {"object": "table", "array": "list"}
+
+
+def check_file(path: Path) -> None:
+    """Raises UserError for what is there and is no file to read: a folder, a device, a NUL."""
+    try:
+        if path.exists() and not path.is_file():
+            raise UserError(f"{path}: not a file")
+    except (OSError, ValueError) as error:
+        raise UserError(f"{str(path)!r}: {getattr(error, 'strerror', None) or error}") from None
 
 
 class Source:
@@ -34,6 +43,7 @@ class Source:
 
     def __init__(self, path: Path, options: Sequence[str] = ()) -> None:
         self.path = path
+        check_file(path)
         try:
             text = path.read_text(encoding="utf-8")
         except OSError as error:

@@ -112,8 +112,10 @@ class PlainView:
 
 
 def event_line(happening: Happening, start_ns: int) -> str:
+    """An event in one line; what cannot be printed, as from a stranger's name, is not."""
     at_s = (happening.at_ns - start_ns) / NS_PER_S
-    return f"{at_s:7.1f} s {happening.process:>7} {happening.name}  {happening.detail}".rstrip()
+    text = f"{at_s:7.1f} s {happening.process:>7} {happening.name}  {happening.detail}".rstrip()
+    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def line(status: Status) -> str:

@@ -96,6 +96,9 @@ def test_joules_a_success_are_as_sure_as_the_successes(tmp_path, episodes, succe
     line = judged(
         tmp_path, reports(1, 1, lambda _: 5.0), budget,
         success={"episodes": episodes, "successes": successes},
-        energy_j={"device": {"base": 15.0 * episodes - 10.0}, "edge": 5.0, "cloud": 5.0, "per_success": None},
+        energy_j={
+            "device": {"base": 15.0 * episodes - 10.0}, "edge": 5.0, "cloud": 5.0,
+            "per_success": None,
+        },
     )  # fmt: skip
     assert line.verdict is verdict

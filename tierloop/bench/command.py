@@ -62,6 +62,11 @@ def conduct(
     folder = out or Path("runs/bench") / datetime.now().strftime("%Y%m%d-%H%M%S")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder}: is there already; give another --out")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.rmdir()
+    except OSError as error:
+        raise UserError(f"{folder}: {error.strerror}; give another --out") from None
     screen = console()
     results, series = suite.run(chosen, seconds, [b for b, _ in placed], screen)
     document = verdicts.document(results, missing)

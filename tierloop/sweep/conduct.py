@@ -34,7 +34,9 @@ def conduct(
 ) -> int:
     """Runs a sweep into `out`; the exit code. Raises UserError before anything has started."""
     if not over:
-        raise UserError("--over is missing: say what to sweep, as in --over link.delay_ms=0,50,100")
+        raise UserError(
+            "--over is missing: say what to sweep, as in --over links.device.delay_ms=0,50"
+        )
     if seeds < 1 or (jobs is not None and jobs < 1):
         raise UserError("--seeds and --jobs must be at least 1")
     whole = grid(file, over, seeds, sets)

@@ -61,7 +61,9 @@ def axis(option: str) -> Axis:
     key, separator, text = option.partition("=")
     key = key.strip()
     if not separator or not key or not _VALUES.fullmatch(text.strip()):
-        raise UserError(f"--over {option}: expected KEY=VALUE,VALUE, as in link.delay_ms=0,50,100")
+        raise UserError(
+            f"--over {option}: expected KEY=VALUE,VALUE, as in links.device.delay_ms=0,50"
+        )
     values = tuple(value.strip() for value in re.findall(_VALUE, text))
     if not all(values):
         raise UserError(f"--over {option}: a value is empty")

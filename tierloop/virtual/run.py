@@ -13,14 +13,15 @@ import numpy as np
 from cloud.backend import Cancelled
 from cloud.scratch import Scratch
 from contract.clock import NS_PER_MS, NS_PER_S
+from contract.errors import UserError
 from contract.ledger import LEDGER
 from contract.messages import Event, Report
 from tierloop import parts
 from tierloop.deployment import Deployment
 from tierloop.faults import Faults
-from tierloop.join import DEPLOYMENT, PARTS, audited, join, write
+from tierloop.join import PARTS, audited, join
 from tierloop.record import ROOF, Happening, Record
-from tierloop.run import reached
+from tierloop.run import prepare, reached
 from tierloop.view import Status, View
 from tierloop.virtual.faults import FaultyParts, schedule
 from tierloop.virtual.stack import VirtualStack
@@ -72,8 +73,7 @@ class VirtualRun:
         the run's; it is moved to `out` at the end.
         """
         if self._out is not None:
-            self._out.mkdir(parents=True, exist_ok=True)
-            write(self._out / DEPLOYMENT, msgspec.json.encode(self._deployment))
+            prepare(self._out, self._deployment)
             self._parts = parts.Parts(self._out / PARTS)
         memory = _MEMORY if _MEMORY.is_dir() else None
         with closing(Scratch(memory)) as scratch:
@@ -91,7 +91,10 @@ class VirtualRun:
                 why = self._live(stack)
             if self._out is None:
                 return why, audited(self._record, self._deployment, place)
-            shutil.copytree(place / "state", self._out / "state", dirs_exist_ok=True)
+            try:
+                shutil.copytree(place / "state", self._out / "state", dirs_exist_ok=True)
+            except (OSError, shutil.Error):
+                raise UserError(f"{self._out}: cannot take the whole record; no room?") from None
         return why, join(self._out)
 
     @property
