@@ -10,7 +10,7 @@ that is never a pass.
 
 from collections.abc import Callable, Sequence
 from enum import StrEnum
-from math import inf, sqrt
+from math import ceil, floor, inf, sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -75,7 +75,7 @@ def percentile(blocks: Blocks, q: float, confidence: float = CONFIDENCE) -> Esti
     value = float(np.percentile(pooled, q))
     if len(blocks) < BLOCKS_MIN:
         return Estimate(value, -inf, inf, len(pooled))
-    over = _bootstrap(len(blocks), lambda i: _pooled(blocks, i, q), confidence)
+    over = _bootstrap(len(blocks), _percentile(blocks, q), confidence)
     return Estimate(value, min(low, over[0]), max(high, over[1]), len(pooled))
 
 
@@ -86,11 +86,12 @@ def ratio(ours: Blocks, bare: Blocks, q: float, confidence: float = CONFIDENCE) 
     n = min(sum(map(len, ours)), sum(map(len, bare)))
     if not n:
         return Estimate(np.nan, -inf, inf, 0)
-    value = _ratio(ours, bare, np.arange(len(ours)), q)
+    statistic = _ratio(ours, bare, q)
+    value = statistic(np.arange(len(ours)))
     ends = [order_interval(np.concatenate(side), q, confidence) for side in (ours, bare)]
     if len(ours) < BLOCKS_MIN or not np.isfinite(ends).all():
         return Estimate(value, -inf, inf, n)
-    low, high = _bootstrap(len(ours), lambda i: _ratio(ours, bare, i, q), confidence)
+    low, high = _bootstrap(len(ours), statistic, confidence)
     return Estimate(value, low, high, n)
 
 
@@ -129,12 +130,25 @@ def share(hits: int, tries: int, confidence: float = 0.95) -> tuple[float, float
     return float(interval.low), float(interval.high)
 
 
-def _pooled(blocks: Blocks, chosen: NDArray[np.int64], q: float) -> float:
-    return float(np.percentile(np.concatenate([blocks[i] for i in chosen]), q))
+def _percentile(blocks: Blocks, q: float) -> Statistic:
+    """The percentile over the blocks chosen; all samples are ranked once, not for each choice."""
+    pooled = np.concatenate(blocks)
+    order = np.argsort(pooled)
+    ranked = pooled[order]
+    owner = np.repeat(np.arange(len(blocks)), [len(block) for block in blocks])[order]
+
+    def of(chosen: NDArray[np.int64]) -> float:
+        below = np.bincount(chosen, minlength=len(blocks))[owner].cumsum()
+        rank = (below[-1] - 1) * q / 100
+        low, high = ranked[np.searchsorted(below, (floor(rank), ceil(rank)), "right")]
+        return float(low + (high - low) * (rank % 1))
+
+    return of
 
 
-def _ratio(ours: Blocks, bare: Blocks, chosen: NDArray[np.int64], q: float) -> float:
-    return _pooled(ours, chosen, q) / max(_pooled(bare, chosen, q), np.finfo(float).tiny)
+def _ratio(ours: Blocks, bare: Blocks, q: float) -> Statistic:
+    upper, lower = _percentile(ours, q), _percentile(bare, q)
+    return lambda chosen: upper(chosen) / max(lower(chosen), np.finfo(float).tiny)
 
 
 def _bootstrap(blocks: int, statistic: Statistic, confidence: float) -> tuple[float, float]:
