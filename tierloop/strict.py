@@ -27,12 +27,14 @@ _TYPE_NAMES = {"object": "table", "array": "list"}
 
 
 def check_file(path: Path) -> None:
-    """Raises UserError for what is there and is no file to read: a folder, a device, a NUL."""
+    """Raises UserError for what no file can be: a name with a NUL, a folder, a device."""
+    if "\0" in str(path):
+        raise UserError(f"{str(path)!r}: a null character in a file's name")
     try:
         if path.exists() and not path.is_file():
             raise UserError(f"{path}: not a file")
-    except (OSError, ValueError) as error:
-        raise UserError(f"{str(path)!r}: {getattr(error, 'strerror', None) or error}") from None
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
 
 
 class Source:
