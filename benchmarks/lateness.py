@@ -1,8 +1,9 @@
 """How punctual is the control loop? Beside a bare loop of absolute deadlines around the same body.
 
 Both run in one process of their own with the device's habits (its core, its priority if allowed),
-by turns, twenty ticks each; the device's loop is in session with an edge that answers.
-Lateness is taken the same way for both: the instant of waking, against the grid of the deadlines.
+tick by tick in turn, half a period apart, so that what disturbs the machine disturbs both; the
+device's loop is in session with an edge that answers. Lateness is taken the same way for both: the
+instant of waking, against the grid of the deadlines.
 """
 
 import multiprocessing
@@ -25,12 +26,12 @@ from device.realtime import habits, sleep_until
 from link.channel import Client
 from link.sockets import ClientSocket
 from sim.scenario import Scenario, embody
-from tierloop.bench.protocol import Benchmark, Metric, Series, by_turns
+from tierloop.bench.protocol import Benchmark, Metric, Series
 
 TICKS = 20
-"""A block; one more before it finds the grid again."""
+"""A block."""
 
-LONGER = 3
+LONGER = 5
 """Times as long as others: a tick comes only every 4 ms, and the tail is the question."""
 
 LATENESS = Metric("lateness", "us")
@@ -71,7 +72,7 @@ def late_us(read_ns: list[int], start_ns: int, period_ns: int) -> list[float]:
 
 
 def loops(edge: str, seconds: float, to: Connection) -> None:
-    """The process: measures by turns and sends the blocks of both."""
+    """The process: measures in turn and sends the blocks of both."""
     habits(DeviceConfig().realtime, None)
     robot, other = embody(Scenario(), 1), embody(Scenario(), 1).body
     body = Watched(robot.body)
@@ -86,35 +87,35 @@ def loops(edge: str, seconds: float, to: Connection) -> None:
     loop = ControlLoop(node, body, link, None)
     start_ns = body.read_ns[0]
     node.on_start(time.monotonic_ns())
-    rate = Rate(period_ns, bare_start_ns := time.monotonic_ns())
-    hold = other.hold()
+    rate = Rate(period_ns, bare_start_ns := start_ns + period_ns // 2)
+    hold, woken_ns = other.hold(), list[int]()
 
-    def ours() -> list[float]:
+    def both() -> None:
         loop.tick()
-        body.read_ns.clear()
-        for _ in range(TICKS + 1):
-            loop.tick()
-        return late_us(body.read_ns, start_ns, period_ns)
+        sleep_until(rate.deadline_ns)
+        woken_ns.append(time.monotonic_ns())
+        rate.tick(woken_ns[-1])
+        other.read(woken_ns[-1])
+        other.write(hold)
 
-    def bare() -> list[float]:
-        found: list[int] = []
-        for tick in range(TICKS + 2):
-            sleep_until(rate.deadline_ns)
-            now_ns = time.monotonic_ns()
-            rate.tick(now_ns)
-            if tick:
-                found.append(now_ns)
-            other.read(now_ns)
-            other.write(hold)
-        return late_us(found, bare_start_ns, period_ns)
-
-    ours()
-    bare()
     end = time.monotonic() + servers.START_S
     while not link.open and time.monotonic() < end:
-        loop.tick()
-    to.send(by_turns(seconds, ours, bare) if link.open else None)
+        both()
+    body.read_ns.clear()
+    woken_ns.clear()
+    end = time.monotonic() + seconds
+    while link.open and time.monotonic() < end:
+        both()
+    ours = late_us(body.read_ns, start_ns, period_ns)
+    bare = late_us(woken_ns, bare_start_ns, period_ns)
+    to.send((blocks(ours), blocks(bare)) if link.open else None)
     link.close()
+
+
+def blocks(late: list[float]) -> list[np.ndarray]:
+    """Whole blocks of TICKS, in order."""
+    whole = len(late) // TICKS
+    return list(np.reshape(late[: whole * TICKS], (whole, TICKS)))
 
 
 def run(seconds: float) -> list[Series]:
@@ -122,11 +123,10 @@ def run(seconds: float) -> list[Series]:
     with servers.edge() as edge, servers.running(loops, edge.address, LONGER * seconds, far):
         if not near.poll(LONGER * seconds + 2 * servers.START_S):
             raise RuntimeError("the loops do not end")
-        blocks = near.recv()
-    if blocks is None:
+        measured = near.recv()
+    if measured is None:
         raise RuntimeError("the edge does not answer the control loop")
-    ours, bare = blocks
-    return [Series(LATENESS, tuple(map(np.asarray, ours)), tuple(map(np.asarray, bare)))]
+    return [Series(LATENESS, *measured)]
 
 
 BENCHMARK = Benchmark(

@@ -90,7 +90,7 @@ class Serving:
         self._counts["answered"] += len(requests)
         self._counts["batches"] += 1
         compute_ns, version, size = now_ns - self._issued_ns, policy.version, len(batch.requests)
-        for request, actions in zip(requests, result, strict=True):
+        for i, request in enumerate(requests):
             observation = request.observation
             captured_ns = observation.captured_ns
             chunk = ActionChunk(
@@ -105,7 +105,7 @@ class Serving:
                 batch=size,
                 held_ns=now_ns - request.arrived_ns,
                 compute_ns=compute_ns,
-                actions=actions,
+                actions=result[i],
                 ahead_ns=observation.ahead_ns,
                 arrived_ns=request.arrived_ns,
             )
