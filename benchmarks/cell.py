@@ -5,12 +5,13 @@ just before. Bare: the same over a link that takes no time. Exact by the policy:
 processor fits another one, to the last bit, the figures differ a little.
 """
 
-from pathlib import Path
+from contextlib import closing
 from typing import Any
 
 from benchmarks.harness import main
 from benchmarks.teach import taught
-from benchmarks.virtual import WIFI, live, memory, single
+from benchmarks.virtual import WIFI, live, single
+from cloud.scratch import in_memory
 from contract.clock import NS_PER_S
 from link.model import LinkSpec
 from sim.scenario import Scenario
@@ -27,8 +28,8 @@ AGE = Metric("age_of_action", "ms", OVER, "virtual")
 
 
 def run(_seconds: float) -> list[Series]:
-    with memory() as text:
-        folder = Path(text)
+    with closing(in_memory()) as scratch:
+        folder = scratch.path
         policy = folder / "policy.artefact"
         policy.write_bytes(taught())
         ours, summary = live(SCENARIO, LIVED_NS, WIFI, policy, folder / "wifi")

@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.harness import main
-from benchmarks.virtual import SEED, expert, memory
+from benchmarks.virtual import SEED, expert
 from cloud.config import LearnerConfig
 from cloud.export import export
 from cloud.node import CloudNode
 from cloud.publisher import Release
+from cloud.scratch import in_memory
 from contract.clock import NS_PER_MS
 from contract.effects import Effects, Node, Timer
 from contract.ledger import INDEX
@@ -182,8 +183,8 @@ def push(robots: tuple[str, ...], links: LinksConfig, folder: Path) -> Fleet:
 
 
 def run(_seconds: float) -> list[Series]:
-    with memory() as folder:
-        fleet = push(ROBOTS, LINKS, Path(folder))
+    with closing(in_memory()) as scratch:
+        fleet = push(ROBOTS, LINKS, scratch.path)
     bare = np.array([modelled_ms(EdgeConfig().hardware, len(released(NEW)))])
     return [
         Series(PUSH, (np.array(fleet.pushed_ms()),), (bare,), exact=True),

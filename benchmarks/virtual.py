@@ -6,7 +6,6 @@ expert, written down as a network. Bare: the same over a link that takes no time
 an event on the virtual clock costs, against a heap of as many events that do nothing.
 """
 
-import tempfile
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from benchmarks.harness import main
 from benchmarks.virtual_clock import events
 from cloud.config import LearnerConfig
 from cloud.export import export
+from cloud.scratch import in_memory
 from contract.clock import NS_PER_S
 from link.model import LinkSpec
 from policy.artefact import pack
@@ -66,12 +66,6 @@ def expert() -> Mlp:
     )
 
 
-def memory() -> tempfile.TemporaryDirectory[str]:
-    """A folder in memory where the host has such a place, as a run on the virtual clock takes."""
-    place = Path("/dev/shm")
-    return tempfile.TemporaryDirectory(prefix="tierloop-", dir=place if place.is_dir() else None)
-
-
 def live(
     scenario: Scenario, lived_ns: int, link: LinkSpec, policy: Path, folder: Path
 ) -> tuple[Record, dict[str, Any]]:
@@ -93,8 +87,8 @@ def live(
 
 
 def run(_seconds: float) -> list[Series]:
-    with memory() as text:
-        folder = Path(text)
+    with closing(in_memory()) as scratch:
+        folder = scratch.path
         artefact = export(
             expert(), version=0, parents=(), software="benchmark", seed=0, trained_on=(),
             samples={}, metrics={},

@@ -11,7 +11,6 @@ the machine hits both alike or not at all.
 
 import argparse
 import json
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -23,6 +22,7 @@ import numpy as np
 
 from benchmarks.teach import teach
 from cloud.config import LearnerConfig
+from cloud.scratch import in_memory
 from contract.body import Embodiment, Reading
 from contract.clock import NS_PER_S
 from contract.specs import Vector
@@ -185,8 +185,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--policy", type=Path, help="a trained artefact; else one is made first")
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="tierloop-") as name:
-        folder = Path(name)
+    with closing(in_memory()) as scratch:
+        folder = scratch.path
         policy = args.policy
         if policy is None:
             policy = folder / "policy.artefact"

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
-from cloud.scratch import Scratch
+from cloud.scratch import in_memory
 from contract.clock import NS_PER_S
 from contract.ledger import Rung
 from sim.scenario import policy_spec
@@ -31,7 +31,6 @@ long: what is promised is that it acts again and again, not at every instant."""
 DRAIN_NS = 60 * NS_PER_S
 """After this nothing is under way on any link."""
 _SLACK_SEGMENTS = 4
-_MEMORY = Path("/dev/shm")
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,8 +48,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 def live(case: Case) -> Outcome:
     """Runs a case. What a node raises is a broken promise too."""
     began_s = time.process_time()
-    memory = _MEMORY if _MEMORY.is_dir() else None
-    with closing(Scratch(memory)) as scratch:
+    with closing(in_memory()) as scratch:
         day = _Day(case, scratch.path)
         with closing(day.stack):
             try:

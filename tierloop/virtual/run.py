@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from cloud.backend import Cancelled
-from cloud.scratch import Scratch
+from cloud.scratch import in_memory
 from contract.clock import NS_PER_MS, NS_PER_S
 from contract.errors import UserError
 from contract.ledger import LEDGER
@@ -30,7 +30,6 @@ STEP_NS = 50 * NS_PER_MS
 """Simulated time between two looks at what a user wants."""
 
 SHOW_EVERY_S = 0.25
-_MEMORY = Path("/dev/shm")
 
 
 def run_virtual(
@@ -75,8 +74,7 @@ class VirtualRun:
         if self._out is not None:
             prepare(self._out, self._deployment)
             self._parts = parts.Parts(self._out / PARTS)
-        memory = _MEMORY if _MEMORY.is_dir() else None
-        with closing(Scratch(memory)) as scratch:
+        with closing(in_memory()) as scratch:
             place, seed = scratch.path, self._deployment.seed
             stack = VirtualStack(
                 self._deployment,
