@@ -34,7 +34,8 @@ class Audit(NamedTuple):
     """Segments on disk: `stored` in the cloud, `waiting` at the edge, and what is wrong.
 
     `missing` were acknowledged to a body and are in neither place, nor were they shed; `altered`
-    do not hold the bytes that the body sealed. `steps`: what the edge put in force, in order.
+    do not hold the bytes that the body sealed. `checked`: the cloud's store was there; where it is
+    not, nothing counts as missing. `steps`: what the edge put in force, in order.
     """
 
     stored: int
@@ -42,6 +43,7 @@ class Audit(NamedTuple):
     duplicate: int
     missing: int
     altered: int
+    checked: bool = True
     steps: tuple[Step, ...] = ()
 
 
@@ -79,6 +81,7 @@ def audit(out: Path, acked: Mapping[Life, int], shed: int) -> Audit:
         duplicate=len(stored) - len({digest for *_, digest, _ in stored}),
         missing=max(0, len(promised - held) - gone) + unknown if stored_here else 0,
         altered=changed + sum(reason in DAMAGED for *_, reason in refused),
+        checked=stored_here,
         steps=_steps(out / EDGE_JOURNAL),
     )
 

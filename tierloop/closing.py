@@ -128,7 +128,9 @@ def headlines(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         if battery["cut_out"]:
             lines.append((f"{robot}'s battery", f"cut out at {battery['lowest_v']:.1f} V"))
     words = ("produced", "acked", "stored", "duplicate", "missing", "altered", "shed")
-    lines.append(("experience", "  ".join(f"{word} {experience[word]}" for word in words)))
+    known = "  ".join(f"{word} {experience[word]}" for word in words)
+    unknown = "" if experience["checked"] else "  (not checked: the cloud's store is not here)"
+    lines.append(("experience", known + unknown))
     if summary["cloud"]["waiting_share"] is not None:
         spent_s = summary["cloud"]["phase_s"]
         longest = sorted(spent_s, key=lambda phase: -spent_s[phase])[:4]

@@ -10,7 +10,7 @@ import gzip
 from collections.abc import Iterable, Iterator
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
 import msgspec
 
@@ -43,18 +43,21 @@ class _Lane(IntEnum):
 
 def write(path: Path, record: Record, journeys: Iterable[Journey], origin_ns: int) -> int:
     """Streams the trace to `path`, packed if its name ends in .gz; how many events it holds."""
-    packed = path.suffix == ".gz"
-    with gzip.open(path, "wt") if packed else path.open("w") as file:
-        return _stream(file, events(record, journeys, origin_ns))
+    found = events(record, journeys, origin_ns)
+    with path.open("wb") as raw:
+        if path.suffix != ".gz":
+            return _stream(raw, found)
+        with gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as packed:  # the same bytes each time
+            return _stream(packed, found)
 
 
-def _stream(file: TextIO, found: Iterable[Event]) -> int:
+def _stream(file: BinaryIO | gzip.GzipFile, found: Iterable[Event]) -> int:
     count = 0
-    file.write('{"displayTimeUnit":"ms","traceEvents":[\n')
+    file.write(b'{"displayTimeUnit":"ms","traceEvents":[\n')
     for event in found:
-        file.write((",\n" if count else "") + msgspec.json.encode(event).decode())
+        file.write((b",\n" if count else b"") + msgspec.json.encode(event))
         count += 1
-    file.write("\n]}\n")
+    file.write(b"\n]}\n")
     return count
 
 

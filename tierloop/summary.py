@@ -168,6 +168,7 @@ def _experience(record: Record, audit: Audit) -> dict[str, int]:
         "missing": audit.missing,
         "altered": audit.altered,
         "shed": int(device.get("segments.shed", 0)) + shed(edge),
+        "checked": audit.checked,
     }
 
 

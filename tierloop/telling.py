@@ -23,7 +23,8 @@ def tell(
     out: Path, device: str | None, from_s: float, to_s: float | None, only: str | None
 ) -> None:
     """Steps through or prints a record's moments. Raises UserError if it is none."""
-    _, record = load(out)
+    with Console(stderr=True).status(f"Reading {out}"):
+        _, record = load(out)
     names = sorted({life.process for life in record.of("device")})
     if device is not None and device not in names:
         raise UserError(f"--device: no {device} in {out}; there are {', '.join(names) or 'none'}")

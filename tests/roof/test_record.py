@@ -197,7 +197,7 @@ def test_the_summary_has_every_key_and_its_figures_are_right(tmp_path):
     assert s["energy_j"]["source"] == "model"
     assert s["experience"] == {
         "produced": 40, "acked": 0, "stored": 0, "waiting": 0, "duplicate": 0, "missing": 0,
-        "altered": 0, "shed": 3,
+        "altered": 0, "shed": 3, "checked": False,
     }  # fmt: skip
     assert s["faults"] == [
         {"at_s": 4.0, "process": "edge", "fault": "died", "detail": "killed by SIGKILL"},
@@ -254,6 +254,7 @@ def test_a_run_is_judged_by_its_invariants_first(tmp_path):
     words = dict(headlines(s))
     assert words["success of v1"] == "0.75  (3 of 4 episodes)"
     assert words["invariants"].startswith("all")
+    assert words["experience"].endswith("(not checked: the cloud's store is not here)")
 
 
 def test_a_folder_without_a_record_is_the_users_mistake(tmp_path):

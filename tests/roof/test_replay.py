@@ -187,6 +187,9 @@ def test_a_trace_is_json_plain_or_packed_and_holds_every_event(tmp_path: Path):
     assert write(packed, record, journeys, 0) == count
     text = plain.read_text()
     assert gzip.decompress(packed.read_bytes()).decode() == text
+    again = tmp_path / "b.json.gz"
+    write(again, record, journeys, 0)
+    assert again.read_bytes() == packed.read_bytes()
     assert len(json.loads(text)["traceEvents"]) == count == len(list(events(record, journeys, 0)))
 
 
