@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
@@ -32,6 +31,7 @@ from device.node import DeviceNode
 from policy.artefact import unpack
 from policy.engine import load
 from sim.scenario import Scenario, embody
+from tierloop.bench.command import console
 from tierloop.bench.protocol import Benchmark, Metric, Series
 from tierloop.bench.statistics import Samples
 
@@ -168,16 +168,16 @@ def main() -> None:
     names = list(WAYS) if not args.ways else [list(WAYS)[int(n)] for n in args.ways.split(",")]
     delays = [float(d) for d in args.delays.split(",")]
     wanted = points(names, delays, args.episodes)
-    console = Console()
+    screen = console()
     with ProcessPoolExecutor(args.jobs) as pool:
         done = pool.map(live, wanted, [blob] * len(wanted))
-        lived = list(track(done, "Living", len(wanted), console=console, transient=True))
-    console.print(_table(lived, names, delays))
+        lived = list(track(done, "Living", len(wanted), console=screen, transient=True))
+    screen.print(_table(lived, names, delays))
     if args.why:
         for name in names:
             for delay in delays:
                 mine = [r for x in _at(lived, name, delay) for r in x.reasons]
-                console.print(name, delay, {r: mine.count(r) for r in sorted(set(mine))})
+                screen.print(name, delay, {r: mine.count(r) for r in sorted(set(mine))})
 
 
 def _at(lived: Iterable[Lived], way: str, delay_ms: float) -> list[Lived]:

@@ -20,7 +20,7 @@ from tierloop.sweep.pool import Ended
 from tierloop.sweep.store import Store, Summary
 
 FINE, FAILED, INCONCLUSIVE = 0, 1, 4
-WIDTH = 140
+WIDTH = 200
 """Columns of the table where there is no terminal to say."""
 
 
