@@ -52,18 +52,18 @@ _STYLE: Any = {
 }
 
 
-def draw(*paints: Callable[[Axes], None], left_in: float = 0.7) -> str:
+def draw(*paints: Callable[[Axes], None], left_in: float = 0.7, above_in: float = 0.0) -> str:
     """The SVG of charts side by side; each of `paints` draws on the axes of its own.
 
-    `left_in`: inches kept for the labels of the y axis.
+    `left_in`: inches kept for the labels of the y axis; `above_in`: added for a legend above.
     """
-    width, height = SIZE_IN
+    width, height = SIZE_IN[0], SIZE_IN[1] + above_in
     whole = len(paints) * width
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(whole, height))
         for at, paint in enumerate(paints):
             left, wide = at * width + left_in, width - left_in - 0.1
-            frame = (left / whole, 0.46 / height, wide / whole, 1 - 0.6 / height)
+            frame = (left / whole, 0.46 / height, wide / whole, 1 - (0.6 + above_in) / height)
             paint(figure.add_axes(frame))
         file = io.StringIO()
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from importlib.resources import files
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ Figure = Callable[[Line], tuple[float | None, tuple[float, float] | None]]
 
 WIDE = 30
 """Largest value over the smallest, from which on an axis is logarithmic."""
+LEFT_IN, LINE_IN = 0.85, 0.17
 DASHES: tuple[Any, ...] = ("-", (0, (4, 2)), (0, (1, 1.5)))
 
 
@@ -53,7 +55,8 @@ CHARTS = (
 
 def figure(grid: Grid, found: Sequence[Line]) -> str:
     """A self-contained SVG of all charts side by side."""
-    return charts.standalone(charts.draw(*(_paint(chart, grid, found) for chart in CHARTS)))
+    paints = (_paint(chart, grid, found) for chart in CHARTS)
+    return charts.standalone(charts.draw(*paints, left_in=LEFT_IN, above_in=_legend_in(grid)))
 
 
 def page(title: str, command: str, grid: Grid, found: Sequence[Line]) -> str:
@@ -66,7 +69,13 @@ def page(title: str, command: str, grid: Grid, found: Sequence[Line]) -> str:
         title=title,
         command=command,
         style=charts.page_style(),
-        charts=[(c.title, charts.draw(_paint(c, grid, found))) for c in CHARTS],
+        charts=[
+            (
+                c.title,
+                charts.draw(_paint(c, grid, found), left_in=LEFT_IN, above_in=_legend_in(grid)),
+            )
+            for c in CHARTS
+        ],
         heads=[*(axis.key for axis in grid.axes), *HEADS],
         keys=len(grid.axes),
         rows=[(*one.values, *texts(one)) for one in found],
@@ -75,9 +84,20 @@ def page(title: str, command: str, grid: Grid, found: Sequence[Line]) -> str:
     )
 
 
+def _legend_in(grid: Grid) -> float:
+    """The height of a legend with a head and a line for each curve."""
+    curves = prod(len(axis.values) for axis in grid.axes) // len(grid.axes[_along(grid)].values)
+    return LINE_IN * (1 + curves) if len(grid.axes) > 1 else 0.0
+
+
+def _along(grid: Grid) -> int:
+    """The key that runs along the x axis: the first that is numeric."""
+    return next((i for i, axis in enumerate(grid.axes) if axis.numbers), 0)
+
+
 def _paint(chart: Chart, grid: Grid, found: Sequence[Line]) -> Paint:
     """One line of the chart for each combination of what is swept besides the x axis."""
-    at = next((i for i, axis in enumerate(grid.axes) if axis.numbers), 0)
+    at = _along(grid)
     along = grid.axes[at]
     places = dict(zip(along.values, along.numbers or range(len(along.values)), strict=True))
     others = [i for i in range(len(grid.axes)) if i != at]
@@ -87,7 +107,7 @@ def _paint(chart: Chart, grid: Grid, found: Sequence[Line]) -> Paint:
         for number, of in enumerate(series):
             mine = [one for one in found if tuple(one.values[i] for i in others) == of]
             mine.sort(key=lambda one: places[one.values[at]])
-            name = ", ".join(f"{grid.axes[i].key} = {v}" for i, v in zip(others, of, strict=True))
+            name = ", ".join(of)
             for nth, take in enumerate(chart.figures):
                 points = [(places[one.values[at]], *take(one)) for one in mine]
                 _curve(axes, points, number, DASHES[nth], name if nth == 0 else "")
@@ -103,7 +123,11 @@ def _paint(chart: Chart, grid: Grid, found: Sequence[Line]) -> Paint:
         axes.set_xlabel(along.key)
         axes.set_ylabel(chart.label)
         if others:
-            axes.legend(fontsize=8)
+            keys = ", ".join(grid.axes[i].key for i in others)
+            axes.legend(
+                title=keys, fontsize=8, title_fontsize=8, alignment="left", borderaxespad=0.2,
+                loc="lower left", bbox_to_anchor=(0.0, 1.0),
+            )  # fmt: skip
 
     return paint
 
