@@ -83,6 +83,14 @@ class Arbiter:
         self._plan = plan
         return Refusal.NONE
 
+    def begin(self, seq: int) -> None:
+        """Another edge answers from observation `seq` on; what still comes for one before is late.
+
+        A link that reorders may bring an answer of the edge that is gone after one of its
+        successor, who may have gone back to an older policy.
+        """
+        self._last_seq = max(self._last_seq, seq - 1)
+
     def halt(self) -> None:
         """The controlled stop, for good: no chunk ends it."""
         self._halted, self._plan, self.rung = True, None, Rung.STOP

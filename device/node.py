@@ -81,7 +81,7 @@ class DeviceNode:
         self._hits: Counter[Limit] = Counter()
         self._refused: dict[Refusal, int] = dict.fromkeys(Refusal, 0)
         self._rung_ns = [0] * len(Rung)
-        self._applied_seq = -1
+        self._applied_seq = self._edge_boot = -1
         self._leapt_ns = 0
         self.offset: Offset | None = None
         """How far the edge's clock is from this one, as the link has last found it."""
@@ -165,6 +165,9 @@ class DeviceNode:
                 self.uplink.stored(message)
             case Welcome():
                 self.uplink.resume(message)
+                if message.boot != self._edge_boot:
+                    self._edge_boot = message.boot
+                    self.arbiter.begin(self._seq)
                 self._event(now_ns, "session", f"{message.node} is there")
             case Refused():
                 self._event(now_ns, "refused", message.reason)

@@ -148,6 +148,19 @@ def test_segments_are_kept_until_stored_and_sent_again():
     assert 1 in [m.seq for m in rig.sent if isinstance(m, Sealed)]
 
 
+def test_an_answer_of_an_edge_that_is_gone_does_not_act_beside_its_successors():
+    """Fuzz seed 2628: a link that reorders brought it after the successor's, of an older policy."""
+    rig = Rig()
+    rig.tick(60, lambda o: answer(o, version=11))
+    for boot, version, acts in ((5, 12, 11), (5, 12, 12), (6, 13, 12)):
+        rig.tick(12)
+        asked = [m for m in rig.sent if isinstance(m, Observation)][-1]
+        rig.node.on_message(rig.now, "edge", Welcome(node="edge", boot=boot, acked=0))
+        rig.node.on_message(rig.now, "edge", answer(asked, version))
+        assert rig.node.arbiter.chunk.policy_version == acts, "the same edge again cuts nothing"
+    assert rig.node.report(rig.now).counters["refused.reordered"] == 2
+
+
 def test_the_backlog_is_bounded_and_what_it_sheds_is_counted():
     rig = Rig(backlog_segments=3)
     rig.tick(240 * 4)
