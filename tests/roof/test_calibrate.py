@@ -26,15 +26,21 @@ def timing(job: str, rows: int, median_us: float, engine: str = "", spread: floa
 
 
 def test_a_known_wait_is_measured():
+    """Whatever else the machine does: the wait itself says how long it took."""
+    seen_us = []
+
     def wait() -> None:
-        end_ns = time.perf_counter_ns() + 2_000_000
-        while time.perf_counter_ns() < end_ns:
+        begun_ns = time.perf_counter_ns()
+        while (waited_ns := time.perf_counter_ns() - begun_ns) < 2_000_000:
             pass
+        seen_us.append(waited_ns / 1e3)
 
     probe = Probe("infer", 1, "onnx", wait, 5)
     (found,) = measure([probe], Console(quiet=True))
-    assert found.median_us == pytest.approx(2000, rel=0.5)
-    assert sum(len(block) for block in found.blocks_us) == 5 * (module.BLOCKS - 1)
+    kept = np.reshape(seen_us, (module.BLOCKS, 5))[1:]
+    beyond_us = np.stack(found.blocks_us) - kept
+    assert beyond_us.min() >= 0
+    assert np.median(beyond_us) < 200
 
 
 def test_the_profile_is_what_the_samples_say():
