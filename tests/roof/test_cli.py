@@ -177,6 +177,37 @@ def test_ctrl_c_at_any_moment_ends_all_within_five_seconds(tmp_path, after_s):
     assert list((tmp_path / "run").glob(".*")) == [], "a draft was left behind"
 
 
+SWALLOWING = """
+import os, signal, sys
+from importlib.machinery import ModuleSpec
+from tierloop.__main__ import main
+
+
+class Swallower:
+    def find_spec(self, name, *_):
+        return ModuleSpec(name, self) if name == "tierloop.cli" else None
+
+    def create_module(self, _):
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        except KeyboardInterrupt:
+            pass
+
+    def exec_module(self, module):
+        module.main = lambda: 0
+
+
+sys.meta_path.insert(0, Swallower())
+sys.exit(main())
+"""
+
+
+def test_a_ctrl_c_that_an_import_swallows_still_ends_the_command():
+    """As CPython does in callbacks of its import locks."""
+    done = subprocess.run([sys.executable, "-c", SWALLOWING], cwd=ROOT, timeout=30, check=False)
+    assert done.returncode == 130
+
+
 @pytest.mark.process
 def test_a_killed_edge_comes_back_and_a_killed_supervisor_leaves_no_orphan(tmp_path):
     out = tmp_path / "run"
