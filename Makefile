@@ -1,5 +1,7 @@
-# Everything on a fresh machine with Python 3.11: make demo, make test.
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# Everything on a fresh machine with Python 3.11 to 3.13: make demo, make test.
+FIT := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for p in python3.11 python3 python3.13 python3.12; do \
+	$$p -c '$(FIT)' 2>/dev/null && echo $$p && exit; done; echo python3)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
@@ -8,7 +10,8 @@ INSTALLED := .venv/.installed
 install: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; v == (3, 11) or sys.exit("tierloop needs Python 3.11 (pybullet has no wheel for %d.%d); install it, or give one: make PYTHON=/path/to/python3.11" % v)' || exit 2
+	@$(PYTHON) -c '$(FIT)' || { echo 'tierloop needs Python 3.11 to 3.13; install one, or give one: make PYTHON=/path/to/python3.11' >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; v == (3, 11) or print("pybullet has no wheel for Python %d.%d: pip compiles it, which needs a C++ compiler and some six minutes" % v, flush=True)'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@

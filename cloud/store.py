@@ -90,9 +90,10 @@ class Store:
     def contiguous(self, device: str, boot: int, below: int = 0) -> int:
         """The first segment number from `below` up that is neither stored nor refused."""
         rows = self._db.execute(
-            "SELECT seq FROM segments WHERE device=?1 AND boot=?2 AND seq>=?3 UNION "
-            "SELECT seq FROM refused WHERE device=?1 AND boot=?2 AND seq>=?3 ORDER BY seq",
-            (device, boot, below),
+            "SELECT seq FROM segments WHERE device=:device AND boot=:boot AND seq>=:below UNION "
+            "SELECT seq FROM refused WHERE device=:device AND boot=:boot AND seq>=:below "
+            "ORDER BY seq",
+            {"device": device, "boot": boot, "below": below},
         )
         for (seq,) in rows:
             if seq != below:

@@ -3,15 +3,18 @@
 import signal
 import sys
 
-PYTHON = (3, 11)
+OLDEST, NEWEST = (3, 11), (3, 13)
+"""Of Python, as in pyproject.toml."""
 STOPPED = 130
 
 
 def main() -> int:
-    """Runs the command line and returns its exit code; refuses any Python but 3.11."""
-    if sys.version_info[:2] != PYTHON:
-        have = ".".join(map(str, sys.version_info[:2]))
-        sys.stderr.write(f"tierloop: needs Python 3.11, this is Python {have}\n")
+    """Runs the command line and returns its exit code; refuses a Python it was not tried with."""
+    if not OLDEST <= sys.version_info[:2] <= NEWEST:
+        oldest, newest, have = (
+            f"{major}.{minor}" for major, minor, *_ in (OLDEST, NEWEST, sys.version_info)
+        )
+        sys.stderr.write(f"tierloop: needs Python {oldest} to {newest}, this is Python {have}\n")
         return 2
     asked = []
 
