@@ -70,7 +70,7 @@ def run(
     out: Out = None,
     faults: FaultFile = None,
     clock: Annotated[
-        ClockName, typer.Option(help="Real processes in real time, or one process, exact and fast.")
+        ClockName, typer.Option(help="Real processes in real time, or one process, exact.")
     ] = ClockName.WALL,
 ) -> None:
     """Runs the whole stack on this machine and leaves its record in DIR."""

@@ -12,6 +12,7 @@ from tierloop.deployment import Deployment
 from tierloop.join import join
 from tierloop.processes import ROLES
 from tierloop.run import Run, Signals, check, check_folder
+from tierloop.summary import told_faults
 from tierloop.view import view
 
 FINE, FAILED, WRONG_INPUT, INCONCLUSIVE = 0, 1, 2, 4
@@ -138,6 +139,6 @@ def headlines(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         lines.append(("cloud waited", f"{summary['cloud']['waiting_share']:.0%}  ({shown})"))
     broken = [f"{name} {n}" for name, n in violations.items() if n]
     lines.append(("invariants", "  ".join(broken) or f"all {len(violations)} held"))
-    if summary["faults"]:
-        lines.append(("faults", str(len(summary["faults"]))))
+    if faults := told_faults(summary):
+        lines.append(("faults", faults))
     return lines

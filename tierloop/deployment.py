@@ -198,8 +198,9 @@ def _with_faults(source: Source, more: Path | None) -> Deployment:
     own, source.data = source.data, {k: v for k, v in source.data.items() if k not in apart}
     deployment = source.convert(Deployment)
     source.data = own
-    robots = deployment.scenario.robots
-    found = timeline.read(source, robots) + (timeline.load(more, robots) if more else ())
+    robots, lasts_s = deployment.scenario.robots, deployment.run.duration_s
+    found = timeline.read(source, robots, lasts_s)
+    found += timeline.load(more, robots, lasts_s) if more else ()
     return msgspec.structs.replace(deployment, fault=found, budget=_budgets(source))
 
 

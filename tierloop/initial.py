@@ -17,7 +17,8 @@ def read(path: Path) -> Artefact:
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}") from None
     except ArtefactError as error:
-        raise UserError(f"{path}: no policy artefact: {error}") from None
+        made = "one is made by the cloud or by cloud/export.py, a bare ONNX graph is none"
+        raise UserError(f"{path}: no policy artefact ({made}): {error}") from None
 
 
 def check(path: Path, spec: PolicySpec) -> Artefact:

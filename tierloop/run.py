@@ -15,7 +15,7 @@ from contract.ledger import LEDGER, coded
 from contract.messages import Event, Report
 from link.sockets import ReportSink, check_free
 from tierloop import parts
-from tierloop.deployment import Deployment, RunConfig
+from tierloop.deployment import Deployment
 from tierloop.energy import MEASURED
 from tierloop.inflict import Nemesis
 from tierloop.join import DEPLOYMENT, PARTS, write
@@ -82,10 +82,15 @@ def prepare(out: Path, deployment: Deployment) -> None:
         raise UserError(f"{out}: {error.strerror}; give another --out") from None
 
 
-def reached(run: RunConfig, record: Record) -> bool:
-    """Whether the newest policy version succeeds as often as the run is to last for."""
-    versions = record.versions()
+def reached(deployment: Deployment, elapsed_ns: int, record: Record) -> bool:
+    """Whether the newest policy version succeeds as often as the run is to last for.
+
+    Not before the last fault is over: a run that ends earlier tells nothing of it.
+    """
+    run, versions = deployment.run, record.versions()
     if not run.until_success or not versions:
+        return False
+    if any(elapsed_ns < fault.end_ns for fault in deployment.fault):
         return False
     newest = versions[-1]
     return newest.episodes >= run.until_episodes and newest.rate >= run.until_success
@@ -150,7 +155,8 @@ class Run:
             return "signal"
         if self._parts.full:
             return "full"
-        if reached(self._deployment.run, self._record):
+        elapsed_ns = time.monotonic_ns() - self._start_ns
+        if reached(self._deployment, elapsed_ns, self._record):
             return "goal"
         return "time" if self._elapsed_s() >= self._deployment.run.duration_s else ""
 

@@ -77,7 +77,10 @@ class Source:
             raise UserError(self._explain(kind, str(error))) from None
 
     def where(self, keys: Keys) -> str:
-        """`FILE:LINE`, or the option that set `keys` or what stands nearest above it."""
+        """`FILE:LINE`, or the option that set `keys`, something in it, or what stands above it."""
+        for option, said in self._options.items():
+            if keys and option[: len(keys)] == keys and keys not in self._lines:
+                return f"--set {said}"
         for n in range(len(keys), 0, -1):
             if keys[:n] in self._options:
                 return f"--set {self._options[keys[:n]]}"

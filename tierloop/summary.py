@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -25,6 +25,7 @@ PERCENTILES = (50.0, 90.0, 99.0, 99.9)
 PHASE = "phase_s."
 INFLICTED = "fault."
 """Begins the names of events that tell of a fault of the deployment's timeline."""
+OVER = "fault.over"
 
 
 def summarise(
@@ -186,6 +187,14 @@ def _cloud(counters: dict[str, float]) -> dict[str, Any]:
 def shed(edge: dict[str, float]) -> int:
     """Segments that the edge dropped for want of room, of any priority, by its counters."""
     return int(sum(n for name, n in edge.items() if name.startswith("shed.")))
+
+
+def told_faults(summary: Mapping[str, Any]) -> str:
+    """How many faults of the timeline began, and how many processes died, in words; or nothing."""
+    names = [fault["fault"] for fault in summary["faults"]]
+    planned = sum(name.startswith(INFLICTED) and name != OVER for name in names)
+    counts = ((planned, "of the timeline"), (names.count("died"), "process deaths"))
+    return ", ".join(f"{n} {what}" for n, what in counts if n)
 
 
 def _faults(record: Record, start_ns: int) -> list[dict[str, Any]]:

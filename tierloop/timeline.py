@@ -1,6 +1,7 @@
 """Timelines of faults: read from `[[fault]]` tables, and asked what befalls whom and when."""
 
 from collections.abc import Iterator, Sequence
+from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,8 +23,11 @@ def check(faults: Faults, robots: Sequence[str]) -> None:
             raise ValueError(f"{_name(number, fault.kind)}: {error}") from None
 
 
-def load(path: Path, robots: Sequence[str]) -> Faults:
-    """The faults of a file that holds nothing else. Raises UserError in one line."""
+def load(path: Path, robots: Sequence[str], lasts_s: float = inf) -> Faults:
+    """The faults of a file that holds nothing else. Raises UserError in one line.
+
+    None of them may begin after the run, which `lasts_s`.
+    """
     if not path.is_file():
         raise UserError(f"{path}: no such file; name one with [[fault]] tables")
     source = Source(path)
@@ -33,10 +37,10 @@ def load(path: Path, robots: Sequence[str]) -> Faults:
             f"{source.where((strange[0],))}: unknown key '{strange[0]}'; "
             "a file of faults holds [[fault]] tables alone"
         )
-    return read(source, robots)
+    return read(source, robots, lasts_s)
 
 
-def read(source: Source, robots: Sequence[str]) -> Faults:
+def read(source: Source, robots: Sequence[str], lasts_s: float = inf) -> Faults:
     """The `[[fault]]` tables of a file, checked one by one. Raises UserError in one line."""
     entries = source.data.get("fault", [])
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
@@ -46,6 +50,8 @@ def read(source: Source, robots: Sequence[str]) -> Faults:
         try:
             fault = _convert(entry)
             fault.check(robots)
+            if fault.at_s >= lasts_s:
+                raise ValueError(f"at_s {fault.at_s:g} is past the run's end ({lasts_s:g} s)")
         except ValueError as error:
             where = source.where(("fault", str(number - 1)))
             raise UserError(f"{where}: {_name(number, entry.get('kind'))}: {error}") from None

@@ -98,6 +98,15 @@ def test_a_mistake_is_one_line_that_names_the_entry(tmp_path, wrong, line, words
     assert str(raised.value).startswith(f"{path}:{line}: ")
 
 
+def test_a_fault_past_the_end_of_the_run_is_refused(tmp_path):
+    deployment = tmp_path / "d.toml"
+    deployment.write_text('name = "x"\n')
+    path = write(tmp_path, GOOD.replace("at_s = 1", "at_s = 30"))
+    assert load(deployment, ["run.duration_s=31"], path).fault[0].at_s == 30
+    with pytest.raises(UserError, match=r"faults.toml:1: fault 1 \(crash\): at_s 30 is past"):
+        load(deployment, ["run.duration_s=30"], path)
+
+
 def test_a_file_that_is_not_there_is_said_to_be_missing(tmp_path):
     with pytest.raises(UserError, match=r"gone.toml: no such file; name one with"):
         timeline.load(tmp_path / "gone.toml", ROBOTS)

@@ -3,6 +3,7 @@
 import json
 import re
 
+import msgspec
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -16,10 +17,13 @@ from tierloop import parts
 from tierloop.audit import Audit
 from tierloop.charts import wilson
 from tierloop.closing import headlines, judge
+from tierloop.deployment import Deployment, RunConfig
+from tierloop.faults import Crash
 from tierloop.invariants import invariants
 from tierloop.join import join
 from tierloop.record import Record
-from tierloop.summary import percentiles
+from tierloop.run import reached
+from tierloop.summary import percentiles, told_faults
 
 CLEAN = Audit(stored=0, waiting=0, duplicate=0, missing=0, altered=0)
 
@@ -68,6 +72,24 @@ def test_versions_count_their_own_episodes_and_mixed_ones_count_overall():
     assert (second.version, second.episodes, second.rate) == (2, 0, 0.0)
     assert second.live_ns == 65 * MS
     assert len(record.outcomes()) == 3
+
+
+def test_a_goal_ends_no_run_before_its_last_fault_is_over():
+    rows, outcomes = [row(0, 10, policy_version=1)], (outcome(0, True, 1, 100),)
+    record = recorded([report("arm-0", "device", 1, rows=rows, outcomes=outcomes)])
+    lasting = Deployment(name="x", run=RunConfig(until_success=0.9, until_episodes=1))
+    fault = Crash(at_s=5, for_s=2, target="edge")
+    assert reached(lasting, 1 * S, record)
+    disturbed = msgspec.structs.replace(lasting, fault=(fault,))
+    assert not reached(disturbed, 7 * S - 1, record)
+    assert reached(disturbed, 7 * S, record)
+
+
+def test_faults_are_counted_as_a_reader_counts():
+    names = ["fault.crash", "died", "restarted", "fault.over", "fault.clock_step"]
+    told = told_faults({"faults": [{"fault": name} for name in names]})
+    assert told == "2 of the timeline, 1 process deaths"
+    assert told_faults({"faults": []}) == ""
 
 
 def test_watts_come_from_the_last_two_reports():

@@ -102,6 +102,10 @@ def test_a_mistake_in_the_file_is_one_line(tmp_path, text, expected):
     ("option", "expected"),
     [
         ("scenario.scan_hs=3", "--set scenario.scan_hs: unknown key 'scan_hs' in [scenario]; did"),
+        (
+            "links.devise.preset=5g",
+            "--set links.devise.preset: unknown key 'devise' in [links]; did",
+        ),
         ("device.hold_s=0", "--set device.hold_s: key 'hold_s' in [device]: hold_s, segment"),
         ("device.hold_s=soon", "--set device.hold_s: key 'hold_s' in [device]: expected float"),
         ("name.x=1", "--set name.x: 'name' is a value, not a table"),
