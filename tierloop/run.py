@@ -1,5 +1,6 @@
 """One run: check, start, watch, stop, join the record."""
 
+import os
 import signal
 import time
 from collections.abc import Sequence
@@ -18,10 +19,11 @@ from tierloop import parts
 from tierloop.deployment import Deployment
 from tierloop.energy import MEASURED
 from tierloop.inflict import Nemesis
-from tierloop.join import DEPLOYMENT, PARTS, write
+from tierloop.join import DEPLOYMENT, PARTS
 from tierloop.measured import Measured
 from tierloop.processes import ROLES, table
 from tierloop.record import ROOF, Record
+from tierloop.strict import leaves
 from tierloop.supervisor import Supervisor
 from tierloop.view import Status, View
 
@@ -57,29 +59,50 @@ def check_folder(deployment: Deployment, roles: Sequence[str], out: Path) -> Non
     try:
         if out.exists() and not out.is_dir():
             raise UserError(f"{out}: not a folder; give another --out")
-        if not out.exists() or not any(out.iterdir()):
+        draft = f".{DEPLOYMENT}."
+        if not out.exists() or all(path.name.startswith(draft) for path in out.iterdir()):
             return
     except OSError as error:
         raise UserError(f"{out}: {error.strerror}; give another --out") from None
-    try:
-        other = msgspec.json.decode((out / DEPLOYMENT).read_bytes(), type=Deployment)
-    except (OSError, msgspec.MsgspecError):
-        raise UserError(f"{out}: not empty, and no record of a run; give another --out") from None
-    if other != deployment:
-        raise UserError(f"{out}: the record of another deployment; give another --out")
+    _compare(out, deployment)
     for name in (name for role in roles for name in ROLES[role].names(deployment)):
         if (out / PARTS / f"{name}{parts.SUFFIX}").exists():
             raise UserError(f"{out}: holds a run of {name} already; give another --out")
 
 
 def prepare(out: Path, deployment: Deployment) -> None:
-    """Makes the record's folder. Raises UserError if that cannot be."""
+    """Makes the record's folder, for this deployment alone. Raises UserError if that cannot be.
+
+    Of several tiers that start at once the first to come says what is run.
+    """
+    draft = out / f".{DEPLOYMENT}.{os.getpid()}"
     try:
+        out.mkdir(parents=True, exist_ok=True)
+        draft.write_bytes(msgspec.json.encode(deployment))
+        try:
+            os.link(draft, out / DEPLOYMENT)
+        except FileExistsError:
+            _compare(out, deployment)
+        draft.unlink()
         for folder in ("logs", PARTS, "state"):
-            (out / folder).mkdir(parents=True, exist_ok=True)
-        write(out / DEPLOYMENT, msgspec.json.encode(deployment))
+            (out / folder).mkdir(exist_ok=True)
     except OSError as error:
         raise UserError(f"{out}: {error.strerror}; give another --out") from None
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _compare(out: Path, deployment: Deployment) -> None:
+    """Raises UserError, naming the first key that differs, if `out` is of another deployment."""
+    try:
+        other = msgspec.json.decode((out / DEPLOYMENT).read_bytes(), type=Deployment)
+    except (OSError, msgspec.MsgspecError):
+        raise UserError(f"{out}: not empty, and no record of a run; give another --out") from None
+    if other != deployment:
+        there, here = (dict(leaves(msgspec.to_builtins(one))) for one in (other, deployment))
+        key = next(key for key in (*here, *there) if here.get(key) != there.get(key))
+        differs = f"{'.'.join(key)} is {there.get(key)} there, {here.get(key)} here"
+        raise UserError(f"{out}: the record of another deployment ({differs}); give another --out")
 
 
 def reached(deployment: Deployment, elapsed_ns: int, record: Record) -> bool:

@@ -1,9 +1,11 @@
 """Shows a replay: lines in a pipe, one moment at a time in a terminal."""
 
+import os
 import sys
 import termios
 import tty
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 
 from rich.console import Console
 from rich.table import Table
@@ -20,11 +22,15 @@ def show(moments: Sequence[Moment], origin_ns: int, after: Sequence[str]) -> Non
     """Steps through `moments` if a person is there, else prints them; then the lines `after`."""
     if moments and sys.stdin.isatty() and sys.stdout.isatty():
         _step(moments, origin_ns)
+        lines: Iterable[str] = after
     else:
-        for moment in moments:
-            print(line(moment, origin_ns))
-    for text in after:
-        print(text)
+        lines = chain((line(moment, origin_ns) for moment in moments), after)
+    try:
+        for text in lines:
+            print(text)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def moved(moments: Sequence[Moment], at: int, key: str) -> int:

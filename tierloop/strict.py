@@ -68,7 +68,7 @@ class Source:
 
     def convert(self, kind: type[T]) -> T:
         """The struct the data describe. Raises UserError in one line."""
-        for keys, value in _leaves(self.data):
+        for keys, value in leaves(self.data):
             if isinstance(value, float) and not math.isfinite(value):
                 raise UserError(self._complain(keys, f"expected a finite number, got {value}"))
         try:
@@ -125,7 +125,7 @@ class Source:
 
     def _culprit(self, kind: type[msgspec.Struct], keys: Keys) -> Keys:
         """The key at or below `keys` without which a check of values passes; options first."""
-        below = [path for path, _ in _leaves(self.data) if path[: len(keys)] == keys]
+        below = [path for path, _ in leaves(self.data) if path[: len(keys)] == keys]
         required = keys
         for path in sorted(below, key=lambda path: path not in self._options):
             try:
@@ -209,10 +209,11 @@ def _split(dotted: str) -> Keys:
     return tuple(part.strip().strip("\"'") for part in dotted.split("."))
 
 
-def _leaves(table: dict[str, Any], above: Keys = ()) -> Iterator[tuple[Keys, Any]]:
+def leaves(table: dict[str, Any], above: Keys = ()) -> Iterator[tuple[Keys, Any]]:
+    """Every value that is no table, under its keys."""
     for key, value in table.items():
         if isinstance(value, dict):
-            yield from _leaves(value, (*above, key))
+            yield from leaves(value, (*above, key))
         else:
             yield (*above, key), value
 

@@ -22,7 +22,7 @@ from tierloop.faults import Crash
 from tierloop.invariants import invariants
 from tierloop.join import join
 from tierloop.record import Record
-from tierloop.run import reached
+from tierloop.run import prepare, reached
 from tierloop.summary import percentiles, told_faults
 
 CLEAN = Audit(stored=0, waiting=0, duplicate=0, missing=0, altered=0)
@@ -83,6 +83,17 @@ def test_a_goal_ends_no_run_before_its_last_fault_is_over():
     disturbed = msgspec.structs.replace(lasting, fault=(fault,))
     assert not reached(disturbed, 7 * S - 1, record)
     assert reached(disturbed, 7 * S, record)
+
+
+def test_of_tiers_that_start_at_once_the_first_says_what_is_run(tmp_path):
+    one, other = (Deployment(name="x", run=RunConfig(duration_s=s)) for s in (10.0, 12.0))
+    prepare(tmp_path / "run", one)
+    prepare(tmp_path / "run", one)
+    with pytest.raises(UserError, match=re.escape("(run.duration_s is 10.0 there, 12.0 here)")):
+        prepare(tmp_path / "run", other)
+    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == [
+        "deployment.json", "logs", "parts", "state",
+    ]  # fmt: skip
 
 
 def test_faults_are_counted_as_a_reader_counts():

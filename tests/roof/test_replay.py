@@ -3,6 +3,9 @@
 import gzip
 import itertools
 import json
+import os
+import subprocess
+import sys
 from collections import defaultdict
 from pathlib import Path
 
@@ -21,6 +24,8 @@ from tierloop.perfetto import events, write
 from tierloop.record import Record
 from tierloop.replay import late, moments, rows
 from tierloop.stepper import moved
+
+ROOT = Path(__file__).parents[2]
 
 
 def recorded(reports: list[Report]) -> Record:
@@ -70,6 +75,16 @@ def test_only_the_refused_or_late_are_told(folder: Path, tmp_path: Path):
     assert [late(one) for one in rows(life)] == [True, True, False]
     assert told(folder, "--only", "late").count("no answer") == 2
     assert " decision " not in told(folder, "--only", "refused")
+
+
+def test_that_nobody_reads_a_replay_to_its_end_is_no_failure(folder: Path):
+    reader, writer = os.pipe()
+    os.close(reader)
+    words = [sys.executable, "-m", "tierloop", "replay", str(folder)]
+    done = subprocess.run(words, stdout=writer, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    os.close(writer)
+    assert done.returncode == 0
+    assert "Error" not in done.stderr
 
 
 def test_the_cursor_steps_over_what_was_not_asked_for():
