@@ -12,7 +12,7 @@ from contract.errors import SpecError, WireError
 from contract.messages import Hello, Message, Refused, Welcome
 from contract.streams import DELIVERY, Delivery
 from link.outgoing import Outgoing
-from link.session import REPLACED, ClientSession, Peer, ServerSession, State
+from link.session import OUTDATED, REPLACED, ClientSession, Peer, ServerSession, State
 from link.tally import Tally
 
 DRAIN_MAX = 512
@@ -144,9 +144,11 @@ class Server:
             try:
                 message = self._codec.decode(data)
                 if type(message) is Hello:
-                    self._succeed(route, message.node)
+                    self._succeed(route, message)
             except WireError as error:
                 self.tally.refuse(error.reason)
+                if error.reason == OUTDATED:
+                    self.transport.send(route, self._codec.encode(REPLACED))
                 continue
             peer, answer = self.session.receive(now_ns, route, message)
             if peer is not None:
@@ -156,12 +158,12 @@ class Server:
                 self.tally.sent[type(answer)] += 1
         return _newest(arrived, self.tally) if len(arrived) > 1 else arrived
 
-    def _succeed(self, route: bytes, name: str) -> None:
+    def _succeed(self, route: bytes, hello: Hello) -> None:
         """Remembers who had the name until now, and drops what waited for it.
 
         Raises WireError if this route may not have it.
         """
-        ghost = self.session.admit(route, name)
+        name, ghost = hello.node, self.session.admit(route, hello)
         if ghost is None:
             return
         if ghost.route != route:

@@ -3,7 +3,7 @@
 Client:  OPENING --Welcome--> OPEN --silence or a passing Refused--> OPENING;  a final Refused
 ends in REFUSED. While OPENING it repeats its Hello, while OPEN it beats at the declared rate.
 Server: a route is known from its Hello on, under one name; a Hello under a known name takes the
-name over, so a restarted client is never locked out by its own ghost.
+name over unless it is of an older boot, so a restarted client is never locked out by its own ghost.
 """
 
 from enum import Enum
@@ -25,6 +25,8 @@ _LINK_OWN = frozenset((Echo, Welcome, Refused))
 """What a client's link reads itself; all else is for the node."""
 
 NO_SESSION = Refused(reason="no session", final=False)
+OUTDATED = "outdated"
+"""Why a Hello is not let in whose name a newer boot has."""
 REPLACED = Refused(reason="another process took this name", final=True)
 
 
@@ -66,7 +68,9 @@ class ClientSession:
         return True
 
     def receive(self, now_ns: int, message: Message) -> bool:
-        """Takes note of a message; True if it is for the node."""
+        """Takes note of a message; True if it is for the node. After the last word nothing is."""
+        if self.state is State.REFUSED:
+            return False
         self._heard_ns = now_ns
         if type(message) not in _LINK_OWN:
             return self.state is State.OPEN
@@ -127,14 +131,17 @@ class ServerSession:
             )
         return peer, None
 
-    def admit(self, route: bytes, name: str) -> Peer | None:
+    def admit(self, route: bytes, hello: Hello) -> Peer | None:
         """Who has the name until now. Raises WireError if the route may not go by it.
 
-        A route keeps its name while it is known, so that a node hears of the end of each name.
+        A route keeps its name while it is known, so that a node hears of the end of each name. A
+        name stays with the newest boot: a Hello may be late, and its process long dead.
         """
-        known, ghost = self._by_route.get(route), self._by_name.get(name)
-        if known is not None and known.name != name:
+        known, ghost = self._by_route.get(route), self._by_name.get(hello.node)
+        if known is not None and known.name != hello.node:
             raise WireError("renamed")
+        if ghost is not None and hello.boot < ghost.boot:
+            raise WireError(OUTDATED)
         if ghost is None and len(self._by_route) >= PEERS_MAX:
             raise WireError("crowded")
         return ghost

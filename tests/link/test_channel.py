@@ -375,6 +375,16 @@ def test_a_name_is_taken_over_only_by_whom_the_node_welcomes():
     assert rig.client._codec.decode(rig.down.queue.popleft()) == REPLACED
 
 
+def test_a_late_hello_of_a_life_that_is_over_takes_no_name():
+    rig = Rig().open()
+    living = rig.server.session.find("arm")
+    rig.up.put((b"dead", rig.client._codec.encode(replace(HELLO, boot=HELLO.boot - 1))))
+    assert rig.server.poll(1) == []
+    assert rig.server.session.find("arm") is living
+    assert living.open
+    assert rig.server.tally.dropped["frames", "outdated"] == 1
+
+
 def test_a_refused_newcomer_leaves_no_trace_at_the_one_before():
     rig = Rig().open()
     rig.up.put((b"other", rig.client._codec.encode(HELLO)))

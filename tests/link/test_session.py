@@ -111,27 +111,44 @@ def test_a_restarted_client_takes_its_name_over():
 
 def test_one_route_has_one_name():
     server = ServerSession()
-    assert server.admit(b"r", "arm") is None
+    assert server.admit(b"r", replace(HELLO, node="arm")) is None
     peer, _ = server.receive(0, b"r", HELLO)
-    assert server.admit(b"r", "arm") is peer
+    assert server.admit(b"r", replace(HELLO, node="arm")) is peer
     with pytest.raises(WireError, match="renamed"):
-        server.admit(b"r", "leg")
+        server.admit(b"r", replace(HELLO, node="leg"))
     server.lost(SILENCE_NS + 1)
-    assert server.admit(b"r", "leg") is None
+    assert server.admit(b"r", replace(HELLO, node="leg")) is None
+
+
+def test_a_name_stays_with_the_newest_boot():
+    server = ServerSession()
+    peer, _ = server.receive(0, b"new", replace(HELLO, boot=2))
+    with pytest.raises(WireError, match="outdated"):
+        server.admit(b"old", replace(HELLO, boot=1))
+    assert server.admit(b"newer", replace(HELLO, boot=3)) is peer
+
+
+def test_after_the_last_word_nothing_opens_a_session():
+    client = ClientSession(HELLO)
+    assert client.receive(0, Welcome(node="edge", boot=1, acked=0))
+    assert client.receive(1, Refused(reason="go", final=True))
+    assert not client.receive(2, Welcome(node="edge", boot=2, acked=0))
+    assert not client.receive(3, Refused(reason="later", final=False))
+    assert client.state is State.REFUSED
 
 
 def test_a_server_lets_in_so_many_and_whoever_has_a_name_already():
     server = ServerSession()
     for n in range(PEERS_MAX):
-        assert server.admit(b"%d" % n, f"arm-{n}") is None
+        assert server.admit(b"%d" % n, replace(HELLO, node=f"arm-{n}")) is None
         server.receive(n, b"%d" % n, replace(HELLO, node=f"arm-{n}"))
     with pytest.raises(WireError, match="crowded"):
-        server.admit(b"new", "one-more")
-    ghost = server.admit(b"new", "arm-3")
+        server.admit(b"new", replace(HELLO, node="one-more"))
+    ghost = server.admit(b"new", replace(HELLO, node="arm-3"))
     assert ghost is server.find("arm-3")
     assert ghost.route == b"3"
     assert len(server.lost(SILENCE_NS + PEERS_MAX)) == PEERS_MAX
-    assert server.admit(b"new", "one-more") is None
+    assert server.admit(b"new", replace(HELLO, node="one-more")) is None
 
 
 def test_the_silent_are_forgotten_once():
