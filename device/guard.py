@@ -120,8 +120,9 @@ class Guard:
     def _reach(self, wish: list[float]) -> tuple[list[float], list[float], int]:
         """Velocities towards a target that moves: as fast as may still brake onto it.
 
-        To brake from v within s takes v^2 + v dv <= 2 a s in whole ticks; the root, which is what
-        v may be at most, is taken only where that is broken.
+        To brake from v within s takes v^2 + v dv <= 2 a s in whole ticks, and up to dv^2 / 4 more
+        if v is no multiple of dv; the root, which is what v may be at most, is taken only where
+        that is broken. At the end of the range, which holds, it is exact.
         """
         hit, dt_s = 0, self._dt_s
         velocities, targets = [], []
@@ -143,11 +144,11 @@ class Guard:
                 velocity = pace + spare if velocity > pace else pace - spare
             room = high - last if velocity > 0.0 else last - low
             fast = abs(velocity)
-            brakeable = 2.0 * acceleration * max(room, 0.0)
-            if fast * (fast + dv) > brakeable:
-                stoppable = sqrt(half_dv * half_dv + brakeable) - half_dv
-                velocity = -stoppable if velocity < 0.0 else stoppable
-                hit |= _POSITION
+            if (fast + half_dv) ** 2 > 2.0 * acceleration * room:
+                stoppable = _stoppable(room, dv, dt_s)
+                if fast > stoppable:
+                    velocity = -stoppable if velocity < 0.0 else stoppable
+                    hit |= _POSITION
             if not -fastest <= velocity <= fastest:
                 velocity = -fastest if velocity < 0.0 else fastest
                 hit |= _VELOCITY
@@ -160,13 +161,16 @@ class Guard:
         return velocities, targets, hit
 
     def _held_back(self, velocity: list[float], position: Vector, torque: Vector) -> bool:
-        """Whether a joint is past its torque; one that pushes on is made to brake."""
+        """Whether a joint is past its torque; one that pushes on is made to brake.
+
+        What is measured as no number counts as past, and as pushing on.
+        """
         limits = self._torque
-        over = [i for i, nm in enumerate(torque.tolist()) if abs(nm) > limits[i]]
+        over = [i for i, nm in enumerate(torque.tolist()) if not abs(nm) <= limits[i]]
         if over:
             braking = self._brake()
             for i in over:
-                if velocity[i] * (self._last[i] - float(position[i])) > 0:
+                if not velocity[i] * (self._last[i] - float(position[i])) <= 0:
                     velocity[i] = braking[i]
         return bool(over)
 
@@ -184,3 +188,14 @@ class Guard:
             if not low <= at <= high:
                 beyond_m = max(beyond_m, low - at, at - high)
         return beyond_m
+
+
+def _stoppable(room: float, dv: float, dt_s: float) -> float:
+    """The velocity from which a joint that loses `dv` each tick of `dt_s` stops within `room`.
+
+    From v = n dv + r the ticks cover dt (n + 1) (v - n dv / 2): n full ones, then what is left.
+    """
+    if room <= 0.0:
+        return 0.0
+    n = (sqrt(1.0 + 8.0 * room / (dt_s * dv)) - 1.0) // 2.0
+    return room / (dt_s * (n + 1.0)) + n * dv / 2.0

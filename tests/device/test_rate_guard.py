@@ -136,3 +136,27 @@ def test_a_wish_that_runs_into_the_end_of_the_range_can_be_given_up_at_any_tick(
     change = np.abs(np.diff(written, 2, axis=0)) / DT_S
     assert (change <= np.array(SPEC.acceleration_rad_s2) * DT_S + 2e-6).all()
     assert np.abs(written).max() <= SPEC.position_high_rad[0]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_from_anywhere_the_end_of_the_range_is_met_within_the_joints_limits(seed):
+    start = np.append(np.random.default_rng(seed).uniform(-2.0, 2.0, 2), 0.0)
+    g = Guard(SPEC, lambda _: np.zeros(3), start)
+    beyond = np.array([3.0, -3.0, 0.0])
+    written = np.array([start, start, *(setpoint for setpoint, _ in run(g, beyond, 800))])[:, :2]
+    change = np.abs(np.diff(written, 2, axis=0)) / DT_S
+    assert (change <= np.array(SPEC.acceleration_rad_s2) * DT_S * (1 + 1e-6)).all()
+    assert written[-1].tolist() == pytest.approx([2.0, -2.0])
+
+
+@pytest.mark.parametrize("measured", ["torque", "position"])
+def test_a_measurement_that_is_no_number_lets_no_joint_push_on(measured):
+    g = guard()
+    run(g, np.array([1.0, 0.0, 0.0]), 40)
+    lead = g.setpoint[0]
+    torque = np.array([np.nan if measured == "torque" else 11.0, 0.0])
+    position = np.array([np.nan if measured == "position" else 0.0, 0.0])
+    for _ in range(200):
+        setpoint, hit = g.limit(np.array([1.0, 0.0, 0.0]), position, torque)
+    assert Limit.TORQUE in hit
+    assert setpoint[0] - lead < 3.0**2 / (2 * 20.0)
