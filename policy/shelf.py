@@ -48,8 +48,8 @@ class Shelf:
     """Policies for one spec in one directory. One process and one thread at a time.
 
     Opening it verifies and warms up the active policy; if its file is damaged the last good one
-    takes over, on record. Raises UserError for a directory or journal it cannot use, SpecError if
-    the directory belongs to another body.
+    takes over, on record once the disk takes it. Raises UserError for a directory or journal it
+    cannot use, SpecError if the directory belongs to another body.
     """
 
     def __init__(self, directory: Path, spec: PolicySpec, backend: Backend = "auto") -> None:
@@ -96,7 +96,8 @@ class Shelf:
         """Makes a staged policy the active one; nothing happens if it already is.
 
         Raises ArtefactError with reason unknown (not staged), or regress (not above the active
-        version and every version that was rolled back).
+        version and every version that was rolled back). Where nothing on the shelf can be read
+        any more, any version will do that was not rolled back, on record.
         """
         ready = self._staged.get(version)
         if ready is None:
@@ -105,23 +106,31 @@ class Shelf:
         if stack and ready.digest == stack[-1].digest:
             self._active = ready.policy
             return ready.policy
-        undone = [e.instead_of for e in self._journal if e.action == "rollback"]
-        floor = max(undone + [e.version for e in stack], default=-1)
-        if version <= floor:
+        undone = {e.instead_of for e in self._journal if e.action == "rollback"}
+        floor = max(undone | {e.version for e in stack}, default=-1)
+        if version > floor:
+            return self._record("activate", version, ready)
+        if self._active is not None or version in undone:
             raise ArtefactError("regress", f"version {version} after {floor}")
-        return self._record("activate", version, ready)
+        return self._record("damaged", version, ready)
 
     def rollback(self, version: int | None = None) -> Policy:
-        """Goes back to the previously active policy, or to a lower `version`, staged or kept.
+        """Goes back to the last policy before that can be read, or to `version`, staged or kept.
 
         Where `version` is no step back, because this shelf never had what is undone, it is
         activated. Raises ArtefactError with reason no_previous, unknown, missing or hash.
         """
         stack = self._stack()
         if version is None:
-            if len(stack) < 2:
-                raise ArtefactError("no_previous", "nothing to go back to")
-            version = stack[-2].version
+            failure = ArtefactError("no_previous", "nothing to go back to")
+            for entry in reversed(stack[:-1]):
+                try:
+                    ready = _Ready(entry.digest, self._load(entry.digest))
+                except ArtefactError as error:
+                    failure = error
+                    continue
+                return self._record("rollback", entry.version, ready)
+            raise failure
         if not stack or version >= stack[-1].version:
             return self.activate(version)
         kept = {e.version: e.digest for e in stack}
@@ -134,15 +143,17 @@ class Shelf:
         return self._record("rollback", version, ready)
 
     def _record(self, action: Action, version: int, ready: _Ready) -> Policy:
-        stack = self._stack()
-        instead_of = stack[-1].version if stack else -1
-        entry = Entry(action=action, version=version, digest=ready.digest, instead_of=instead_of)
-        journal = [*self._journal, entry]
+        journal = [*self._journal, self._entry(action, version, ready.digest)]
         _write(self._directory / JOURNAL, msgspec.json.format(msgspec.json.encode(journal)))
         self._journal, self._active = journal, ready.policy
         self._staged = {v: r for v, r in self._staged.items() if v > version}
         self._tidy()
         return ready.policy
+
+    def _entry(self, action: Action, version: int, name: str) -> Entry:
+        stack = self._stack()
+        instead_of = stack[-1].version if stack else -1
+        return Entry(action=action, version=version, digest=name, instead_of=instead_of)
 
     def _stack(self) -> list[Entry]:
         """The active policy (last) and what it could go back to, lowest version first."""
@@ -152,6 +163,7 @@ class Shelf:
         return stack
 
     def _reopen(self) -> Policy | None:
+        """The last good policy; where the disk is full the next entry puts it on record."""
         stack = self._stack()
         for entry in reversed(stack):
             try:
@@ -159,7 +171,10 @@ class Shelf:
             except ArtefactError:
                 continue
             if entry is not stack[-1]:
-                self._record("damaged", entry.version, _Ready(entry.digest, policy))
+                try:
+                    self._record("damaged", entry.version, _Ready(entry.digest, policy))
+                except ArtefactError:
+                    self._journal.append(self._entry("damaged", entry.version, entry.digest))
             return policy
         return None
 

@@ -241,6 +241,44 @@ def test_when_every_file_is_damaged_the_active_one_can_be_fetched_again(shelf):
     assert is_running(reopened, 2)
 
 
+def test_where_nothing_is_left_an_older_one_may_act_but_none_that_was_undone(shelf):
+    release(shelf, 1, 2, 3)
+    shelf.rollback()
+    for path in shelf._directory.glob("*.policy"):
+        path.unlink()
+    reopened = again(shelf)
+    put(reopened, 3)
+    assert reason(reopened.activate, 3) == "regress"
+    release(reopened, 1)
+    assert is_running(again(reopened), 1)
+    assert history(reopened)[-1] == ("damaged", 1, 2)
+
+
+def test_a_step_back_passes_over_what_is_damaged(shelf):
+    release(shelf, 1, 2, 3)
+    shelf._path(digest(BLOBS[2])).write_bytes(b"")
+    assert shelf.rollback().version == 1
+    assert history(shelf)[-1] == ("rollback", 1, 3)
+    assert is_running(again(shelf), 1)
+
+
+def test_on_a_full_disk_the_last_good_one_acts_and_is_on_record_later(shelf, monkeypatch):
+    release(shelf, 1, 2)
+    shelf._path(digest(BLOBS[2])).write_bytes(b"")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(module.os, "fsync", full)
+        disk.setattr(module, "_sync", lambda _: None)
+        reopened = again(shelf)
+        assert is_running(reopened, 1)
+        assert is_running(again(shelf), 1)
+    release(reopened, 3)
+    assert history(again(shelf))[-2:] == [("damaged", 1, 2), ("activate", 3, 1)]
+
+
 def test_a_missing_file_counts_as_damaged(shelf):
     release(shelf, 1, 2)
     shelf._path(digest(BLOBS[2])).unlink()

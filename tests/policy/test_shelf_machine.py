@@ -63,10 +63,12 @@ class ShelfMachine(RuleBasedStateMachine):
             return "unknown"
         if self.stack and self.stack[-1] == version:
             self.active = version
-        elif version <= max(self.undone | {*self.stack}, default=-1):
-            return "regress"
-        else:
+        elif version > max(self.undone | {*self.stack}, default=-1):
             self.record("activate", version)
+        elif self.active is None and version not in self.undone:
+            self.record("damaged", version)
+        else:
+            return "regress"
         return ""
 
     @rule(further=st.integers(1, 2))
@@ -84,8 +86,13 @@ class ShelfMachine(RuleBasedStateMachine):
         if version is None and len(self.stack) < 2:
             assert given == "no_previous"
             return
-        wanted = self.stack[-2] if version is None else version
-        if not self.stack or wanted >= self.stack[-1]:
+        wanted = version
+        if version is None:
+            whole = [v for v in self.stack[:-1] if v not in self.damaged]
+            assert given == ("" if whole else "hash")
+            if whole:
+                self.record("rollback", whole[-1])
+        elif not self.stack or wanted >= self.stack[-1]:
             assert given == self.activated(wanted)
         elif wanted in self.staged or (wanted in self.stack and wanted not in self.damaged):
             assert given == ""
