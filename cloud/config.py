@@ -2,7 +2,7 @@
 
 import msgspec
 
-COUNT_MAX, WORKERS_MAX = 1_000_000, 1024
+COUNT_MAX, WORKERS_MAX, WIDTH_MAX = 1_000_000, 1024, 65_536
 """Beyond these a round would not end, or a cluster not start."""
 
 
@@ -37,10 +37,12 @@ class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         ):
             if not 1 <= getattr(self, field) <= COUNT_MAX:
                 raise ValueError(f"{field} must lie between 1 and {COUNT_MAX}")
-        if self.rounds_max < 0:
-            raise ValueError("rounds_max must not be negative")
-        if not self.hidden or min(self.hidden) < 1 or self.learning_rate <= 0:
-            raise ValueError("hidden and learning_rate must be positive")
+        if self.rounds_max < 0 or self.min_lived < 0:
+            raise ValueError("rounds_max and min_lived must not be negative")
+        if not self.hidden or not all(1 <= width <= WIDTH_MAX for width in self.hidden):
+            raise ValueError(f"widths in hidden must lie between 1 and {WIDTH_MAX}")
+        if self.learning_rate <= 0:
+            raise ValueError("learning_rate must be positive")
         if not 0 < self.gate_p < 1:
             raise ValueError("gate_p must lie between 0 and 1")
 
@@ -64,6 +66,8 @@ class CloudConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """That share while it trains; by its hardware's profile if not said."""
 
     def __post_init__(self) -> None:
+        if self.ray not in ("local", "auto", "none") and ":" not in self.ray:
+            raise ValueError(f"ray {self.ray!r} is none of local, auto, none, and no HOST:PORT")
         workers = 1 <= self.workers <= WORKERS_MAX
         if not workers or self.object_store_mb < 80 or not 0 <= self.niceness <= 19:
             raise ValueError(

@@ -8,6 +8,9 @@ import msgspec
 
 from contract.constants import Constant, Curve, constants
 
+CELLS_MAX = 10_000
+"""In a row, and rows."""
+
 # Each is checked against the type of the field that takes it, in `Energy` itself.
 _SHIPPED: dict[str, Any] = dict(
     constants(files("device").joinpath("energy.toml").read_text("utf-8"), "device/energy.toml")
@@ -80,7 +83,7 @@ class BatteryConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """State of charge at every start of the device, 0 to 1."""
 
     def __post_init__(self) -> None:
-        if self.series < 1 or self.parallel < 1:
-            raise ValueError("series and parallel must be at least 1")
+        if not (1 <= self.series <= CELLS_MAX and 1 <= self.parallel <= CELLS_MAX):
+            raise ValueError(f"series and parallel must lie between 1 and {CELLS_MAX}")
         if not 0 < self.soc <= 1:
             raise ValueError(f"soc must lie above 0 and not above 1, not {self.soc:g}")

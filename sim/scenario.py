@@ -92,7 +92,10 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             )
 
     def _check_rates(self) -> None:
-        for field, most in (("physics_hz", PHYSICS_HZ_MAX), ("control_hz", CONTROL_HZ_MAX)):
+        for field, most in (
+            ("physics_hz", PHYSICS_HZ_MAX), ("control_hz", CONTROL_HZ_MAX),
+            ("scan_hz", PHYSICS_HZ_MAX),
+        ):  # fmt: skip
             if getattr(self, field) > most:
                 raise ValueError(f"{field} {getattr(self, field)} is above {most}")
         for slow, fast, words in (

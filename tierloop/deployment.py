@@ -105,7 +105,7 @@ class Deployment(_Table, frozen=True, kw_only=True):
         if not 0 <= self.seed < 2**63:
             raise ValueError("seed must lie between 0 and 2^63 - 1")
         for robot in self.scenario.robots:
-            if not _NAME.fullmatch(robot) or robot in ("edge", "cloud", "roof"):
+            if not _NAME.fullmatch(robot) or robot in ("device", "edge", "cloud", "roof"):
                 raise ValueError(f"'{robot}' cannot name a robot: use a to z, 0 to 9 and dash")
         try:
             body_spec(self.scenario)

@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -89,7 +90,8 @@ def prepare(out: Path, deployment: Deployment) -> None:
     except OSError as error:
         raise UserError(f"{out}: {error.strerror}; give another --out") from None
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
 
 
 def _compare(out: Path, deployment: Deployment) -> None:

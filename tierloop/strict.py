@@ -16,6 +16,11 @@ from contract.errors import UserError
 T = TypeVar("T", bound=msgspec.Struct)
 Keys = tuple[str, ...]
 
+SMALLEST, LARGEST = 1e-12, 1e12
+"""Numbers of a file beyond these mean nothing, and would overflow what is reckoned with them."""
+SEED = ("seed",)
+"""The key that may be any integer of 63 bits."""
+
 _HEADER = re.compile(r"\s*\[\s*([^\[\]]+?)\s*\]")
 _ENTRY = re.compile(r"\s*\[\[\s*([^\[\]]+?)\s*\]\]")
 _KEY = re.compile(r"\s*([\w.\-\"' ]+?)\s*=")
@@ -69,8 +74,12 @@ class Source:
     def convert(self, kind: type[T]) -> T:
         """The struct the data describe. Raises UserError in one line."""
         for keys, value in leaves(self.data):
-            if isinstance(value, float) and not math.isfinite(value):
-                raise UserError(self._complain(keys, f"expected a finite number, got {value}"))
+            for number in _numbers(value):
+                if not math.isfinite(number):
+                    raise UserError(self._complain(keys, f"expected a finite number, got {number}"))
+                if number and not SMALLEST <= abs(number) <= LARGEST and keys != SEED:
+                    sane = f"expected 0, or {SMALLEST:g} to {LARGEST:g} in size, got {number:g}"
+                    raise UserError(self._complain(keys, sane))
         try:
             return msgspec.convert(self.data, kind)
         except msgspec.ValidationError as error:
@@ -216,6 +225,14 @@ def leaves(table: dict[str, Any], above: Keys = ()) -> Iterator[tuple[Keys, Any]
             yield from leaves(value, (*above, key))
         else:
             yield (*above, key), value
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    if isinstance(value, list):
+        for one in value:
+            yield from _numbers(one)
+    elif isinstance(value, int | float):
+        yield value
 
 
 def _without(table: dict[str, Any], keys: Keys) -> dict[str, Any]:

@@ -65,7 +65,7 @@ def _name(number: int, kind: Any) -> str:
 
 def _convert(entry: dict[str, Any]) -> Fault:
     kind = entry.get("kind")
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         if kind is None:
             raise ValueError(f"key 'kind' missing; it is one of {', '.join(KINDS)}")
         hint = near(str(kind), KINDS) or f"; it is one of {', '.join(KINDS)}"

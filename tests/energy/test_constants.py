@@ -60,7 +60,7 @@ def test_a_deployment_may_say_better_and_the_rest_stays_as_shipped():
         (f"energy.radio_tail_s={{value=1.0, {METER}}}", "radio_tail_s is in 's', not in 'W'"),
         (f"energy.base={{value=1.0, {METER}}}", "did you mean 'base_w'?"),
         ("battery.soc=0", "soc must lie above 0"),
-        ("battery.series=0", "at least 1"),
+        ("battery.series=0", "between 1 and"),
     ],
 )
 def test_what_is_wrong_with_it_is_said_in_one_line(option, words):

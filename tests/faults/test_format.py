@@ -174,3 +174,10 @@ def test_a_timeline_is_told_in_order():
         (4_000_000_000, "device", "fault.over", "loss"),
         (5_000_000_000, "edge", "fault.over", "hang"),
     ]
+
+
+@pytest.mark.parametrize("kind", ["[]", "{ a = 1 }", "3"])
+def test_a_kind_that_is_no_word_is_one_line(tmp_path, kind):
+    path = write(tmp_path, GOOD.replace('"crash"', kind))
+    with pytest.raises(UserError, match=r"faults.toml:1: fault 1.*: unknown kind"):
+        timeline.load(path, ROBOTS)

@@ -90,6 +90,8 @@ def grid(path: Path, over: Sequence[str], seeds: int, sets: Sequence[str]) -> Gr
         options = [f"{key}={value}" for key, value in zip(keys, values, strict=True)]
         options = [*FIXED, *sets, *options]
         first = _load(path, options, keys)
+        if first.seed + seeds > 2**63:
+            raise UserError(f"--seeds {seeds}: from seed {first.seed} on there are not so many")
         for seed in range(first.seed, first.seed + seeds):
             deployment = msgspec.structs.replace(first, seed=seed)
             cells.append(Cell(values, deployment, name(deployment), command(path, seed, options)))
