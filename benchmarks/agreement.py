@@ -118,7 +118,7 @@ def read(clock: str, out: Path) -> Seen:
         (received - sent)[answered] / NS_PER_MS,
         success["episodes"],
         success["successes"],
-        ticks["missed"] / ticks["n"] if ticks["n"] else 0.0,
+        ticks["missed"] / max(ticks["n"] + ticks["missed"], 1),
     )
 
 

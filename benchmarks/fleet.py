@@ -119,7 +119,7 @@ class Fleet:
     def missed(self) -> float:
         """The share of ticks."""
         ticks, missed = np.sum(list(self._ticks.values()), axis=0)
-        return float(missed / ticks)
+        return float(missed / (ticks + missed))
 
 
 def wide(mlp: Mlp) -> Mlp:

@@ -110,7 +110,7 @@ def run(_seconds: float) -> list[Series]:
 
 def _missed(summary: dict[str, Any]) -> float | None:
     ticks = summary["ticks"]
-    return ticks["missed"] / ticks["n"] if ticks["n"] else None
+    return ticks["missed"] / (ticks["n"] + ticks["missed"]) if ticks["n"] else None
 
 
 def single(metric: Metric, ours: float | None, bare: float | None) -> Series:

@@ -6,6 +6,8 @@ times the regeneration. Holding against gravity costs copper loss through the to
 constant while on. All but joints and switch go through the regulator. docs/energy.md.
 """
 
+from math import isfinite
+
 from contract.specs import BodySpec, Vector
 from device.battery import Battery
 from device.config import DeviceConfig
@@ -27,7 +29,7 @@ class Meter:
         "_frames_j", "_idle_w", "_joints", "_known_s", "_loss", "_motion_j", "_radio",
         "_radio_j", "_received", "_received_bytes", "_regeneration", "_sensors_w", "_sent",
         "_sent_bytes", "_steady_w", "_switch_j", "_switch_w", "_tail_j", "_tail_left_s",
-        "_viscous_j", "battery",
+        "_viscous_j", "battery", "unmeasured",
     )  # fmt: skip
 
     def __init__(self, spec: BodySpec, config: DeviceConfig, processor_s: float = 0.0) -> None:
@@ -52,6 +54,8 @@ class Meter:
         self._elapsed_s = self._known_s = 0.0
         self._busy_s = self._busy_w = self._busy_drawn_j = self._busy_known_j = 0.0
         self._busy_from_s = processor_s
+        self.unmeasured = 0
+        """Ticks whose readings were no numbers; their joints cost nothing, which is too little."""
 
     def tick(self, elapsed_s: float, torque: Vector, velocity: Vector, switch: float) -> float:
         """Accounts for `elapsed_s` at these joint torques (Nm) and velocities (rad/s).
@@ -80,6 +84,9 @@ class Meter:
                     viscous += back * drag
                     coulomb += back * rub
         switch_j = switch * self._switch_w * elapsed_s
+        if not isfinite(motion + copper + viscous + coulomb + braking + switch_j):
+            motion = copper = viscous = coulomb = braking = switch_j = 0.0
+            self.unmeasured += 1
         self._motion_j += motion * elapsed_s
         self._copper_j += copper * elapsed_s
         self._viscous_j += viscous * elapsed_s

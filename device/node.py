@@ -179,7 +179,10 @@ class DeviceNode:
         self.meter.received(chunk.actions.nbytes)
         before = self.arbiter.chunk
         premise = self.foresight.premise(chunk.seq)
-        refusal = self.arbiter.offer(now_ns, chunk, self._applied, premise)
+        if chunk.seq < self._seq:
+            refusal = self.arbiter.offer(now_ns, chunk, self._applied, premise)
+        else:
+            refusal = Refusal.WRONG_BOOT  # this boot has not asked that yet
         self.rows.answered(now_ns, chunk, refusal, self.offset)
         if refusal in _TELLING:
             self.foresight.answered(now_ns - chunk.captured_ns)
@@ -237,6 +240,7 @@ class DeviceNode:
             "invariant.backlog_bounded": max(0, uplink.waiting - self._backlog_max),
             "ticks.due": self.watch.due,
             "clock_leap_s": self._leapt_ns / NS_PER_S,
+            "ticks.unmeasured": self.meter.unmeasured,
         }
         counters |= {f"invariant.{name}": n for name, n in self.watch.found.items()}
         battery = self.meter.battery

@@ -123,6 +123,8 @@ class Releases:
             or (offer.version <= live.policy.version and not offer.rollback)
         )
         if known:
+            if self._download is not None and self._download.offer != offer:
+                self._download = None  # it has been withdrawn
             return self._status()
         if offer.digest in self._refused:
             return self._refuse(now_ns, offer, self._refused[offer.digest])

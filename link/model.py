@@ -210,7 +210,7 @@ class LinkModel:
             return self._drop("loss")
         self.carried += 1
         arrivals = [self._arrive(ready_ns, now)]
-        twice = self._duplicate + now.duplicate
+        twice = 1 - (1 - self._duplicate) * (1 - now.duplicate)
         if twice and self._draw() < twice:
             self.duplicated += 1
             arrivals.append(self._arrive(ready_ns, now))

@@ -109,7 +109,7 @@ def headlines(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The figures a run is judged by, as name and text."""
     age, ticks, energy = summary["action_age_ms"], summary["ticks"], summary["energy_j"]
     experience, violations = summary["experience"], summary["invariants"]
-    share = ticks["missed"] / ticks["n"] if ticks["n"] else 0.0
+    due = ticks["n"] + ticks["missed"]
     lines = [
         (
             f"success of v{v['version']}",
@@ -120,7 +120,9 @@ def headlines(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
     if age["n"]:
         lines.append(("age of action", f"p50 {age['p50']:.1f} ms  p99 {age['p99']:.1f} ms"))
-    lines.append(("missed ticks", f"{ticks['missed']} of {ticks['n']}  ({share:.2%})"))
+    lines.append(
+        ("missed ticks", f"{ticks['missed']} of {due}  ({ticks['missed'] / max(due, 1):.2%})")
+    )
     if energy["per_success"] is not None:
         low_j, high_j = energy["per_success_interval"]
         figure = f"{energy['per_success']:.0f} J  ({energy['source']}: {low_j:.0f} to {high_j:.0f})"

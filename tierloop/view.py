@@ -65,7 +65,7 @@ class Figures(NamedTuple):
 
     @property
     def missed_share(self) -> float:
-        return self.missed / self.ticks if self.ticks else 0.0
+        return self.missed / max(self.ticks + self.missed, 1)
 
 
 def figures(record: Record) -> Figures:
@@ -125,7 +125,7 @@ def line(status: Status) -> str:
     return (
         f"{status.elapsed_s:7.1f} s {status.phase}  success {', '.join(lived) or 'none yet'}"
         f"  age p50 {_ms(now.age_p50_ms)} p99 {_ms(now.age_p99_ms)}"
-        f"  missed {now.missed}/{now.ticks}  {now.watts:.0f} W"
+        f"  missed {now.missed}/{now.ticks + now.missed}  {now.watts:.0f} W"
     )
 
 
@@ -173,7 +173,7 @@ def _headline(record: Record) -> Text:
         (f"p50 {_ms(now.age_p50_ms)}  p99 {_ms(now.age_p99_ms)}", "bold"),
         "   missed ticks ",
         (f"{now.missed}", "bold"),
-        (f" of {now.ticks} ({now.missed_share:.2%})", "dim"),
+        (f" of {now.ticks + now.missed} ({now.missed_share:.2%})", "dim"),
         "   power ",
         (f"{now.watts:.0f} W", "bold"),
         (" model", "dim"),

@@ -3,6 +3,7 @@
 import pytest
 
 from contract.errors import UserError
+from tierloop.bench.runs import _missed
 from tierloop.cli import main
 from tierloop.deployment import load
 
@@ -35,6 +36,12 @@ def conduct(tmp_path, monkeypatch, capsys, *tables):
     except SystemExit as ended:
         code = ended.code
     return code, capsys.readouterr().err
+
+
+def test_the_share_of_missed_ticks_is_of_those_due():
+    missed = _missed({"n": 100, "missed": 900}, virtual=True)
+    assert missed.value == 0.9
+    assert _missed({"n": 100, "missed": 100}, virtual=False).value == 0.5
 
 
 def test_a_run_within_its_budgets_is_fine(tmp_path, monkeypatch, capsys):

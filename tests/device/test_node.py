@@ -1,3 +1,4 @@
+import msgspec
 import numpy as np
 import pytest
 from plant import PERIOD_NS, POLICY, embodiment
@@ -159,6 +160,35 @@ def test_an_answer_of_an_edge_that_is_gone_does_not_act_beside_its_successors():
         rig.node.on_message(rig.now, "edge", answer(asked, version))
         assert rig.node.arbiter.chunk.policy_version == acts, "the same edge again cuts nothing"
     assert rig.node.report(rig.now).counters["refused.reordered"] == 2
+
+
+def test_an_answer_to_what_was_never_asked_does_not_act_and_blocks_nothing():
+    rig = Rig()
+    rig.tick(12, answer)
+    asked = [m for m in rig.sent if isinstance(m, Observation)][-1]
+    stray = answer(msgspec.structs.replace(asked, seq=10**15), version=9)
+    rig.node.on_message(rig.now, "edge", stray)
+    rig.tick(13, answer)
+    assert rig.node.arbiter.chunk.policy_version == 1
+    assert rig.node.arbiter.chunk.seq > asked.seq
+    assert rig.node.report(rig.now).counters["refused.wrong_boot"] == 1
+
+
+@pytest.mark.parametrize("what", ["torque_nm", "velocity_rad_s", "position_rad", "switch"])
+def test_a_reading_that_is_no_number_ends_nothing_and_is_counted(what):
+    rig = Rig()
+    body, read = rig.robot.body, rig.robot.body.read
+    rig.tick(60, answer)
+    body.read = lambda now_ns: read(now_ns)._replace(
+        **{what: np.nan if what == "switch" else np.full(2, np.nan)}
+    )
+    rig.tick(5, answer)
+    body.read = read
+    rig.tick(60, answer)
+    report = rig.node.report(rig.now)
+    assert report.counters["ticks.unmeasured"] == (0 if what == "position_rad" else 5)
+    assert np.isfinite(rig.node.guard.setpoint).all()
+    assert rig.node.meter.battery.given_j == pytest.approx(sum(rig.node.meter.joules.values()))
 
 
 def test_the_backlog_is_bounded_and_what_it_sheds_is_counted():

@@ -141,6 +141,15 @@ def test_a_newer_offer_takes_the_place_of_a_download_under_way(bench):
     assert bench.counters()["parts_unasked"] == 1
 
 
+def test_what_is_withdrawn_during_its_download_is_not_put_in_force(bench):
+    fetches = bench.hear("cloud", offer(2))
+    assert bench.hear("cloud", offer(1))[0].state == "active", "the cloud has gone back to it"
+    serve_parts(bench, blob(2), fetches)
+    assert version_of(bench, 0) == 1
+    (status,) = deliver(bench, 2)
+    assert (status.version, status.state) == (2, "active"), "offered again, it is taken"
+
+
 def test_an_offer_that_comes_while_one_is_installed_is_next(bench):
     bench.hold("policy")
     serve_parts(bench, blob(2), bench.hear("cloud", offer(2)))

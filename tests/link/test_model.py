@@ -140,6 +140,14 @@ def test_duplicates_come_at_their_rate():
     assert link.carried == len(got)
 
 
+def test_duplicates_of_a_fault_and_of_the_link_combine_as_two_faults_do():
+    link = model(duplicate=0.5)
+    link.conditions = Conditions(duplicate=0.5)
+    got, _ = carry(link, 20_000)
+    twice = [len(a) == 2 for a in got]
+    assert within(np.mean(twice), len(twice), 0.75)
+
+
 def test_outages_come_and_last_as_said():
     link = model(outage_every_s=10, outage_s=0.5)
     got, _ = carry(link, 400_000, 10 * NS_PER_MS)

@@ -26,7 +26,7 @@ def text_of(renderable) -> str:
 def test_the_picture_tells_phase_success_age_misses_queues_and_watts():
     text = text_of(picture(status(short_run(), 9.0)))
     for words in (
-        "cell  running  0:09 of 1:00", "p50 7.0 ms", "missed ticks 6 of 4800 (0.12%)",
+        "cell  running  0:09 of 1:00", "p50 7.0 ms", "missed ticks 6 of 4806 (0.12%)",
         "v1             4", "0.75", "backlog 1", "outbox 2", "starting", "down",
         "edge died  killed by SIGKILL",
     ):  # fmt: skip
@@ -52,7 +52,7 @@ def test_in_a_pipe_there_is_a_line_every_five_seconds_and_one_an_event():
     for elapsed_s in (1.0, 2.0, 5.0, 6.0, 9.9, 10.1):
         made.show(status(short_run(), elapsed_s))
     lines = out.getvalue().splitlines()
-    assert sum("missed 6/4800" in line for line in lines) == 2
+    assert sum("missed 6/4806" in line for line in lines) == 2
     assert sum("died" in line for line in lines) == 1
     assert "\x1b" not in out.getvalue()
 

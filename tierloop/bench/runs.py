@@ -81,13 +81,14 @@ def judge(out: Path, summary: Mapping[str, Any], budgets: Sequence[Budget]) -> t
 
 
 def _missed(ticks: Mapping[str, int], virtual: bool) -> Estimate | None:
-    """The share of ticks missed, with the exact interval of a share where chance had a hand."""
-    done, missed = ticks["n"], ticks["missed"]
-    if not done:
+    """The share of ticks due that were missed, with a share's interval where chance had a hand."""
+    missed = ticks["missed"]
+    due = ticks["n"] + missed
+    if not due:
         return None
     if virtual:
-        return exact(missed / done, done)
-    return Estimate(missed / done, *share(min(missed, done), done, CONFIDENCE), done)
+        return exact(missed / due, due)
+    return Estimate(missed / due, *share(missed, due, CONFIDENCE), due)
 
 
 def _per_success(summary: Mapping[str, Any], virtual: bool) -> Estimate | None:
