@@ -11,7 +11,7 @@ install: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c '$(FIT)' || { echo 'tierloop needs Python 3.11 to 3.13; install one, or give one: make PYTHON=/path/to/python3.11' >&2; exit 2; }
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; v == (3, 11) or print("pybullet has no wheel for Python %d.%d: pip compiles it, which needs a C++ compiler and some six minutes" % v, flush=True)'
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; v == (3, 11) or print("pybullet has no wheel for Python %d.%d: pip compiles it, which needs a C++ compiler and some three minutes" % v, flush=True)'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@

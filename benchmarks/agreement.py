@@ -28,7 +28,7 @@ from contract.specs import Vector
 from sim.scenario import Scenario
 from tierloop.bench.protocol import Benchmark, Metric, Series
 from tierloop.charts import wilson
-from tierloop.summary import host
+from tierloop.summary import host, missed_share
 
 CELL = Path(__file__).parents[1] / "deployments" / "sorting-cell.toml"
 SETTINGS = (
@@ -118,7 +118,7 @@ def read(clock: str, out: Path) -> Seen:
         (received - sent)[answered] / NS_PER_MS,
         success["episodes"],
         success["successes"],
-        ticks["missed"] / max(ticks["n"] + ticks["missed"], 1),
+        missed_share(ticks) or 0.0,
     )
 
 

@@ -27,7 +27,7 @@ from tierloop.bench.protocol import Benchmark, Metric, Series
 from tierloop.deployment import Deployment, LinksConfig, PolicyConfig
 from tierloop.join import audited
 from tierloop.record import Record
-from tierloop.summary import ages_ms, round_trips_ms
+from tierloop.summary import ages_ms, missed_share, round_trips_ms
 from tierloop.virtual.stack import VirtualStack
 
 ROBOTS = ("plant-0", "plant-1", "plant-2", "plant-3")
@@ -102,15 +102,10 @@ def run(_seconds: float) -> list[Series]:
     return [
         Series(AGE, (ages_ms(rows),), (ages_ms(bare_rows),), exact=True),
         Series(TRIP, (round_trips_ms(rows),), (round_trips_ms(bare_rows),), exact=True),
-        single(MISSED, _missed(summary), _missed(ideal)),
+        single(MISSED, missed_share(summary["ticks"]), missed_share(ideal["ticks"])),
         single(ENERGY, summary["energy_j"]["per_success"], ideal["energy_j"]["per_success"]),
         Series(EVENT, _each_us(speed.ours), _each_us(speed.bare)),
     ]
-
-
-def _missed(summary: dict[str, Any]) -> float | None:
-    ticks = summary["ticks"]
-    return ticks["missed"] / (ticks["n"] + ticks["missed"]) if ticks["n"] else None
 
 
 def single(metric: Metric, ours: float | None, bare: float | None) -> Series:

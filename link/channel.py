@@ -148,15 +148,20 @@ class Server:
             except WireError as error:
                 self.tally.refuse(error.reason)
                 if error.reason == OUTDATED:
-                    self.transport.send(route, self._codec.encode(REPLACED))
+                    self._answer(route, REPLACED)
                 continue
             peer, answer = self.session.receive(now_ns, route, message)
             if peer is not None:
                 self.tally.received[type(message)] += 1
                 arrived.append((peer.name, message))
-            elif answer is not None and self.transport.send(route, self._codec.encode(answer)):
-                self.tally.sent[type(answer)] += 1
+            elif answer is not None:
+                self._answer(route, answer)
         return _newest(arrived, self.tally) if len(arrived) > 1 else arrived
+
+    def _answer(self, route: bytes, message: Message) -> None:
+        """What the link itself has to say; nobody waits for it."""
+        if self.transport.send(route, self._codec.encode(message)):
+            self.tally.sent[type(message)] += 1
 
     def _succeed(self, route: bytes, hello: Hello) -> None:
         """Remembers who had the name until now, and drops what waited for it.
@@ -208,7 +213,7 @@ class Server:
         peer.open = True
         ghost = self._ghosts.pop(peer.name, None)
         if ghost is not None:
-            self.transport.send(ghost, self._codec.encode(REPLACED))
+            self._answer(ghost, REPLACED)
 
     def _dismiss(self, peer: Peer) -> None:
         self.session.forget(peer)

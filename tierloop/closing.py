@@ -12,7 +12,7 @@ from tierloop.deployment import Deployment
 from tierloop.join import join
 from tierloop.processes import ROLES
 from tierloop.run import Run, Signals, check, check_folder
-from tierloop.summary import told_faults
+from tierloop.summary import missed_share, told_faults
 from tierloop.view import view
 
 FINE, FAILED, WRONG_INPUT, INCONCLUSIVE = 0, 1, 2, 4
@@ -109,7 +109,6 @@ def headlines(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The figures a run is judged by, as name and text."""
     age, ticks, energy = summary["action_age_ms"], summary["ticks"], summary["energy_j"]
     experience, violations = summary["experience"], summary["invariants"]
-    due = ticks["n"] + ticks["missed"]
     lines = [
         (
             f"success of v{v['version']}",
@@ -120,9 +119,8 @@ def headlines(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
     if age["n"]:
         lines.append(("age of action", f"p50 {age['p50']:.1f} ms  p99 {age['p99']:.1f} ms"))
-    lines.append(
-        ("missed ticks", f"{ticks['missed']} of {due}  ({ticks['missed'] / max(due, 1):.2%})")
-    )
+    due, share = ticks["n"] + ticks["missed"], missed_share(ticks) or 0.0
+    lines.append(("missed ticks", f"{ticks['missed']} of {due}  ({share:.2%})"))
     if energy["per_success"] is not None:
         low_j, high_j = energy["per_success_interval"]
         figure = f"{energy['per_success']:.0f} J  ({energy['source']}: {low_j:.0f} to {high_j:.0f})"

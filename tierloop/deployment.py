@@ -24,6 +24,8 @@ from tierloop.strict import Source
 
 _HEADER_BYTES = 8192
 """Allowance for what a message carries beside its arrays."""
+WATTS_MAX = 1e6
+"""No computer of a tier draws more, and microjoules stay within 63 bits."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
@@ -152,6 +154,8 @@ def _powered(table: _Powered, name: str) -> _Powered:
     assert table.busy_w is not None
     if not 0 <= table.idle_w <= table.busy_w:
         raise ValueError(f"idle_w {table.idle_w:g} must lie between 0 and busy_w {table.busy_w:g}")
+    if table.busy_w > WATTS_MAX:
+        raise ValueError(f"busy_w {table.busy_w:g} is above {WATTS_MAX:g}")
     return table
 
 

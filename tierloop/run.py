@@ -1,10 +1,10 @@
 """One run: check, start, watch, stop, join the record."""
 
+import fcntl
 import os
 import signal
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -20,7 +20,7 @@ from tierloop import parts
 from tierloop.deployment import Deployment
 from tierloop.energy import MEASURED
 from tierloop.inflict import Nemesis
-from tierloop.join import DEPLOYMENT, PARTS
+from tierloop.join import DEPLOYMENT, PARTS, write
 from tierloop.measured import Measured
 from tierloop.processes import ROLES, table
 from tierloop.record import ROOF, Record
@@ -76,22 +76,21 @@ def prepare(out: Path, deployment: Deployment) -> None:
 
     Of several tiers that start at once the first to come says what is run.
     """
-    draft = out / f".{DEPLOYMENT}.{os.getpid()}"
     try:
         out.mkdir(parents=True, exist_ok=True)
-        draft.write_bytes(msgspec.json.encode(deployment))
+        folder = os.open(out, os.O_RDONLY)
         try:
-            os.link(draft, out / DEPLOYMENT)
-        except FileExistsError:
-            _compare(out, deployment)
-        draft.unlink()
-        for folder in ("logs", PARTS, "state"):
-            (out / folder).mkdir(exist_ok=True)
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            if (out / DEPLOYMENT).exists():
+                _compare(out, deployment)
+            else:
+                write(out / DEPLOYMENT, msgspec.json.encode(deployment))
+        finally:
+            os.close(folder)
+        for name in ("logs", PARTS, "state"):
+            (out / name).mkdir(exist_ok=True)
     except OSError as error:
         raise UserError(f"{out}: {error.strerror}; give another --out") from None
-    finally:
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
 
 
 def _compare(out: Path, deployment: Deployment) -> None:
@@ -107,7 +106,7 @@ def _compare(out: Path, deployment: Deployment) -> None:
         raise UserError(f"{out}: the record of another deployment ({differs}); give another --out")
 
 
-def reached(deployment: Deployment, elapsed_ns: int, record: Record) -> bool:
+def reached(deployment: Deployment, elapsed_s: float, record: Record) -> bool:
     """Whether the newest policy version succeeds as often as the run is to last for.
 
     Not before the last fault is over: a run that ends earlier tells nothing of it.
@@ -115,7 +114,7 @@ def reached(deployment: Deployment, elapsed_ns: int, record: Record) -> bool:
     run, versions = deployment.run, record.versions()
     if not run.until_success or not versions:
         return False
-    if any(elapsed_ns < fault.end_ns for fault in deployment.fault):
+    if any(elapsed_s * NS_PER_S < fault.end_ns for fault in deployment.fault):
         return False
     newest = versions[-1]
     return newest.episodes >= run.until_episodes and newest.rate >= run.until_success
@@ -180,10 +179,10 @@ class Run:
             return "signal"
         if self._parts.full:
             return "full"
-        elapsed_ns = time.monotonic_ns() - self._start_ns
-        if reached(self._deployment, elapsed_ns, self._record):
+        elapsed_s = self._elapsed_s()
+        if reached(self._deployment, elapsed_s, self._record):
             return "goal"
-        return "time" if self._elapsed_s() >= self._deployment.run.duration_s else ""
+        return "time" if elapsed_s >= self._deployment.run.duration_s else ""
 
     def _turn(self, wait_s: float) -> None:
         for report in self._sink.poll(1000 * wait_s):

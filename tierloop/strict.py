@@ -16,10 +16,8 @@ from contract.errors import UserError
 T = TypeVar("T", bound=msgspec.Struct)
 Keys = tuple[str, ...]
 
-SMALLEST, LARGEST = 1e-12, 1e12
+SMALLEST, LARGEST = 1e-12, 1e20
 """Numbers of a file beyond these mean nothing, and would overflow what is reckoned with them."""
-SEED = ("seed",)
-"""The key that may be any integer of 63 bits."""
 
 _HEADER = re.compile(r"\s*\[\s*([^\[\]]+?)\s*\]")
 _ENTRY = re.compile(r"\s*\[\[\s*([^\[\]]+?)\s*\]\]")
@@ -77,7 +75,7 @@ class Source:
             for number in _numbers(value):
                 if not math.isfinite(number):
                     raise UserError(self._complain(keys, f"expected a finite number, got {number}"))
-                if number and not SMALLEST <= abs(number) <= LARGEST and keys != SEED:
+                if number and not SMALLEST <= abs(number) <= LARGEST:
                     sane = f"expected 0, or {SMALLEST:g} to {LARGEST:g} in size, got {number:g}"
                     raise UserError(self._complain(keys, sane))
         try:

@@ -189,12 +189,18 @@ def shed(edge: dict[str, float]) -> int:
     return int(sum(n for name, n in edge.items() if name.startswith("shed.")))
 
 
+def missed_share(ticks: Mapping[str, int]) -> float | None:
+    """The share of the ticks due, those done and those missed, that were missed; None of none."""
+    due = ticks["n"] + ticks["missed"]
+    return ticks["missed"] / due if due else None
+
+
 def told_faults(summary: Mapping[str, Any]) -> str:
     """How many faults of the timeline began, and how many processes died, in words; or nothing."""
     names = [fault["fault"] for fault in summary["faults"]]
     planned = sum(name.startswith(INFLICTED) and name != OVER for name in names)
-    counts = ((planned, "of the timeline"), (names.count("died"), "process deaths"))
-    return ", ".join(f"{n} {what}" for n, what in counts if n)
+    counts = {"planned": planned, "processes died": names.count("died")}
+    return ", ".join(f"{what} {n}" for what, n in counts.items() if n)
 
 
 def _faults(record: Record, start_ns: int) -> list[dict[str, Any]]:

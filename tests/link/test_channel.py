@@ -378,11 +378,15 @@ def test_a_name_is_taken_over_only_by_whom_the_node_welcomes():
 def test_a_late_hello_of_a_life_that_is_over_takes_no_name():
     rig = Rig().open()
     living = rig.server.session.find("arm")
+    told = []
+    rig.server.transport.send = lambda route, data: told.append((route, data)) or True
     rig.up.put((b"dead", rig.client._codec.encode(replace(HELLO, boot=HELLO.boot - 1))))
     assert rig.server.poll(1) == []
     assert rig.server.session.find("arm") is living
     assert living.open
     assert rig.server.tally.dropped["frames", "outdated"] == 1
+    assert told == [(b"dead", rig.client._codec.encode(REPLACED))]
+    assert rig.server.tally.sent[Refused] == 1
 
 
 def test_a_refused_newcomer_leaves_no_trace_at_the_one_before():

@@ -20,7 +20,7 @@ from tierloop.bench.statistics import CONFIDENCE, Blocks, Estimate, Verdict, exa
 from tierloop.bench.verdicts import BROKEN, FINE, INCONCLUSIVE, Line, lines, sentence
 from tierloop.join import PARTS
 from tierloop.record import Record
-from tierloop.summary import ages_ms, round_trips_ms
+from tierloop.summary import ages_ms, missed_share, round_trips_ms
 
 BLOCKS = 16
 """A run is cut into so many stretches of time, which are what is independent: what disturbs a host
@@ -82,13 +82,12 @@ def judge(out: Path, summary: Mapping[str, Any], budgets: Sequence[Budget]) -> t
 
 def _missed(ticks: Mapping[str, int], virtual: bool) -> Estimate | None:
     """The share of ticks due that were missed, with a share's interval where chance had a hand."""
-    missed = ticks["missed"]
-    due = ticks["n"] + missed
-    if not due:
+    value, due = missed_share(ticks), ticks["n"] + ticks["missed"]
+    if value is None:
         return None
     if virtual:
-        return exact(missed / due, due)
-    return Estimate(missed / due, *share(missed, due, CONFIDENCE), due)
+        return exact(value, due)
+    return Estimate(value, *share(ticks["missed"], due, CONFIDENCE), due)
 
 
 def _per_success(summary: Mapping[str, Any], virtual: bool) -> Estimate | None:

@@ -113,7 +113,7 @@ class VirtualRun:
             self._show()
             if self._stopped():
                 why = "signal"
-            elif reached(self._deployment, stack.now_ns, self._record):
+            elif reached(self._deployment, stack.now_ns / NS_PER_S, self._record):
                 why = "goal"
             elif stack.now_ns >= end_ns:
                 why = "time"
