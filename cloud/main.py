@@ -17,6 +17,7 @@ from cloud.teacher import labeller
 from cloud.trainer import Trainer
 from contract.clock import Clock, WallClock
 from contract.effects import Node
+from contract.errors import running
 from contract.specs import PolicySpec
 from link.channel import Server
 from link.shell import WallShell
@@ -38,16 +39,18 @@ def run(
     software: str,
     clock: Clock | None = None,
     wrap: Callable[[Node], Node] | None = None,
+    boot: int | None = None,
 ) -> int:
     """Runs the cloud until SIGTERM or SIGINT; 0 if it ended well.
 
     `twin` makes a twin world. `state` is the folder of what must outlive the process; `clock` is
-    the host's monotonic one by default, `wrap` may put something around the node. Raises UserError
-    if `bind` cannot be listened at.
+    the host's monotonic one by default, `wrap` may put something around the node, `boot` tells this
+    start from every other (by default the wall clock says it). Raises UserError if `bind` cannot be
+    listened at.
     """
     server = Server(ServerSocket(bind))
     os.setpriority(os.PRIO_PROCESS, 0, max(config.niceness, os.getpriority(os.PRIO_PROCESS, 0)))
-    boot = time.time_ns()
+    boot = time.time_ns() if boot is None else boot
     store = Store(state / "store.sqlite")
     backend = choose(config, (spec, learner, twin), state)
     trainer = Trainer(spec, learner, labeller(spec), backend, seed, software, boot)
@@ -65,7 +68,8 @@ def run(
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    with contextlib.closing(store), contextlib.closing(backend), contextlib.closing(server):
+    closing = contextlib.closing
+    with running(), closing(store), closing(backend), closing(server):
         shell.run(DRAIN_S)
     if reporter is not None:
         reporter.close()

@@ -1,5 +1,8 @@
 """Two families of error: the caller's, which raise, and a peer's, which become events."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class UserError(Exception):
     """What the user gave is wrong; one line names the thing and the remedy (exit 2)."""
@@ -18,3 +21,12 @@ class WireError(Exception):
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(f"{reason}: {detail}" if detail else reason)
         self.reason = reason
+
+
+@contextmanager
+def running() -> Iterator[None]:
+    """Around a process that runs: what is raised here no user got wrong, it is a fault."""
+    try:
+        yield
+    except UserError as error:
+        raise RuntimeError(f"while running: {error}") from error

@@ -73,5 +73,6 @@ class Loop:
         report.counters.update(self._link.tally.counters())
         report.counters.update(carried)
         report.counters.update(ticks=self.rate.ticks, missed=self.rate.missed)
+        report.gauges.update(self._link.session.gauges())
         self._lateness.clear()
         return report

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from contract.body import Body, Embodiment
 from contract.clock import NS_PER_MS, Clock, WallClock
+from contract.errors import running
 from contract.messages import Event, Hello
 from device.config import DeviceConfig
 from device.loop import HALT_NS, Loop
@@ -120,7 +121,8 @@ def run(
     loop = ControlLoop(node, embodiment.body, link, reporter, clock)
     signal.signal(signal.SIGTERM, lambda *_: loop.stop())
     node.note(Event(at_ns=time.monotonic_ns(), name="realtime", detail=str(got)))
-    loop.run()
+    with running():
+        loop.run()
     link.close()
     if reporter is not None:
         reporter.close()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from contract.clock import Clock, WallClock
 from contract.effects import Node
-from contract.errors import UserError
+from contract.errors import UserError, running
 from contract.messages import Hello
 from contract.specs import PolicySpec
 from edge.config import EdgeConfig
@@ -34,18 +34,21 @@ def run(
     connect: Callable[[str], ClientSocket] = ClientSocket,
     clock: Clock | None = None,
     wrap: Callable[[Node], Node] | None = None,
+    boot: int | None = None,
 ) -> int:
     """Serves devices at `bind` until SIGTERM or SIGINT, and returns 0.
 
     `state` holds the policies and the outbox; `connect` makes the connection to the cloud,
-    `clock` is the host's monotonic one by default, `wrap` may put something around the node.
+    `clock` is the host's monotonic one by default, `wrap` may put something around the node, `boot`
+    tells this start from every other (by default the wall clock says it).
     Raises UserError, before anything is written, if an address is unfit or `bind` is in use; and
     if `state` cannot be written or read.
     """
     check_loopback(cloud)
+    boot = time.time_ns() if boot is None else boot
     with ExitStack() as ends:
         server = ends.enter_context(closing(Server(ServerSocket(bind))))
-        node = build(config, spec, state, boot := time.time_ns())
+        node = build(config, spec, state, boot)
         hello = Hello(node=NAME, role=NAME, boot=boot, software=software, spec=spec.digest)
         client = ends.enter_context(closing(Client(connect(cloud), hello, CLOUD)))
         reporter = ends.enter_context(closing(ReportSource(report_to))) if report_to else None
@@ -53,7 +56,8 @@ def run(
         shell = WallShell(driven, clock or WallClock(), server, client, reporter)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: shell.stop())
-        shell.run(DRAIN_S)
+        with running():
+            shell.run(DRAIN_S)
     return 0
 
 

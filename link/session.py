@@ -36,6 +36,9 @@ class State(Enum):
     REFUSED = "refused"
 
 
+_GAUGE = {State.OPEN: 1.0, State.OPENING: 0.0, State.REFUSED: -1.0}
+
+
 class ClientSession:
     """One client's end. Every Hello carries the same boot, so that the server can resume."""
 
@@ -89,6 +92,10 @@ class ClientSession:
             case Refused():
                 self._reopen()
         return False
+
+    def gauges(self) -> dict[str, float]:
+        """For the record: 1 in session, 0 not, -1 refused for good."""
+        return {"session": _GAUGE[self.state]}
 
     def _reopen(self) -> None:
         self.state, self._due_ns = State.OPENING, 0

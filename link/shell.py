@@ -177,6 +177,9 @@ class WallShell:
         for channel in self._channels:
             for name, value in channel.tally.counters().items():
                 counters[name] = counters.get(name, 0.0) + value
-        if self._client is not None and isinstance(self._client.transport, ClientSocket):
-            counters.update(self._client.transport.counters())
-        self._reporter.send(msgspec.structs.replace(report, counters=counters))
+        gauges = dict(report.gauges)
+        if self._client is not None:
+            gauges |= self._client.session.gauges()
+            if isinstance(self._client.transport, ClientSocket):
+                counters.update(self._client.transport.counters())
+        self._reporter.send(msgspec.structs.replace(report, counters=counters, gauges=gauges))

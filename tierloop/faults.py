@@ -17,6 +17,8 @@ Direction = Literal["up", "down"]
 Side = Literal["both", "up", "down"]
 
 EDGE, CLOUD, DEVICE = "edge", "cloud", "device"
+SLOWEST = 0.1
+"""No clock runs slower than at this rate, however many drifts meet."""
 
 
 class _Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,

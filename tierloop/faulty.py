@@ -22,6 +22,7 @@ from contract.clock import NS_PER_MS, NS_PER_S
 from contract.effects import Compute, Effects, Node, Timer
 from contract.messages import Message, Report
 from tierloop.faults import (
+    SLOWEST,
     ClockDrift,
     ClockStep,
     Faults,
@@ -82,7 +83,7 @@ class Skew:
             step_ms = sum(ms for t, ms in steps if t == at_ns)
             ppm = sum(f.ppm for f in drifts if f.begin_ns <= at_ns - began_ns < f.end_ns)
             own_ns = self.own_ns(at_ns) + round(step_ms * NS_PER_MS)
-            self._pieces.append(Piece(at_ns, own_ns, max(-0.9, ppm * 1e-6)))
+            self._pieces.append(Piece(at_ns, own_ns, max(SLOWEST - 1, ppm * 1e-6)))
 
     def own_ns(self, true_ns: int) -> int:
         """What the process's clock says at a true instant."""

@@ -14,7 +14,7 @@ from tierloop.record import ROOF, Record, Rows
 
 COUNTED = "invariant."
 """Begins the names of counters by which processes judge themselves."""
-FAULTS = frozenset({"died", "restarted", "killed"})
+FAULTS = frozenset({"died", "hung", "restarted", "killed"})
 """Names of the supervisor's events that count as faults."""
 
 _CONSERVED = ("observation", "action", "sealed", "part")

@@ -1,9 +1,9 @@
 """The process table, and the entry of every process in it.
 
 `python -m tierloop.processes` is what the supervisor starts. One line of JSON, an Order, comes in
-on standard input; the pipe then stays open as the lifeline: when it breaks, the supervisor
-is gone and the process stops. Each role imports its tier only when it runs, so that a
-device loads nothing that the device tier could not install.
+on standard input, and one with the boot number of this life; the pipe then stays open as the
+lifeline: when it breaks, the supervisor is gone and the process stops. Each role imports its tier
+only when it runs, so that a device loads nothing that the device tier could not install.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from tierloop import __version__
 from tierloop.deployment import Deployment
 from tierloop.faults import Faults
 from tierloop.inflict import body, clock, connector, wrapper
-from tierloop.timeline import own
+from tierloop.timeline import own, slowest_rate
 
 LIFELINE_GRACE_S = 3.0
 """After the supervisor's death a process has this long to stop before it is killed."""
@@ -41,6 +41,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     report_to: str
     began_ns: int = 0
     """When the run began, by the host's monotonic clock: faults count from there."""
+    boot: int = 0
+    """Tells this life from every other of this name; grows from one to the next."""
 
     @property
     def faults(self) -> Faults:
@@ -72,7 +74,7 @@ def _device(order: Order) -> int:
     return run(
         deployment.device,
         order.name,
-        time.time_ns(),
+        order.boot,
         embodiment,
         deployment.links.device_edge,
         order.report_to,
@@ -98,6 +100,7 @@ def _edge(order: Order) -> int:
         connector(deployment, order.name, deployment.links.cloud, order.seed, began_ns),
         clock(faults, began_ns),
         wrapper(faults, began_ns),
+        order.boot,
     )
 
 
@@ -122,6 +125,7 @@ def _cloud(order: Order) -> int:
         order.software,
         clock(order.faults, order.began_ns),
         wrapper(order.faults, order.began_ns),
+        order.boot,
     )
 
 
@@ -144,13 +148,17 @@ ROLES: dict[str, Role] = {
 
 
 class Process(NamedTuple):
-    """One line of the table. It is ready once its first report has come."""
+    """One line of the table. It is ready once its first report has come.
+
+    `patience`: how many times as long as others it may be silent.
+    """
 
     name: str
     role: str
     grace_s: float
     command: tuple[str, ...]
     order: bytes
+    patience: float = 1.0
 
 
 def table(
@@ -165,8 +173,9 @@ def table(
                 name=name, role=role, deployment=deployment, out=str(out), report_to=report_to,
                 began_ns=began_ns,
             )  # fmt: skip
+            encoded, slowest = msgspec.json.encode(order), slowest_rate(order.faults)
             processes.append(
-                Process(name, role, line.grace_s, (*command, name), msgspec.json.encode(order))
+                Process(name, role, line.grace_s, (*command, name), encoded, 1 / slowest)
             )
     return tuple(processes)
 
@@ -188,9 +197,10 @@ def main() -> int:
     """Runs the one process that standard input orders; its exit code."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with os.fdopen(os.dup(0), "rb", buffering=0) as pipe:
-        line = pipe.readline()
+        line, boot = pipe.readline(), pipe.readline()
     hold_lifeline()
     order = msgspec.json.decode(line, type=Order)
+    order = msgspec.structs.replace(order, boot=int(boot))
     try:
         return ROLES[order.role].run(order)
     except UserError as error:

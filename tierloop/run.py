@@ -224,7 +224,8 @@ class Run:
             return
         self._parts.append(report)
         self._record.take(report)
-        self._supervisor.heard(report.process)
+        if report.gauges.get("session", 0) >= 0:  # refused for good, it was never there
+            self._supervisor.heard(report.process)
 
     def _tell(self, process: str, name: str, detail: str) -> None:
         event = Event(at_ns=time.monotonic_ns(), name=name, detail=f"{process}: {detail}")

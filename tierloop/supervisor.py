@@ -12,13 +12,16 @@ from pathlib import Path
 import psutil
 
 from tierloop.processes import Process
+from tierloop.pulse import Pulse
 
 BACK_OFF_S = (0.2, 5.0)
 """The first and the longest pause before a restart; it doubles in between."""
 STEADY_S = 10.0
 """A process that has lived this long starts again with the shortest pause."""
 USER_ERROR = 2
-"""A child's exit code for a mistake that no restart would mend."""
+"""A child's exit code for a mistake that no restart would mend: before its first report alone."""
+LAST_BYTES = 1 << 14
+"""Of a log so much is read for its last line."""
 
 _ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 
@@ -37,17 +40,24 @@ class Child:
         self.pause_s = BACK_OFF_S[0]
         self.due_s = 0.0
         self.held_s = 0.0
-        self.heard = False
+        self.boot = 0
+        self.pulse: Pulse | None = None
+        self.known = False
+        """Whether a report has come from any of its lives."""
+        self._log_from = 0
 
     @property
     def state(self) -> str:
         """ "starting" until its first report has come, "up" from then on, "down" in between."""
-        if self.popen is None:
+        if self.popen is None or self.pulse is None:
             return "down"
-        return "up" if self.heard else "starting"
+        return "up" if self.pulse.heard else "starting"
 
     def start(self, now_s: float) -> None:
+        """Begins a life. Its boot is above every other's, whatever the wall clock says."""
+        self.boot = max(self.boot + 1, time.time_ns())
         with self.log.open("ab") as log:
+            self._log_from = log.tell()
             self.popen = subprocess.Popen(
                 self.process.command,
                 bufsize=0,
@@ -59,10 +69,20 @@ class Child:
             )
         assert self.popen.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # died at once: the next look finds out
-            self.popen.stdin.write(self.process.order + b"\n")
+            self.popen.stdin.write(b"%s\n%d\n" % (self.process.order, self.boot))
         self.lives += 1
-        self.heard = False
+        self.pulse = Pulse(self.popen.pid, now_s, self.process.patience)
         self.started_s = now_s
+
+    def beat(self) -> None:
+        """A report has come."""
+        self.known = True
+        if self.pulse is not None:
+            self.pulse.beat()
+
+    def hung(self, now_s: float) -> str:
+        """Why the life under way counts as hung, or nothing."""
+        return self.pulse.hung(now_s) if self.pulse is not None else ""
 
     def died(self, now_s: float) -> int | None:
         """The exit code of a life that has just ended, or None."""
@@ -81,18 +101,25 @@ class Child:
         assert self.popen is not None
         assert self.popen.stdin is not None
         self.popen.stdin.close()
-        self.popen = None
+        self.popen = self.pulse = None
 
     def last_line(self) -> str:
-        """The last line of the log that is not empty."""
-        lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
+        """The last line that the newest life has printed and that is not empty."""
+        try:
+            with self.log.open("rb") as log:
+                log.seek(max(self._log_from, log.seek(0, os.SEEK_END) - LAST_BYTES))
+                lines = log.read().decode(errors="replace").splitlines()
+        except OSError:
+            lines = []
         return next((line for line in reversed(lines) if line.strip()), "no word of why")
 
 
 class Supervisor:
     """Keeps the processes of one table alive. All calls from one thread, the main one.
 
-    `tell(process, name, detail)` hears what happens: started, restarted, died, killed, stopped.
+    `tell(process, name, detail)` hears what happens: started, restarted, died, hung, killed,
+    stopped. What ends by itself, or hangs, is started again; only what its user got wrong is not,
+    and that shows before a process has ever been heard.
     Each process leads a session of its own, so that what it started ends with it, even if
     it dies without a word.
     """
@@ -103,13 +130,16 @@ class Supervisor:
         self._tell = tell
 
     def step(self) -> None:
-        """Starts what is due and takes note of deaths; sets `mistake` if a child exited with 2."""
+        """Starts what is due, ends what hangs, notes deaths; sets `mistake` if there is one."""
         now_s = time.monotonic()
         for child in self.children:
             if child.popen is not None:
                 code = child.died(now_s)
                 if code is not None:
                     self._bury(child, code)
+                elif why := child.hung(now_s):
+                    self._tell(child.process.name, "hung", why)
+                    end_session(child.popen.pid)
             due_s = max(child.due_s, child.held_s)
             if child.popen is None and now_s >= due_s and self.mistake is None:
                 child.start(now_s)
@@ -119,7 +149,8 @@ class Supervisor:
     def heard(self, name: str) -> None:
         """A report has come from a process: it is ready."""
         for child in self.children:
-            child.heard = child.heard or child.process.name == name
+            if child.process.name == name:
+                child.beat()
 
     def crash(self, name: str, down_s: float) -> None:
         """Kills a process of this table, if it is up, and starts it again `down_s` later."""
@@ -154,9 +185,11 @@ class Supervisor:
         child.release()
 
     def _bury(self, child: Child, code: int) -> None:
-        if code == USER_ERROR:
+        if code == USER_ERROR and not child.known:
             self.mistake = child
-        self._tell(child.process.name, "died", describe(code))
+        what = describe(code)
+        said = f"{what}: {child.last_line()}" if code > 0 else what
+        self._tell(child.process.name, "died", said)
 
 
 def describe(code: int) -> str:

@@ -10,7 +10,7 @@ import msgspec
 from contract.clock import NS_PER_S
 from contract.errors import UserError
 from link.model import Conditions
-from tierloop.faults import KINDS, Direction, Fault, Faults, LinkFault
+from tierloop.faults import KINDS, SLOWEST, ClockDrift, Direction, Fault, Faults, LinkFault
 from tierloop.strict import Source, explain, near
 
 
@@ -80,6 +80,12 @@ def _convert(entry: dict[str, Any]) -> Fault:
 def own(faults: Faults, process: str, robots: Sequence[str]) -> Faults:
     """The faults that befall a process itself, not its links."""
     return tuple(f for f in faults if not isinstance(f, LinkFault) and process in f.names(robots))
+
+
+def slowest_rate(faults: Faults) -> float:
+    """How fast the clock of a process with these faults runs at its slowest; 1 is right."""
+    ppm = sum(min(0.0, fault.ppm) for fault in faults if isinstance(fault, ClockDrift))
+    return max(SLOWEST, 1 + ppm * 1e-6)
 
 
 class Change(NamedTuple):

@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -108,6 +109,61 @@ def test_a_users_mistake_in_a_child_is_not_tried_again(tmp_path):
     assert stage.supervisor.mistake is stage.supervisor.children[0]
     assert stage.supervisor.mistake.last_line() == "port 7811 is in use"
     assert stage.supervisor.mistake.lives == 1
+    stage.stop()
+
+
+def test_after_its_first_report_no_exit_is_the_users_mistake(tmp_path):
+    """A torn journal, a port that somebody took meanwhile: tried again, by name, with its words."""
+    script = IDLE.replace("time.sleep(60)", "time.sleep(.3); print('port 7811 is in use'); exit(2)")
+    stage = Stage(tmp_path, ("a", "edge", script), ("b", "device", IDLE))
+    stage.until(lambda: stage.ups("a"))
+    stage.supervisor.heard("a")
+    stage.until(lambda: len(stage.names("restarted")) == 2)
+    assert stage.supervisor.mistake is None
+    assert ("a", "died", "exit 2: port 7811 is in use") in stage.told
+    assert stage.names("died") == ["a", "a"], "the second life was never heard, but its name was"
+    stage.stop()
+
+
+def test_a_death_is_told_with_the_words_of_that_life_alone(tmp_path):
+    script = (
+        "open(sys.argv[1], 'a').write('up ');"
+        "print('torn journal' if open(sys.argv[1]).read() == 'up ' else ''); sys.exit(1)"
+    )
+    stage = Stage(tmp_path, ("a", "edge", script))
+    stage.until(lambda: len(stage.names("died")) == 2)
+    said = [detail for _, name, detail in stage.told if name == "died"]
+    assert said == ["exit 1: torn journal", "exit 1: no word of why"]
+    stage.stop()
+
+
+@pytest.mark.parametrize("end", ["time.sleep(60)", "exec('while True: pass')"])
+def test_one_that_hangs_is_ended_and_started_again(tmp_path, end, monkeypatch):
+    monkeypatch.setattr("tierloop.pulse.SILENCE_S", 0.3)
+    stage = Stage(tmp_path, ("a", "device", IDLE.replace("time.sleep(60)", end)))
+    stage.until(lambda: stage.ups("a"))
+    first = stage.pid("a")
+    stage.supervisor.heard("a")
+    stage.until(lambda: stage.names("restarted"))
+    assert not alive(first)
+    assert [name for _, name, _ in stage.told] == ["started", "hung", "died", "restarted"]
+    (why,) = (detail for _, name, detail in stage.told if name == "hung")
+    assert why.startswith("no report for ")
+    stage.stop()
+
+
+def test_boots_grow_whatever_the_wall_clock_says(tmp_path, monkeypatch):
+    wall = iter([5_000, 400, 9_000])
+    host = SimpleNamespace(monotonic=time.monotonic, time_ns=lambda: next(wall, 0))
+    monkeypatch.setattr("tierloop.supervisor.time", host)
+    script = (
+        "sys.stdin.readline(); boot = sys.stdin.readline().strip();"
+        "open(sys.argv[1], 'a').write(boot + ' '); sys.exit(1)"
+    )
+    stage = Stage(tmp_path, ("a", "device", script))
+    stage.until(lambda: len(stage.ups("a")) == 3)
+    assert stage.ups("a") == ["5000", "5001", "9000"]
+    monkeypatch.undo()
     stage.stop()
 
 
