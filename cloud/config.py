@@ -67,7 +67,7 @@ class CloudConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     def __post_init__(self) -> None:
         if self.ray not in ("local", "auto", "none") and ":" not in self.ray:
-            raise ValueError(f"ray {self.ray!r} is none of local, auto, none, and no HOST:PORT")
+            raise ValueError(f"unknown ray {self.ray!r}; choose local, auto, none or HOST:PORT")
         workers = 1 <= self.workers <= WORKERS_MAX
         if not workers or self.object_store_mb < 80 or not 0 <= self.niceness <= 19:
             raise ValueError(

@@ -55,7 +55,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         for field, known in (("task", TASKS), ("body", BODIES)):
             value = getattr(self, field)
             if value not in known:
-                raise ValueError(f"unknown {field} {value!r}; known: {', '.join(known)}")
+                raise ValueError(f"unknown {field} {value!r}; choose one of: {', '.join(known)}")
         if self.body not in _BODIES_OF[self.task]:
             bodies = " or ".join(map(repr, _BODIES_OF[self.task]))
             raise ValueError(f"task {self.task!r} is for the body {bodies}")

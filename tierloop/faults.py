@@ -12,6 +12,7 @@ import msgspec
 
 from contract.clock import NS_PER_MS, NS_PER_S
 from link.model import Conditions
+from tierloop.strict import unknown_choice
 
 Direction = Literal["up", "down"]
 Side = Literal["both", "up", "down"]
@@ -59,7 +60,7 @@ class _Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         known = [t for t in self.tiers if t != DEVICE]
         known += [*robots, DEVICE] if DEVICE in self.tiers else []
         if self.target not in known:
-            raise ValueError(f"target '{self.target}' is none of {', '.join(known)}")
+            raise ValueError(unknown_choice("target", self.target, known))
 
 
 class _Lasting(_Fault, frozen=True, kw_only=True):

@@ -125,7 +125,7 @@ def load(hardware: str) -> Profile:
         return Source(Path(hardware)).convert(Profile)
     if hardware not in shipped():
         raise UserError(
-            f"unknown hardware '{hardware}'; known: {', '.join(shipped())}, or a .toml file "
-            "as 'tierloop calibrate' writes it"
+            f"unknown hardware '{hardware}'; choose one of: {', '.join(shipped())}, or a "
+            ".toml file as 'tierloop calibrate' writes it"
         )
     return Source(SHIPPED / f"{hardware}{SUFFIX}").convert(Profile)

@@ -1,10 +1,10 @@
 """Strict TOML: every complaint names the file, the line (or the option) and the key."""
 
+import codecs
 import difflib
 import math
 import re
 import tomllib
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -12,17 +12,21 @@ from typing import Any, TypeVar, get_args
 import msgspec
 
 from contract.errors import UserError
+from tierloop.places import DEPTH_MAX, Keys, is_key, places, shown
 
 T = TypeVar("T", bound=msgspec.Struct)
-Keys = tuple[str, ...]
+
+SIZE_MAX = 2**20
+"""Bytes of a file; the largest shipped has a hundredth of it."""
 
 SMALLEST, LARGEST = 1e-12, 1e20
 """Numbers of a file beyond these mean nothing, and would overflow what is reckoned with them."""
 
-_HEADER = re.compile(r"\s*\[\s*([^\[\]]+?)\s*\]")
-_ENTRY = re.compile(r"\s*\[\[\s*([^\[\]]+?)\s*\]\]")
-_KEY = re.compile(r"\s*([\w.\-\"' ]+?)\s*=")
-_PLACE = re.compile(r"(?s)(.*?)(?: - at `\$(.*)`)?")
+_MARKS = {
+    codecs.BOM_UTF32_LE: "UTF-32", codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16",
+}  # fmt: skip
+_PLACE = re.compile(r" - at `\$((?:\.\w+|\[[^\]]*\])*)`\Z")
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(.*)`")
 _CHOICE = re.compile(r"Invalid enum value '(.*)'")
@@ -43,28 +47,20 @@ def check_file(path: Path) -> None:
 class Source:
     """The text of one TOML file and the options that override it.
 
-    Raises UserError if the file is missing, is no TOML, or an option is not KEY=VALUE.
+    Raises UserError if the file is missing, is no TOML, or an option is not KEY=VALUE. A byte order
+    mark and any kind of line end are read.
     """
 
     def __init__(self, path: Path, options: Sequence[str] = ()) -> None:
         self.path = path
-        check_file(path)
-        try:
-            text = path.read_text(encoding="utf-8")
-        except OSError as error:
-            raise UserError(
-                f"{path}: {error.strerror or error}; name a deployment file, "
-                "such as deployments/sorting-cell.toml"
-            ) from None
-        except UnicodeDecodeError:
-            raise UserError(f"{path}: not UTF-8 text") from None
+        text = _text(path)
+        self._lines = places(path, text)
         try:
             self.data: dict[str, Any] = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise UserError(_syntax(path, text, str(error))) from None
         except (ValueError, RecursionError) as error:
             raise UserError(f"{path}: not TOML that can be read: {error}") from None
-        self._lines = _lines(text)
         self._options: dict[Keys, str] = {}
         for option in options:
             self._override(option)
@@ -73,11 +69,8 @@ class Source:
         """The struct the data describe. Raises UserError in one line."""
         for keys, value in leaves(self.data):
             for number in _numbers(value):
-                if not math.isfinite(number):
-                    raise UserError(self._complain(keys, f"expected a finite number, got {number}"))
-                if number and not SMALLEST <= abs(number) <= LARGEST:
-                    sane = f"expected 0, or {SMALLEST:g} to {LARGEST:g} in size, got {number:g}"
-                    raise UserError(self._complain(keys, sane))
+                if fault := _insane(number):
+                    raise UserError(self._complain(keys, fault))
         try:
             return msgspec.convert(self.data, kind)
         except msgspec.ValidationError as error:
@@ -100,19 +93,22 @@ class Source:
         keys = tuple(key.strip().split("."))
         if not separator or not all(keys):
             raise UserError(f"--set {option}: expected KEY=VALUE, as in run.duration_s=60")
+        for part in keys:
+            if not is_key(part):
+                raise UserError(f"--set: unknown key {shown(part)}")
+        if len(keys) > DEPTH_MAX:
+            raise UserError(f"--set {keys[0]}: nested more than {DEPTH_MAX} deep")
         table = self.data
         for n, part in enumerate(keys[:-1], 1):
             table = table.setdefault(part, {})
             if not isinstance(table, dict):
                 raise UserError(f"--set {key}: '{'.'.join(keys[:n])}' is a value, not a table")
-        table[keys[-1]] = _value(text)
+        table[keys[-1]] = _value(key.strip(), text)
         self._options[keys] = key.strip()
 
     def _explain(self, kind: type[msgspec.Struct], text: str) -> str:
-        match = _PLACE.fullmatch(text)
-        assert match is not None
-        detail, place = match[1], match[2] or ""
-        keys = tuple(part for part in re.sub(r"\[.*?\]", "", place).split(".") if part)
+        detail, place = _split(text)
+        keys = tuple(part for part in re.sub(r"\[[^\]]*\]", "", place).split(".") if part)
         if unknown := _UNKNOWN.fullmatch(detail):
             hint = near(unknown[1], _fields(kind, keys))
             table = f" in [{'.'.join(keys)}]" if keys else ""
@@ -122,7 +118,8 @@ class Source:
         if detail.startswith("Expected"):
             return self._complain(keys, _in_toml(detail))
         if choice := _CHOICE.fullmatch(detail):
-            return self._complain(keys, _none_of(choice[1], _field(kind, keys)))
+            known = get_args(_field(kind, keys))
+            return self._complain(keys, unknown_choice(keys[-1], choice[1], known))
         return self._complain(self._culprit(kind, keys), detail)
 
     def _complain(self, keys: Keys, detail: str) -> str:
@@ -145,33 +142,76 @@ class Source:
         return required
 
 
+def _text(path: Path) -> str:
+    """What a file says, its lines ended by newlines. Raises UserError if it is no such text."""
+    check_file(path)
+    try:
+        with path.open("rb") as file:
+            data = file.read(SIZE_MAX + 1)
+    except OSError as error:
+        raise UserError(
+            f"{path}: {error.strerror or error}; name a deployment file, "
+            "such as deployments/sorting-cell.toml"
+        ) from None
+    if len(data) > SIZE_MAX:
+        raise UserError(f"{path}: larger than {SIZE_MAX >> 20} MiB; this is no deployment file")
+    for mark, encoding in _MARKS.items():
+        if data.startswith(mark):
+            raise UserError(f"{path}: {encoding} text, not UTF-8; save it as UTF-8")
+    if b"\0" in data:
+        raise UserError(f"{path}: not UTF-8 text but UTF-16 or binary data; save it as UTF-8")
+    try:
+        text = data.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        line, odd = data.count(b"\n", 0, error.start) + 1, data[error.start]
+        what = f"byte 0x{odd:02x} is not UTF-8 text; save the file as UTF-8"
+        raise UserError(f"{path}:{line}: {what}") from None
+    return text if "\n" in text else text.replace("\r", "\n")
+
+
 def _syntax(path: Path, text: str, error: str) -> str:
     at = re.search(r" \(at line (\d+), column \d+\)| \(at end of document\)", error)
     line = (at and at[1]) or text.count("\n") + 1
     return f"{path}:{line}: not TOML: {error[: at.start()] if at else error}"
 
 
-def _value(text: str) -> Any:
+def _value(key: str, text: str) -> Any:
+    """What an option gives: a TOML value, or bare words. Raises UserError if it is too deep."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        found = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
         return text
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"--set {key}: no value that can be read: {error}") from None
+    return found["value"] if len(found) == 1 else text
 
 
 def explain(kind: type[msgspec.Struct], text: str) -> str:
     """A complaint of msgspec about one flat table, in words that name the key."""
-    match = _PLACE.fullmatch(text)
-    assert match is not None
-    detail, key = match[1], (match[2] or "").lstrip(".")
+    detail, place = _split(text)
+    key = place.lstrip(".")
     if unknown := _UNKNOWN.fullmatch(detail):
         names = [field.name for field in msgspec.structs.fields(kind)]
         return f"unknown key '{unknown[1]}'{near(unknown[1], names)}"
     if missing := _MISSING.fullmatch(detail):
         return f"key '{missing[1]}': missing"
     if choice := _CHOICE.fullmatch(detail):
-        detail = _none_of(choice[1], _field(kind, (key,)))
+        detail = unknown_choice(key, choice[1], get_args(_field(kind, (key,))))
     detail = _in_toml(detail) if detail.startswith("Expected") else detail
     return f"key '{key}': {detail}" if key else detail
+
+
+def unknown_choice(what: str, word: str, known: Iterable[object]) -> str:
+    """The complaint about a word that is none of those known."""
+    words = [str(one) for one in known]
+    choices = ", ".join(words)
+    return f"unknown {what} {shown(word)}; choose one of: {choices}{near(word, words)}"
+
+
+def _split(text: str) -> tuple[str, str]:
+    """A complaint of msgspec, and the place it names: "" for the whole, else as in `.a.b[...]`."""
+    match = _PLACE.search(text)
+    return (text[: match.start()], match[1]) if match else (text, "")
 
 
 def near(word: str, known: Iterable[str]) -> str:
@@ -180,40 +220,12 @@ def near(word: str, known: Iterable[str]) -> str:
     return f"; did you mean '{found[0]}'?" if found else ""
 
 
-def _none_of(word: str, choices: Any) -> str:
-    known = [str(choice) for choice in get_args(choices)]
-    return f"'{word}' is none of {', '.join(known)}{near(word, known)}"
-
-
 def _in_toml(detail: str) -> str:
     """ "Expected `x`, got `y`" with the names that TOML has for types."""
     detail = detail.replace(" | null", "")
     for name, toml_name in _TYPE_NAMES.items():
         detail = detail.replace(f"`{name}`", f"`{toml_name}`")
     return detail[0].lower() + detail[1:].replace("`", "")
-
-
-def _lines(text: str) -> dict[Keys, int]:
-    table: Keys = ()
-    lines: dict[Keys, int] = {}
-    entries: Counter[Keys] = Counter()
-    for number, line in enumerate(text.splitlines(), 1):
-        if entry := _ENTRY.match(line):
-            name = _split(entry[1])
-            table = (*name, str(entries[name]))
-            entries[name] += 1
-            lines.setdefault(name, number)
-            lines.setdefault(table, number)
-        elif header := _HEADER.match(line):
-            table = _split(header[1])
-            lines.setdefault(table, number)
-        elif key := _KEY.match(line):
-            lines.setdefault((*table, *_split(key[1])), number)
-    return lines
-
-
-def _split(dotted: str) -> Keys:
-    return tuple(part.strip().strip("\"'") for part in dotted.split("."))
 
 
 def leaves(table: dict[str, Any], above: Keys = ()) -> Iterator[tuple[Keys, Any]]:
@@ -231,6 +243,16 @@ def _numbers(value: Any) -> Iterator[float]:
             yield from _numbers(one)
     elif isinstance(value, int | float):
         yield value
+
+
+def _insane(number: float) -> str:
+    """What is wrong with a number that would break what is reckoned with it; else nothing."""
+    if isinstance(number, float) and not math.isfinite(number):
+        return f"expected a finite number, got {number}"
+    if number and not SMALLEST <= abs(number) <= LARGEST:
+        size = f"{number:g}" if abs(number) < 1e300 else "more than 1e300"
+        return f"expected 0, or {SMALLEST:g} to {LARGEST:g} in size, got {size}"
+    return ""
 
 
 def _without(table: dict[str, Any], keys: Keys) -> dict[str, Any]:

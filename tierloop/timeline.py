@@ -11,7 +11,7 @@ from contract.clock import NS_PER_S
 from contract.errors import UserError
 from link.model import Conditions
 from tierloop.faults import KINDS, SLOWEST, ClockDrift, Direction, Fault, Faults, LinkFault
-from tierloop.strict import Source, explain, near
+from tierloop.strict import Source, explain, unknown_choice
 
 
 def check(faults: Faults, robots: Sequence[str]) -> None:
@@ -67,9 +67,8 @@ def _convert(entry: dict[str, Any]) -> Fault:
     kind = entry.get("kind")
     if not isinstance(kind, str) or kind not in KINDS:
         if kind is None:
-            raise ValueError(f"key 'kind' missing; it is one of {', '.join(KINDS)}")
-        hint = near(str(kind), KINDS) or f"; it is one of {', '.join(KINDS)}"
-        raise ValueError(f"unknown kind{hint}")
+            raise ValueError(f"key 'kind' missing; choose one of: {', '.join(KINDS)}")
+        raise ValueError(unknown_choice("kind", str(kind), KINDS))
     try:
         fault: Fault = msgspec.convert(entry, Fault)
     except msgspec.ValidationError as error:

@@ -35,7 +35,10 @@ def complaint(tmp_path, text):
         (GOOD.replace("60", "-1"), "limit -1.0 must be finite and not negative"),
         (GOOD.replace("60", "nan"), "limit nan must be finite"),
         (GOOD + "percentile = 101\n", "percentile 101 must lie in (0, 100]"),
-        (GOOD + 'clock = "lunar"\n', "budget 1 (tick): key 'clock': 'lunar' is none of wall, cpu"),
+        (
+            GOOD + 'clock = "lunar"\n',
+            "budget 1 (tick): key 'clock': unknown clock 'lunar'; choose one of: wall, cpu",
+        ),
         (GOOD + GOOD.replace("tick", "tock"), "b.toml:5: budget 2 (tock): unknown metric 'tock'"),
         (GOOD.replace("tick", "round_trip"), "no scenario '' on clock 'wall'; known: '1 robot'"),
         (GOOD.replace('"us"', '"ms"'), "unit 'ms'; tick is measured in 'us', or in 'x'"),

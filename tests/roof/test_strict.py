@@ -114,7 +114,7 @@ def test_a_mistake_in_the_file_is_one_line(tmp_path, text, expected):
         ("scenario.scan_hz=1e9", "--set scenario.scan_hz: key 'scan_hz' in [scenario]: scan_hz"),
         ("learner.hidden=[99999999]", "--set learner.hidden: key 'hidden' in [learner]: widths"),
         ("learner.min_lived=-1", "--set learner.min_lived: key 'min_lived' in [learner]: rounds"),
-        ("cloud.ray=nonne", "--set cloud.ray: key 'ray' in [cloud]: ray 'nonne' is none of local"),
+        ("cloud.ray=nonne", "--set cloud.ray: key 'ray' in [cloud]: unknown ray 'nonne'; choose"),
         ("cloud.busy_w=1e7", "--set cloud.busy_w: key 'busy_w' in [cloud]: busy_w 1e+07 is above"),
         ("device.battery.series=10001", "--set device.battery.series: key 'series' in [device.bat"),
         (

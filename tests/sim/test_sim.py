@@ -161,8 +161,8 @@ def test_several_worlds_live_in_one_process():
     [
         ({"control_hz": 100}, "control_hz 100 does not divide physics_hz 240"),
         ({"scan_hz": -1.0}, "scan_hz must be positive"),
-        ({"task": "short"}, "unknown task 'short'; known: sort"),
-        ({"body": "pander"}, "unknown body 'pander'; known: panda"),
+        ({"task": "short"}, "unknown task 'short'; choose one of: sort"),
+        ({"body": "pander"}, "unknown body 'pander'; choose one of: panda"),
         ({"robots": ()}, "at least one robot"),
         ({"robots": ("a", "a")}, "'a' is there twice"),
         ({"scan_dropout": 1.0}, "scan_dropout must lie in"),
