@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.13 python3.12; do \
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: install demo test test-slow check bench clean
+.PHONY: install demo test test-slow check bench attack kills soak clean
 
 install: $(INSTALLED)
 
@@ -34,6 +34,15 @@ check: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/tierloop bench
+
+attack: $(INSTALLED)
+	$(BIN)/python tests/hostile/attack.py
+
+kills: $(INSTALLED)
+	$(BIN)/python tests/hostile/kills.py
+
+soak: $(INSTALLED)
+	$(BIN)/python tests/hostile/soak.py
 
 clean:
 	rm -rf .venv runs .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,95 @@
+"""`make attack`, `make kills` and `make soak` in short, so that they do not rot."""
+
+import random
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from frames import Frames, resealed
+from soak import timeline
+from verdict import Verdict, slope
+
+from contract import messages as m
+from contract.codec import Codec
+from contract.errors import WireError
+from sim.scenario import Scenario, policy_spec
+from tierloop.faults import KINDS
+from tierloop.timeline import Source, read
+
+SPEC = policy_spec(Scenario(task="reach", body="plant"))
+
+
+def decoded(frames) -> list[m.Message | str]:
+    codec, found = Codec(), []
+    for frame in frames:
+        try:
+            found.append(codec.decode(frame))
+        except WireError as error:
+            found.append(error.reason)
+    return found
+
+
+def test_lies_pass_the_codec_often_enough_to_reach_the_nodes():
+    frames = Frames(1, ("arm-0", "edge"), SPEC)
+    every = decoded(frames.every())
+    assert {type(one) for one in every} >= {*m.ALL}
+    drawn = decoded(frames.lie() for _ in range(3000))
+    assert sum(isinstance(one, m.Message) for one in drawn) > 1000
+    assert {type(one) for one in drawn} >= {*m.ALL}
+    bent = decoded(resealed(frames.lie(), frames.rng) for _ in range(1000))
+    assert "damaged" not in bent
+    assert all(isinstance(one, m.Sealed) for one in decoded(frames.sealed() for _ in range(100)))
+
+
+def test_the_same_seed_says_the_same_lies(monkeypatch):
+    monkeypatch.setattr("time.monotonic_ns", lambda: 1)
+    one, two = (Frames(7, ("arm-0",), SPEC) for _ in range(2))
+    assert [one.lie() for _ in range(500)] == [two.lie() for _ in range(500)]
+    assert [one.raw() for _ in range(500)] == [two.raw() for _ in range(500)]
+
+
+def test_a_timeline_has_every_kind_every_ten_seconds_and_fits_the_format(tmp_path):
+    file = tmp_path / "faults.toml"
+    file.write_text(timeline(random.Random(3), 1200.0))
+    faults = read(Source(file), ("arm-0", "arm-1"), 1200.0)
+    assert {fault.kind for fault in faults} == set(KINDS)
+    assert [fault.at_s for fault in faults] == [20.0 + 10 * n for n in range(len(faults))]
+    assert tomllib.loads(timeline(random.Random(3), 60.0))["fault"][0]["at_s"] == 20.0
+
+
+def test_a_verdict_is_broken_by_one_line():
+    verdict = Verdict()
+    verdict.none("lost", 0)
+    assert verdict.code == 0
+    verdict.at_most("MB", 3.0, 2.0)
+    assert verdict.code == 1
+    assert verdict.text().count("BROKEN") == 1
+
+
+def test_a_slope_is_that_of_most_of_the_samples():
+    steady = [(float(t), 5.0 + (t == 50) * 1000) for t in range(100)]
+    assert slope(steady) == 0.0
+    assert slope([(float(t), 0.5 * t) for t in range(100)]) == pytest.approx(0.5)
+
+
+@pytest.mark.slow
+@pytest.mark.process
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("attack.py", "--frames", "20000", "--clients", "200", "--minutes", "1"),
+        ("kills.py", "--kills", "8"),
+        ("soak.py", "--minutes", "1.2"),
+    ],
+    ids=["attack", "kills", "soak"],
+)
+def test_the_command_in_short(command):
+    name, *options = command
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).with_name(name)), *options],
+        capture_output=True, text=True, timeout=230, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
