@@ -50,7 +50,7 @@ class Cloud:
         for peer, message in self.server.poll(now_ns):
             if isinstance(message, Hello):
                 self.server.send(peer, Welcome(node="cloud", boot=1, acked=0))
-                self._apply(self._publisher.joined(peer))
+                self._apply(self._publisher.joined(message.node))
                 self._joined = True
             elif isinstance(message, Fetch):
                 self._apply(self._publisher.fetch(peer, message))

@@ -118,23 +118,23 @@ class CloudNode:
         labels = {"phase": self.rounds.phase, "running": running}
         return self._diary.report(now_ns, self._boot, counters, labels)
 
-    def _hello(self, now_ns: int, peer: str, hello: Hello) -> Effects:
-        reason = ""
+    def _hello(self, now_ns: int, claim: str, hello: Hello) -> Effects:
+        reason, name = "", hello.node
         if hello.role != "edge":
-            reason = f"{hello.role} {peer} is no edge; only edges are served here"
+            reason = f"{hello.role} {name} is no edge; only edges are served here"
         elif hello.protocol != PROTOCOL:
             reason = f"protocol {hello.protocol}, the cloud speaks {PROTOCOL}"
         elif hello.spec != self._spec_digest:
             reason = f"spec {hello.spec}, the cloud trains for {self._spec_digest}"
         if reason:
             self._diary.counts["refused.hello"] += 1
-            self._diary.note(now_ns, "edge_refused", f"{peer}: {reason}")
-            return [Send(peer, Refused(reason=reason, final=True))]
-        if self._joined.get(peer) != hello.boot:
-            self._joined[peer] = hello.boot
-            self._diary.note(now_ns, "edge_joined", peer)
-        welcome = Send(peer, Welcome(node="cloud", boot=self._boot, acked=0))
-        return [welcome, *self.publisher.joined(peer)]
+            self._diary.note(now_ns, "edge_refused", f"{name}: {reason}")
+            return [Send(claim, Refused(reason=reason, final=True))]
+        if self._joined.get(name) != hello.boot:
+            self._joined[name] = hello.boot
+            self._diary.note(now_ns, "edge_joined", name)
+        welcome = Send(claim, Welcome(node="cloud", boot=self._boot, acked=0))
+        return [welcome, *self.publisher.joined(name)]
 
     def _status(self, now_ns: int, peer: str, status: PolicyStatus) -> None:
         self.publisher.status(peer, status)

@@ -106,7 +106,9 @@ def run(
     connect: Callable[[str], ClientSocket] = ClientSocket,
     clock: Clock | None = None,
 ) -> int:
-    """Runs one robot until SIGTERM; 0 if it ended well, 2 if the edge refused it for good.
+    """Runs one robot until SIGTERM; 0 if it ended well, 2 if the edge does not want this robot.
+
+    That is so if its first word is a final refusal; once in session, the robot waits to be let in.
 
     `boot` tells this start from every other; `core` is the processor to stay on; `connect` makes
     the connection to the edge; `clock` is the host's monotonic one by default.

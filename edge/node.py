@@ -76,7 +76,7 @@ class EdgeNode:
             known = self._knows(peer, message)
             return self._metered(now_ns, self._relay.take(message)) if known else []
         if isinstance(message, Hello):
-            return self._on_hello(now_ns, message)
+            return self._on_hello(now_ns, peer, message)
         if peer == CLOUD:
             return self._metered(now_ns, self._on_cloud(now_ns, message))
         self._counts["refused.unexpected"] += 1
@@ -144,7 +144,7 @@ class EdgeNode:
         self._counts["refused.stranger"] += 1
         return False
 
-    def _on_hello(self, now_ns: int, hello: Hello) -> Effects:
+    def _on_hello(self, now_ns: int, claim: str, hello: Hello) -> Effects:
         """Answers once the outbox is open: only then is it known what is stored."""
         if not self._relay.loaded:
             return []
@@ -152,13 +152,13 @@ class EdgeNode:
         if objection:
             self._counts["refused.hello"] += 1
             self._account.event(now_ns, "device_refused", f"{name}: {objection}")
-            return [Send(name, Refused(reason=objection, final=True))]
+            return [Send(claim, Refused(reason=objection, final=True))]
         if self._boots.get(name) != hello.boot:
             self._account.event(now_ns, "joined", f"{name} boot {hello.boot} {hello.software}")
         self._boots[name] = hello.boot
         self._serving.batcher.open(name)
         acked = self._relay.below.get((name, hello.boot), 0)
-        return [Send(name, Welcome(node=NAME, boot=self._boot, acked=acked))]
+        return [Send(claim, Welcome(node=NAME, boot=self._boot, acked=acked))]
 
     def _objection(self, hello: Hello) -> str:
         if hello.role != "device" or hello.node in (NAME, CLOUD):

@@ -11,12 +11,17 @@ from contract.codec import Codec
 from contract.errors import SpecError, WireError
 from contract.messages import Hello, Message, Refused, Welcome
 from contract.streams import DELIVERY, Delivery
-from link.outgoing import Outgoing
-from link.session import OUTDATED, REPLACED, ClientSession, Peer, ServerSession, State
+from link.outgoing import Outgoing, Pool
+from link.session import OUTDATED, REPLACED, ClientSession, ServerSession, State
 from link.tally import Tally
 
 DRAIN_MAX = 512
 """Messages taken from a socket in one poll at most, so that no flood stops the caller."""
+
+CLIENT_BYTES = 16 * 1024 * 1024
+"""What may wait at a client for its link at most."""
+PEER_BYTES, SERVER_BYTES = 1024 * 1024, 64 * 1024 * 1024
+"""What may wait at a server for one client's link at most, and for all of them together."""
 
 
 class ClientTransport(Protocol):
@@ -58,7 +63,7 @@ class Client:
         self.tally = Tally()
         self.server = server
         self._codec = Codec()
-        self._out = Outgoing(self.tally)
+        self._out = Outgoing(self.tally, CLIENT_BYTES, Pool(CLIENT_BYTES))
         self.last_bytes = 0
         """Size of the message last sent, for whoever accounts for the radio."""
 
@@ -119,7 +124,10 @@ class Client:
 
 
 class Server:
-    """A node's sessions with its clients, by the clients' names."""
+    """A node's sessions with its clients, by the clients' names.
+
+    A Hello comes under a label in place of a name; a Welcome or Refused to that label answers it.
+    """
 
     def __init__(self, transport: ServerTransport) -> None:
         self.transport = transport
@@ -127,7 +135,7 @@ class Server:
         self.tally = Tally()
         self._codec = Codec()
         self._out: dict[str, Outgoing] = {}
-        self._ghosts: dict[str, bytes] = {}
+        self._pool = Pool(SERVER_BYTES)
 
     def poll(self, now_ns: int) -> Arrived:
         """What has arrived for the node: Hellos, and messages of open sessions."""
@@ -144,7 +152,9 @@ class Server:
             try:
                 message = self._codec.decode(data)
                 if type(message) is Hello:
-                    self._succeed(route, message)
+                    arrived.append((self.session.claim(now_ns, route, message), message))
+                    self.tally.received[Hello] += 1
+                    continue
             except WireError as error:
                 self.tally.refuse(error.reason)
                 if error.reason == OUTDATED:
@@ -158,37 +168,38 @@ class Server:
                 self._answer(route, answer)
         return _newest(arrived, self.tally) if len(arrived) > 1 else arrived
 
-    def _answer(self, route: bytes, message: Message) -> None:
-        """What the link itself has to say; nobody waits for it."""
-        if self.transport.send(route, self._codec.encode(message)):
-            self.tally.sent[type(message)] += 1
-
-    def _succeed(self, route: bytes, hello: Hello) -> None:
-        """Remembers who had the name until now, and drops what waited for it.
-
-        Raises WireError if this route may not have it.
-        """
-        name, ghost = hello.node, self.session.admit(route, hello)
-        if ghost is None:
-            return
-        if ghost.route != route:
-            self._ghosts[name] = ghost.route
-        if name in self._out:
-            self._out[name].clear()
+    def _answer(self, route: bytes, message: Message) -> bool:
+        """Says what nobody waits for: a client that does not hear it asks again."""
+        kind = type(message)
+        try:
+            data = self._codec.encode(message)
+        except SpecError:
+            self.tally.drop(kind, "unfit")
+            return False
+        if sent := self.transport.send(route, data):
+            self.tally.sent[kind] += 1
+        else:
+            self.tally.drop(kind, "full")
+        return sent
 
     def lost(self, now_ns: int) -> list[str]:
         """Names of the clients that have fallen silent since the last call."""
         gone = [peer.name for peer in self.session.lost(now_ns)]
         for name in gone:
-            self._ghosts.pop(name, None)
             if queue := self._out.pop(name, None):
                 queue.clear()
         return gone
 
     def send(self, peer: str, message: Message) -> bool:
-        """Sends or queues; False if the message was dropped (and counted)."""
-        kind, known = type(message), self.session.find(peer)
-        if known is None or not (known.open or kind in (Welcome, Refused)):
+        """Sends or queues; False if the message was dropped (and counted).
+
+        `peer` is a name in session, or the label of a Hello that a Welcome or Refused answers.
+        """
+        kind = type(message)
+        if self.session.claimant(peer) is not None:
+            return self._judge(peer, message)
+        known = self.session.find(peer)
+        if known is None:
             self.tally.drop(kind, "closed")
             return False
         try:
@@ -196,30 +207,28 @@ class Server:
         except SpecError:
             self.tally.drop(kind, "unfit")
             return False
-        if kind is Welcome:
-            self._admit(known)
         queue = self._out.get(peer)
         if not queue and self.transport.send(known.route, data):
             self.tally.sent[kind] += 1
-            sent = True
+            return True
+        if queue is None:
+            queue = self._out[peer] = Outgoing(self.tally, PEER_BYTES, self._pool)
+        return queue.put(kind, data)
+
+    def _judge(self, label: str, message: Message) -> bool:
+        """The node's word about a claim; who had the name until now is told that it is taken."""
+        if type(message) is Welcome:
+            peer, before = self.session.open(label)
+            if queue := self._out.get(peer.name):
+                queue.clear()
+            if before is not None:
+                self._answer(before.route, REPLACED)
+        elif type(message) is Refused:
+            peer = self.session.drop(label)
         else:
-            sent = self._out.setdefault(peer, Outgoing(self.tally)).put(kind, data)
-        if kind is Refused:
-            self._dismiss(known)
-        return sent
-
-    def _admit(self, peer: Peer) -> None:
-        """Opens a session; whoever had the name until now is told that it is taken."""
-        peer.open = True
-        ghost = self._ghosts.pop(peer.name, None)
-        if ghost is not None:
-            self._answer(ghost, REPLACED)
-
-    def _dismiss(self, peer: Peer) -> None:
-        self.session.forget(peer)
-        self._ghosts.pop(peer.name, None)
-        if queue := self._out.pop(peer.name, None):
-            queue.clear()
+            self.tally.drop(type(message), "closed")
+            return False
+        return self._answer(peer.route, message)
 
     def close(self) -> None:
         self.transport.close()

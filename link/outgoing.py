@@ -1,4 +1,4 @@
-"""Outgoing: what waits for a link that is full, by the streams table's rules."""
+"""Outgoing: what waits for a link that is full, by the streams table's rules and within bytes."""
 
 from collections import deque
 
@@ -7,11 +7,19 @@ from contract.streams import DELIVERY, DEPTH, Delivery
 from link.tally import Tally
 
 
-class Outgoing:
-    """A bounded queue of encoded messages towards one peer."""
+class Pool:
+    """Bytes that several queues may hold together."""
 
-    def __init__(self, tally: Tally) -> None:
-        self._tally = tally
+    def __init__(self, limit: int) -> None:
+        self.left = limit
+
+
+class Outgoing:
+    """A bounded queue of encoded messages towards one peer: `limit` bytes at most."""
+
+    def __init__(self, tally: Tally, limit: int, pool: Pool) -> None:
+        self._tally, self._pool = tally, pool
+        self._left = limit
         self._queue: deque[tuple[type[Message], bytes]] = deque()
         self._waiting: dict[type[Message], int] = {}
 
@@ -19,12 +27,14 @@ class Outgoing:
         return len(self._queue)
 
     def put(self, kind: type[Message], data: bytes) -> bool:
-        """Queues a message unless the stream keeps only its newest or its depth is reached."""
-        waiting = self._waiting.get(kind, 0)
-        if DELIVERY[kind] is Delivery.NEWEST or waiting >= DEPTH[kind]:
+        """Queues a message, unless the stream keeps only its newest or there is no room left."""
+        waiting, size = self._waiting.get(kind, 0), len(data)
+        room = waiting < DEPTH[kind] and size <= min(self._left, self._pool.left)
+        if DELIVERY[kind] is Delivery.NEWEST or not room:
             self._tally.drop(kind, "full")
             return False
         self._waiting[kind] = waiting + 1
+        self._hold(size)
         self._queue.append((kind, data))
         return True
 
@@ -32,13 +42,20 @@ class Outgoing:
         return self._queue[0][1]
 
     def pop(self) -> None:
-        kind, _ = self._queue.popleft()
-        self._waiting[kind] -= 1
-        self._tally.sent[kind] += 1
+        """The first has left."""
+        self._tally.sent[self._take()] += 1
 
     def clear(self) -> None:
         """Drops all, as when the peer is gone; the next session starts afresh."""
         while self._queue:
-            kind, _ = self._queue.popleft()
-            self._tally.drop(kind, "lost")
-        self._waiting.clear()
+            self._tally.drop(self._take(), "lost")
+
+    def _take(self) -> type[Message]:
+        kind, data = self._queue.popleft()
+        self._waiting[kind] -= 1
+        self._hold(-len(data))
+        return kind
+
+    def _hold(self, size: int) -> None:
+        self._left -= size
+        self._pool.left -= size

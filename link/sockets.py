@@ -20,7 +20,10 @@ Socket = zmq.Socket[bytes]
 Context = zmq.Context[Socket]
 
 HIGH_WATER = 256
-"""Messages ZeroMQ may queue per peer and direction before it says no."""
+"""Messages ZeroMQ may queue per direction for a client, or for the roof, before it says no."""
+
+PEER_HIGH_WATER = 16
+"""The same for each peer of a server, who may be anyone: 4 MiB of the largest there are."""
 
 LAST_WORDS_MS = 500
 """How long a process that ends waits for the roof to take its last report."""
@@ -147,6 +150,8 @@ class ServerSocket:
         check_loopback(address)
         self.ready = False
         self.raw = _socket(zmq.ROUTER)
+        self.raw.setsockopt(zmq.SNDHWM, PEER_HIGH_WATER)
+        self.raw.setsockopt(zmq.RCVHWM, PEER_HIGH_WATER)
         self.raw.setsockopt(zmq.ROUTER_MANDATORY, 1)
         try:
             self.raw.bind(address)

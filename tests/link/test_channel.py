@@ -23,8 +23,8 @@ from contract.messages import (
     Welcome,
 )
 from contract.streams import DEPTH, socket_cap_bytes
-from link.channel import Client, Server
-from link.session import HELLO_EVERY_NS, REPLACED, SILENCE_NS, State
+from link.channel import PEER_BYTES, SERVER_BYTES, Client, Server
+from link.session import HELLO_EVERY_NS, HELLO_RAREST_NS, REPLACED, SILENCE_NS, State
 from link.sockets import (
     ClientSocket,
     Poller,
@@ -126,11 +126,16 @@ class Rig:
 
     def open(self) -> "Rig":
         self.client.poll(self.now)
-        assert self.server.poll(self.now) == [("arm", HELLO)]
-        assert self.server.send("arm", WELCOME)
+        assert self.server.send(self.claim(), WELCOME)
         assert self.client.poll(self.now) == [("edge", WELCOME)]
         assert self.client.open
         return self
+
+    def claim(self) -> str:
+        """The label of the one Hello that has come."""
+        ((label, hello),) = self.server.poll(self.now)
+        assert hello == HELLO
+        return label
 
 
 def test_nothing_is_sent_before_the_session_is_open():
@@ -139,8 +144,7 @@ def test_nothing_is_sent_before_the_session_is_open():
     assert rig.client.tally.dropped["observation", "closed"] == 1
     assert not rig.server.send("arm", Stored(device="arm", boot=3, below=0))
     rig.client.poll(0)
-    rig.server.poll(0)
-    assert not rig.server.send("arm", Stored(device="arm", boot=3, below=0))
+    assert not rig.server.send(rig.claim(), Stored(device="arm", boot=3, below=0))
     assert rig.server.tally.dropped["stored", "closed"] == 2
 
 
@@ -253,15 +257,21 @@ def test_a_flood_does_not_hold_the_caller():
     assert rig.up.queue
 
 
-def test_a_final_refusal_ends_the_session():
+def test_a_refused_client_tries_again_more_and_more_rarely_and_is_let_in():
     rig = Rig()
-    rig.client.poll(0)
-    rig.server.poll(0)
-    assert rig.server.send("arm", Refused(reason="spec s is not t", final=True))
-    rig.client.poll(1)
-    assert rig.client.session.state is State.REFUSED
-    rig.client.poll(10 * HELLO_EVERY_NS)
-    assert rig.server.poll(2) == []
+    heard, told = [], []
+    for rig.now in range(0, 10 * HELLO_RAREST_NS, HELLO_EVERY_NS):
+        rig.client.poll(rig.now)
+        for label, _ in rig.server.poll(rig.now):
+            heard.append(rig.now)
+            rig.server.send(label, Refused(reason="spec s is not t", final=True))
+        told += rig.client.poll(rig.now)
+        assert rig.client.session.state is State.REFUSED
+    assert len(told) == 1, "a reason is told once"
+    assert np.diff(heard).tolist() == sorted(np.diff(heard).tolist())
+    assert np.diff(heard)[-1] == HELLO_RAREST_NS
+    rig.now += HELLO_RAREST_NS
+    rig.open()
 
 
 @pytest.mark.parametrize(
@@ -359,41 +369,113 @@ def test_parts_fit_the_cap():
 
 def test_what_does_not_fit_its_stream_is_dropped_and_counted():
     rig = Rig().open()
-    assert not rig.server.send("arm", Refused(reason="x" * 5000, final=True))
-    assert not rig.client.send(Refused(reason="x" * 5000, final=True))
-    assert rig.server.tally.dropped["refused", "unfit"] == 1
-    assert rig.client.tally.dropped["refused", "unfit"] == 1
+    big = Offer(version=1, digest="d", size=1, parents=tuple(range(2**40, 2**40 + 800)))
+    assert not rig.server.send("arm", big)
+    assert not rig.client.send(big)
+    assert rig.server.tally.dropped["offer", "unfit"] == 1
+    assert rig.client.tally.dropped["offer", "unfit"] == 1
+
+
+def other(rig: Rig, hello: Hello = HELLO, route: bytes = b"other") -> list:
+    """Lets a Hello come in over another route; what that route is told goes into the list."""
+    told: list = []
+    end = rig.server.transport
+    honest = type(end).send.__get__(end)
+    end.send = lambda r, data: told.append(data) or True if r == route else honest(r, data)
+    rig.up.put((route, rig.client._codec.encode(hello)))
+    return told
 
 
 def test_a_name_is_taken_over_only_by_whom_the_node_welcomes():
     rig = Rig().open()
-    rig.up.put((b"other", rig.client._codec.encode(HELLO)))
-    assert rig.server.poll(1) == [("arm", HELLO)]
+    other(rig)
+    label = rig.claim()
+    assert rig.server.session.find("arm").route == b"route"
+    rig.client.send(observation(1))
+    assert [peer for peer, _ in rig.server.poll(1)] == ["arm"]
+    rig.server.send(label, WELCOME)
     assert rig.server.session.find("arm").route == b"other"
-    assert not rig.down.queue
-    rig.server.send("arm", WELCOME)
-    assert rig.client._codec.decode(rig.down.queue.popleft()) == REPLACED
+    assert [rig.client._codec.decode(data) for data in rig.down.queue] == [REPLACED]
+
+
+@pytest.mark.parametrize("boot", [0, HELLO.boot, 2**63 - 1])
+def test_a_refused_claim_changes_nothing_for_who_has_the_name(boot):
+    rig = Rig().open()
+    other(rig, replace(HELLO, boot=boot, role="nobody", spec="wrong"))
+    for label, _ in rig.server.poll(1):
+        rig.server.send(label, Refused(reason="no device", final=True))
+    for rig.now in range(2, 3 * SILENCE_NS, HELLO_EVERY_NS):
+        rig.client.poll(rig.now)
+        assert rig.server.poll(rig.now) == []
+        assert rig.server.lost(rig.now) == rig.client.lost(rig.now) == []
+    assert rig.client.open
+    assert not rig.server.session._claims
+
+
+def test_two_claims_in_one_poll_are_answered_each_by_its_own_word():
+    rig = Rig()
+    rig.client.poll(0)
+    told = other(rig, replace(HELLO, boot=2**63 - 1, role="nobody"))
+    (mine, _), (theirs, _) = rig.server.poll(0)
+    rig.server.send(theirs, Refused(reason="no device", final=True))
+    rig.server.send(mine, WELCOME)
+    assert rig.client.poll(1) == [("edge", WELCOME)]
+    assert [type(rig.client._codec.decode(data)) for data in told] == [Refused]
+
+
+def test_a_node_that_answers_late_answers_all_the_same():
+    rig = Rig()
+    labels = set()
+    for rig.now in range(0, 5 * HELLO_EVERY_NS, HELLO_EVERY_NS):
+        rig.client.poll(rig.now)
+        labels.add(rig.claim())
+    (label,) = labels
+    rig.server.send(label, WELCOME)
+    rig.server.send(label, WELCOME)
+    assert rig.client.poll(rig.now) == [("edge", WELCOME)]
 
 
 def test_a_late_hello_of_a_life_that_is_over_takes_no_name():
     rig = Rig().open()
     living = rig.server.session.find("arm")
-    told = []
-    rig.server.transport.send = lambda route, data: told.append((route, data)) or True
-    rig.up.put((b"dead", rig.client._codec.encode(replace(HELLO, boot=HELLO.boot - 1))))
+    told = other(rig, replace(HELLO, boot=HELLO.boot - 1))
     assert rig.server.poll(1) == []
     assert rig.server.session.find("arm") is living
-    assert living.open
     assert rig.server.tally.dropped["frames", "outdated"] == 1
-    assert told == [(b"dead", rig.client._codec.encode(REPLACED))]
+    assert [rig.client._codec.decode(data) for data in told] == [REPLACED]
     assert rig.server.tally.sent[Refused] == 1
 
 
-def test_a_refused_newcomer_leaves_no_trace_at_the_one_before():
+def test_who_lost_its_name_has_it_again_once_the_other_is_silent():
+    """One Hello of a stranger with the highest boot costs a silence, not a life."""
     rig = Rig().open()
-    rig.up.put((b"other", rig.client._codec.encode(HELLO)))
-    rig.server.poll(1)
-    rig.server.send("arm", Refused(reason="spec", final=True))
-    assert not rig.down.queue
-    assert not rig.server._out
-    assert not rig.server._ghosts
+    other(rig, replace(HELLO, boot=2**63 - 1))
+    rig.server.send(rig.server.poll(1)[0][0], WELCOME)
+    assert [type(m) for _, m in rig.client.poll(1)] == [Refused], "the node is told"
+    assert not rig.client.open
+    for rig.now in range(2, SILENCE_NS + 2 * HELLO_RAREST_NS, HELLO_EVERY_NS):
+        rig.client.poll(rig.now)
+        rig.server.lost(rig.now)
+        for label, _ in rig.server.poll(rig.now):
+            rig.server.send(label, WELCOME)
+        rig.client.poll(rig.now)
+    assert rig.client.open
+
+
+def test_what_waits_for_who_does_not_read_is_bounded_in_bytes():
+    rig = Rig()
+    part = Part(digest="d", offset=0, data=np.zeros(64 * 1024, np.uint8))
+    names = [f"e{n}" for n in range(2 * SERVER_BYTES // PEER_BYTES)]
+    rig.server.transport.send = lambda route, data: len(data) < 1000
+    for name in names:
+        rig.up.put((name.encode(), rig.client._codec.encode(replace(HELLO, node=name))))
+        rig.server.send(rig.server.poll(0)[0][0], WELCOME)
+    for name in names:
+        for _ in range(DEPTH[Part]):
+            rig.server.send(name, part)
+    held = {n: sum(len(data) for _, data in q._queue) for n, q in rig.server._out.items()}
+    assert max(held.values()) <= PEER_BYTES
+    assert SERVER_BYTES - PEER_BYTES < sum(held.values()) <= SERVER_BYTES
+    assert rig.server.tally.dropped["part", "full"] > len(names)
+    assert len(rig.server.lost(SILENCE_NS + 1)) == len(names)
+    assert rig.server._pool.left == SERVER_BYTES, "what is dropped is given back"

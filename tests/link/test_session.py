@@ -9,10 +9,12 @@ from link.health import ClockOffset
 from link.session import (
     BEAT_EVERY_NS,
     HELLO_EVERY_NS,
+    HELLO_RAREST_NS,
     NO_SESSION,
     PEERS_MAX,
     SILENCE_NS,
     ClientSession,
+    Peer,
     ServerSession,
     State,
 )
@@ -59,19 +61,53 @@ def test_silence_reopens_once():
     assert session.due(SILENCE_NS + 3) is HELLO
 
 
-def test_refusals():
+def test_no_refusal_is_the_end_of_trying():
     session = opened()
     assert not session.receive(2, NO_SESSION)
     assert session.state is State.OPENING
+    assert session.due(2) is HELLO
     assert session.receive(3, Refused(reason="spec", final=True))
-    assert (session.state, session.refusal) == (State.REFUSED, "spec")
-    assert session.due(10**12) is None
+    assert (session.state, session.refusal) == (State.OPENING, "spec"), "it was in session once"
+    assert not session.receive(3, Refused(reason="spec", final=True)), "told once"
+    assert session.due(3 + HELLO_RAREST_NS) is HELLO
+    assert session.receive(4, WELCOME)
+    assert (session.state, session.refusal) == (State.OPEN, "")
+
+
+def test_a_final_word_before_any_session_is_told_apart():
+    session = ClientSession(HELLO)
+    assert session.receive(1, Refused(reason="spec", final=True))
+    assert session.state is State.REFUSED
+    assert session.due(HELLO_RAREST_NS) is HELLO
+    assert session.receive(2, WELCOME)
+    assert session.state is State.OPEN
+
+
+def test_late_answers_to_an_older_session_do_not_hold_up_the_next_hello():
+    session = opened()
+    for now_ns in range(2, 12):
+        session.receive(now_ns, NO_SESSION)
+    assert session.due(12) is HELLO
+    assert session.due(12 + HELLO_EVERY_NS) is HELLO
+
+
+def test_an_echo_of_what_was_never_sent_is_none():
+    session = opened()
+    beat = session.due(10)
+    for echo in (
+        Echo(seq=beat.seq + 1, sent_ns=beat.sent_ns, received_ns=1, echoed_ns=1),
+        Echo(seq=beat.seq, sent_ns=beat.sent_ns - 1, received_ns=1, echoed_ns=1),
+    ):
+        with pytest.raises(WireError, match="unasked"):
+            session.receive(20, echo)
+    assert session.clock.best is None
 
 
 def test_echoes_tell_the_clock_offset_with_its_bound():
     session = opened()
     assert session.clock.best is None
-    session.receive(1_000, Echo(seq=1, sent_ns=0, received_ns=10_400, echoed_ns=10_500))
+    assert session.due(1) == Beat(seq=1, sent_ns=1)
+    session.receive(1_001, Echo(seq=1, sent_ns=1, received_ns=10_401, echoed_ns=10_501))
     best = session.clock.best
     assert best is not None
     assert best.round_trip_ns == 900
@@ -86,14 +122,18 @@ def test_the_quickest_echo_counts():
     assert clock.best.round_trip_ns == 500
 
 
-def test_a_server_knows_a_route_by_its_hello():
+def joined(server: ServerSession, route: bytes = b"r", now_ns: int = 0, **changes) -> Peer:
+    return server.open(server.claim(now_ns, route, replace(HELLO, **changes))).peer
+
+
+def test_a_server_knows_a_route_by_the_hello_that_was_welcome():
     server = ServerSession()
     assert server.receive(0, b"r", Beat(seq=1, sent_ns=0)) == (None, NO_SESSION)
-    peer, answer = server.receive(1, b"r", HELLO)
-    assert peer is not None
-    assert answer is None
+    label = server.claim(1, b"r", HELLO)
     assert server.receive(2, b"r", STORED) == (None, None)
-    peer.open = True
+    assert server.find("arm") is None
+    peer, before = server.open(label)
+    assert before is None
     assert server.receive(3, b"r", STORED) == (peer, None)
     none, echo = server.receive(4, b"r", Beat(seq=5, sent_ns=2))
     assert none is None
@@ -102,58 +142,52 @@ def test_a_server_knows_a_route_by_its_hello():
 
 def test_a_restarted_client_takes_its_name_over():
     server = ServerSession()
-    old, _ = server.receive(0, b"old", HELLO)
-    new, _ = server.receive(1, b"new", HELLO)
+    old = joined(server, b"old")
+    new, before = server.open(server.claim(1, b"new", HELLO))
+    assert before is old
     assert server.find("arm") is new
     assert server.receive(2, b"old", STORED) == (None, NO_SESSION)
-    assert old is not new
 
 
 def test_one_route_has_one_name():
     server = ServerSession()
-    assert server.admit(b"r", replace(HELLO, node="arm")) is None
-    peer, _ = server.receive(0, b"r", HELLO)
-    assert server.admit(b"r", replace(HELLO, node="arm")) is peer
+    server.claim(0, b"r", HELLO)
     with pytest.raises(WireError, match="renamed"):
-        server.admit(b"r", replace(HELLO, node="leg"))
+        server.claim(0, b"r", replace(HELLO, node="leg"))
+    joined(server)
+    assert server.claim(0, b"r", HELLO)
+    with pytest.raises(WireError, match="renamed"):
+        server.claim(0, b"r", replace(HELLO, node="leg"))
     server.lost(SILENCE_NS + 1)
-    assert server.admit(b"r", replace(HELLO, node="leg")) is None
+    assert server.claim(0, b"r", replace(HELLO, node="leg"))
 
 
-def test_a_name_stays_with_the_newest_boot():
+def test_a_name_in_session_stays_with_the_newest_boot():
     server = ServerSession()
-    peer, _ = server.receive(0, b"new", replace(HELLO, boot=2))
+    peer = joined(server, b"new", boot=2)
     with pytest.raises(WireError, match="outdated"):
-        server.admit(b"old", replace(HELLO, boot=1))
-    assert server.admit(b"newer", replace(HELLO, boot=3)) is peer
-
-
-def test_after_the_last_word_nothing_opens_a_session():
-    client = ClientSession(HELLO)
-    assert client.receive(0, Welcome(node="edge", boot=1, acked=0))
-    assert client.receive(1, Refused(reason="go", final=True))
-    assert not client.receive(2, Welcome(node="edge", boot=2, acked=0))
-    assert not client.receive(3, Refused(reason="later", final=False))
-    assert client.state is State.REFUSED
+        server.claim(0, b"old", replace(HELLO, boot=1))
+    assert server.open(server.claim(0, b"newer", replace(HELLO, boot=3))).before is peer
+    server.lost(SILENCE_NS + 1)
+    assert joined(server, b"old", boot=1), "whatever the clock of its host says"
 
 
 def test_a_server_lets_in_so_many_and_whoever_has_a_name_already():
     server = ServerSession()
     for n in range(PEERS_MAX):
-        assert server.admit(b"%d" % n, replace(HELLO, node=f"arm-{n}")) is None
-        server.receive(n, b"%d" % n, replace(HELLO, node=f"arm-{n}"))
+        label = server.claim(n, b"%d" % n, replace(HELLO, node=f"arm-{n}"))
+        if n % 2:
+            server.open(label)
     with pytest.raises(WireError, match="crowded"):
-        server.admit(b"new", replace(HELLO, node="one-more"))
-    ghost = server.admit(b"new", replace(HELLO, node="arm-3"))
-    assert ghost is server.find("arm-3")
-    assert ghost.route == b"3"
-    assert len(server.lost(SILENCE_NS + PEERS_MAX)) == PEERS_MAX
-    assert server.admit(b"new", replace(HELLO, node="one-more")) is None
+        server.claim(PEERS_MAX, b"new", replace(HELLO, node="one-more"))
+    assert server.open(server.claim(9, b"new", replace(HELLO, node="arm-3"))).before.route == b"3"
+    assert len(server.lost(SILENCE_NS + PEERS_MAX)) == PEERS_MAX // 2
+    assert server.claim(0, b"new", replace(HELLO, node="one-more"))
 
 
 def test_the_silent_are_forgotten_once():
     server = ServerSession()
-    server.receive(0, b"r", HELLO)
+    joined(server)
     assert server.lost(SILENCE_NS) == []
     assert [p.name for p in server.lost(SILENCE_NS + 1)] == ["arm"]
     assert server.lost(SILENCE_NS + 2) == []
@@ -173,10 +207,11 @@ class Pair(RuleBasedStateMachine):
         owed = self.client.due(self.now)
         if owed is None or lose_up:
             return
-        peer, answer = self.server.receive(self.now, b"r", owed)
-        if peer is not None and isinstance(owed, Hello):
-            peer.open = True
+        if isinstance(owed, Hello):
+            self.server.open(self.server.claim(self.now, b"r", owed))
             answer = WELCOME
+        else:
+            _, answer = self.server.receive(self.now, b"r", owed)
         if answer is not None and not lose_down:
             self.client.receive(self.now, answer)
 
@@ -198,7 +233,6 @@ class Pair(RuleBasedStateMachine):
         assert self.client.state is State.OPEN
         peer = self.server.find("arm")
         assert peer is not None
-        assert peer.open
 
 
 TestPair = Pair.TestCase

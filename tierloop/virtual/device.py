@@ -11,7 +11,6 @@ from contract.specs import Vector
 from device.loop import HALT_NS, Loop
 from device.node import DeviceNode
 from link.channel import Client
-from link.session import State
 from link.virtual import VirtualClient
 from tierloop.virtual.charge import Charge
 from tierloop.virtual.clock import OwnClock
@@ -144,8 +143,3 @@ class DeviceDriver:
         transport = self._link.transport
         carried = transport.counters() if isinstance(transport, VirtualClient) else {}
         self._tell(self._loop.report(now_ns, self._busy_ns / NS_PER_S, carried, last))
-
-    @property
-    def refused(self) -> bool:
-        """Whether the edge refused this device for good."""
-        return self._link.session.state is State.REFUSED
