@@ -23,6 +23,9 @@ RELOAD = "release.reload"
 RELOAD_NS = NS_PER_S
 """Where there is no policy to step back to, the failed one is loaded anew this much later."""
 
+REFUSED_MAX, REASON_MAX = 64, 200
+"""Refusals remembered, the newest, and characters of each."""
+
 PASSING = frozenset({"hash", "disk"})
 """Reasons that lie in the transfer or the host: the same policy may be tried again."""
 
@@ -163,7 +166,7 @@ class Releases:
             if isinstance(result, SpecError) or (
                 isinstance(result, ArtefactError) and result.reason not in PASSING
             ):
-                self._refused[offer.digest] = reason
+                self._bar(offer.digest, reason)
             effects = self._refuse(now_ns, offer, reason)
         else:
             effects = self._switch(now_ns, result, "policy_live")
@@ -177,7 +180,7 @@ class Releases:
             return []
         if self._installing:
             return []
-        self._refused[live.digest] = f"engine: {wrong}"
+        self._bar(live.digest, f"engine: {wrong}")
         self._account.event(now_ns, "engine_fault", f"policy {self.label}: {wrong}")
         self._undoing = live
         return [Compute(UNDO, partial(undo, self._shelf), LANE)]
@@ -208,6 +211,12 @@ class Releases:
         self._account.event(now_ns, event, self.label)
         return self._status()
 
+    def _bar(self, digest: str, reason: str) -> None:
+        """Keeps in mind what is not to be tried again."""
+        self._refused[digest] = reason[:REASON_MAX]
+        while len(self._refused) > REFUSED_MAX:
+            del self._refused[next(iter(self._refused))]
+
     def _refuse(self, now_ns: int, offer: Offer, reason: str) -> Effects:
         self._account.counts["policies_refused"] += 1
         self._account.event(now_ns, "policy_refused", f"v{offer.version}: {reason}")
@@ -222,7 +231,7 @@ class Releases:
         if not self._open:
             return []
         status = PolicyStatus(
-            node=self._node, version=version, digest=digest, state=state, reason=reason[:200]
+            node=self._node, version=version, digest=digest, state=state, reason=reason[:REASON_MAX]
         )
         return [Send("cloud", status)]
 

@@ -6,23 +6,35 @@ that one digest covers weights, normaliser, limits, spec and lineage. No pickle,
 """
 
 import hashlib
-from typing import NamedTuple
+from math import isfinite
+from typing import Annotated, NamedTuple
 
 import msgspec
+from msgspec import Meta
 
 from contract.errors import SpecError
 from contract.specs import PolicySpec
 from policy.mlp import Mlp
 
 FORMAT = 1
-MAX_BYTES = 64 * 1024 * 1024
-"""Cap of a blob."""
+MAX_BYTES = 16 * 1024 * 1024
+"""Cap of a blob: a network of two million numbers in both forms."""
+
+MANIFEST_BYTES_MAX = 1024 * 1024
+"""Cap of a manifest, which is mostly the ranges of what was learnt from."""
+
+NAMED_MAX = 1024
+"""Parents, sources of samples and figures of one policy."""
+
+DETAIL_MAX = 400
+"""Characters of a refusal's sentence: what it quotes may be of any length."""
 
 
 class ArtefactError(Exception):
     """A policy is refused; `reason` is a short word fit for a counter."""
 
     def __init__(self, reason: str, detail: str = "") -> None:
+        detail = " ".join(detail[:DETAIL_MAX].split())
         super().__init__(f"{reason}: {detail}" if detail else reason)
         self.reason = reason
 
@@ -46,12 +58,12 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     format: int = FORMAT
     version: int
     spec: PolicySpec
-    parents: tuple[int, ...]
+    parents: Annotated[tuple[int, ...], Meta(max_length=NAMED_MAX)]
     software: str
     seed: int
     trained_on: tuple[DataRange, ...]
-    samples: dict[str, int]
-    metrics: dict[str, float]
+    samples: Annotated[dict[str, int], Meta(max_length=NAMED_MAX)]
+    metrics: Annotated[dict[str, float], Meta(max_length=NAMED_MAX)]
     onnx_sha256: str
     mlp_sha256: str
 
@@ -94,6 +106,8 @@ def unpack(blob: bytes) -> Artefact:
         raise ArtefactError("oversize", f"{len(blob)} bytes, at most {MAX_BYTES}")
     try:
         envelope = msgspec.msgpack.decode(blob, type=_Envelope)
+        if len(envelope.manifest) > MANIFEST_BYTES_MAX:
+            raise ArtefactError("oversize", f"a manifest of {len(envelope.manifest)} bytes")
         found = msgspec.msgpack.decode(envelope.manifest, type=_Format).format
         if found != FORMAT:
             raise ArtefactError("format", f"{found}, this software reads {FORMAT}")
@@ -115,6 +129,8 @@ def _verify(artefact: Artefact) -> None:
             raise ArtefactError("hash", f"{part} is not what the manifest says")
     if manifest.version < 0 or manifest.spec.horizon < 1 or manifest.spec.period_ns < 1:
         raise ArtefactError("spec", "version, horizon and period must not be negative or zero")
+    if not all(map(isfinite, manifest.metrics.values())):
+        raise ArtefactError("malformed", "a metric is no number")
     try:
         Mlp.decode(artefact.mlp, manifest.spec)
     except SpecError as error:

@@ -1,9 +1,13 @@
 """The engine: an artefact's network, ready to answer. The one door to onnxruntime.
 
+What is loaded can answer no observation with anything but numbers: an artefact's graph must be
+that of the network beside it, and no sum in the network may overflow.
+
 `act` is a hot path: names are bound when loading, nothing is checked again, and a wrong shape
 costs only the one who hands it over.
 """
 
+import time
 from importlib.util import find_spec
 from typing import Any, Literal, NamedTuple
 
@@ -11,18 +15,22 @@ import numpy as np
 
 from contract.errors import SpecError, UserError
 from contract.policy import Policy
-from contract.specs import FloatArray
-from policy import graph
+from contract.specs import ArraySpec, FloatArray
+from policy import form, graph
 from policy.artefact import Artefact, ArtefactError
+from policy.form import INPUT, OUTPUT
 from policy.mlp import Mlp
 
 Backend = Literal["auto", "onnx", "numpy"]
 
-INPUT, OUTPUT = "observation", "actions"
-"""The names in the graph: float32[B, D] in, float32[B, H, A] out."""
-
 WARM_ROWS = (1, 2, 16, 64)
 """Batch sizes on which a policy is tried before it may act."""
+
+WARM_TRIES, BUSY_MAX = 3, 0.5
+"""The best of so many answers to the largest batch may take this share of a period at most."""
+
+REACH_MAX = 1e37
+"""A tenth of where a float32 ends: what rounding adds is far less."""
 
 
 class NumpyPolicy:
@@ -31,7 +39,7 @@ class NumpyPolicy:
     def __init__(self, artefact: Artefact) -> None:
         self.spec = artefact.manifest.spec
         self.version = artefact.manifest.version
-        self._mlp = Mlp.decode(artefact.mlp, self.spec)
+        self._mlp = _network(artefact)
         self._inputs = self.spec.observation.size
 
     def act(self, features: FloatArray) -> FloatArray:
@@ -60,7 +68,9 @@ class OnnxPolicy:
 
         self.spec = artefact.manifest.spec
         self.version = artefact.manifest.version
-        graph.check(artefact.onnx)
+        found = graph.check(artefact.onnx)
+        form.require_ends(found, self.spec)
+        form.require(found, _network(artefact))
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 4
@@ -69,16 +79,7 @@ class OnnxPolicy:
                 artefact.onnx, options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:
-            raise ArtefactError("graph", str(error).splitlines()[0]) from None
-        given = [
-            (p.name, p.type, p.shape[1:]) for p in (*session.get_inputs(), *session.get_outputs())
-        ]
-        needed = [
-            (INPUT, "tensor(float)", [self.spec.observation.size]),
-            (OUTPUT, "tensor(float)", [self.spec.horizon, self.spec.action.size]),
-        ]
-        if given != needed:
-            raise ArtefactError("spec", f"the graph has {given}, the spec {needed}")
+            raise ArtefactError("graph", str(error)) from None
         self._session = session
         self._bound: dict[int, _Bound] = {}
 
@@ -123,20 +124,61 @@ def load(artefact: Artefact, backend: Backend = "auto") -> Policy:
 def warm_up(policy: Policy) -> None:
     """Runs a policy on samples of its spec, so that the first real call finds everything in place.
 
-    Raises ArtefactError with reason answer unless every answer has the promised shape and lies
-    within the action's limits.
+    Among them are the middle, the corners and zero, where bodies start. Raises ArtefactError with
+    reason answer unless every answer has the promised shape and lies within the action's limits.
     """
     spec = policy.spec
     rng = np.random.default_rng(0)
-    low, high = np.array(spec.action.low, np.float32), np.array(spec.action.high, np.float32)
+    starts = _starts(spec.observation)
     for rows in WARM_ROWS:
         features = np.stack([spec.observation.sample(rng) for _ in range(rows)])
-        actions = policy.act(features)
-        shape = (rows, spec.horizon, spec.action.size)
-        if actions.shape != shape or actions.dtype != np.float32:
-            raise ArtefactError("answer", f"{actions.dtype}{list(actions.shape)}")
-        if not ((actions >= low) & (actions <= high)).all():
-            raise ArtefactError("answer", "outside the action's limits")
+        _judge(policy, features)
+        features[: len(starts)] = starts[:rows]
+        _judge(policy, features)
+
+
+def require_pace(policy: Policy) -> None:
+    """Raises ArtefactError (slow) if the largest batch takes more than BUSY_MAX of a period.
+
+    In time of the processor, so that what else the machine does is no reason.
+    """
+    rng, spec = np.random.default_rng(0), policy.spec
+    features = np.stack([spec.observation.sample(rng) for _ in range(WARM_ROWS[-1])])
+    spent_ns = min(_spent_ns(policy, features) for _ in range(WARM_TRIES))
+    most_ns = BUSY_MAX * spec.period_ns
+    if spent_ns > most_ns:
+        said = f"{len(features)} answers take {spent_ns / 1e6:.3g} ms of a processor"
+        raise ArtefactError("slow", f"{said}, at most {most_ns / 1e6:.3g}")
+
+
+def _starts(spec: ArraySpec) -> FloatArray:
+    """Zero as far as it lies within, the middle, and both corners of an observation."""
+    low, high = np.array(spec.low), np.array(spec.high)
+    return np.stack([np.clip(0.0, low, high), (low + high) / 2, low, high]).astype(np.float32)
+
+
+def _judge(policy: Policy, features: FloatArray) -> None:
+    spec, actions = policy.spec, policy.act(features)
+    low, high = np.array(spec.action.low, np.float32), np.array(spec.action.high, np.float32)
+    shape = (len(features), spec.horizon, spec.action.size)
+    if actions.shape != shape or actions.dtype != np.float32:
+        raise ArtefactError("answer", f"{actions.dtype}{list(actions.shape)}")
+    if not ((actions >= low) & (actions <= high)).all():
+        raise ArtefactError("answer", "outside the action's limits")
+
+
+def _spent_ns(policy: Policy, features: FloatArray) -> int:
+    begun_ns = time.thread_time_ns()
+    policy.act(features)
+    return time.thread_time_ns() - begun_ns
+
+
+def _network(artefact: Artefact) -> Mlp:
+    """Raises SpecError if it does not fit its spec, ArtefactError (answer) if it may overflow."""
+    mlp = Mlp.decode(artefact.mlp, artefact.manifest.spec)
+    if not mlp.reach <= REACH_MAX:
+        raise ArtefactError("answer", f"sums of {mlp.reach:.1e} inside; some answer is no number")
+    return mlp
 
 
 def _misfit(inputs: int, features: FloatArray) -> SpecError:

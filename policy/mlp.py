@@ -4,15 +4,20 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from math import sqrt
+from typing import Annotated
 
 import msgspec
 import numpy as np
+from msgspec import Meta
 
 from contract.errors import SpecError
 from contract.specs import ArraySpec, FloatArray, PolicySpec
 
 REACH = 10.0
 """Normalised features are cut to this many deviations: one never met in training stays bounded."""
+
+LAYERS_MAX, WIDTH_MAX = 16, 4096
+"""Beyond these an edge has neither the time nor, for a full batch, the memory."""
 
 _LITTLE = np.dtype("<f4")
 
@@ -28,7 +33,7 @@ class _Stored(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     mean: bytes
     std: bytes
     scale: bytes
-    layers: tuple[_Layer, ...]
+    layers: Annotated[tuple[_Layer, ...], Meta(max_length=LAYERS_MAX)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +60,8 @@ class Mlp:
         _fit("scale", self.scale, outputs)
         if not self.weights or len(self.weights) != len(self.biases):
             raise SpecError(f"mlp: {len(self.weights)} weights, {len(self.biases)} biases")
+        if len(self.weights) > LAYERS_MAX or max(map(len, self.biases[:-1]), default=0) > WIDTH_MAX:
+            raise SpecError(f"mlp: at most {LAYERS_MAX} layers, at most {WIDTH_MAX} wide inside")
         width = inputs
         for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             following = outputs if i == len(self.weights) - 1 else len(bias)
@@ -109,6 +116,20 @@ class Mlp:
         chunk = actions.reshape(len(features), self.spec.horizon, self.spec.action.size)
         clipped: FloatArray = np.minimum(np.maximum(chunk, low), high)
         return clipped
+
+    @cached_property
+    def reach(self) -> float:
+        """What no value inside exceeds, whatever finite observation is answered.
+
+        Where that is a float32, sums in any order stay numbers, and so do all answers.
+        """
+        most, widest = np.full(len(self.mean), REACH), 0.0
+        scales = [1.0] * (len(self.weights) - 1) + [np.maximum(self.scale, 1.0)]
+        with np.errstate(over="ignore"):
+            for weight, bias, scale in zip(self.weights, self.biases, scales, strict=True):
+                most = (most @ np.abs(weight, dtype=np.float64) + np.abs(bias)) * scale
+                widest = max(widest, float(most.max(initial=0.0)))
+        return widest
 
     def encode(self) -> bytes:
         """The numbers without the spec, as MessagePack around raw float32."""

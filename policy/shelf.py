@@ -3,7 +3,8 @@
 The journal is the only truth: a list of what was activated and undone, replaced as a whole by one
 rename, so that a node killed at any instant finds the state before or after, never between. A
 policy is on disk, verified and warm before the journal names it. Once active, a version gives way
-only to a higher one, or to a recorded step back.
+only to a higher one that was never undone here, or to a recorded step back. A version that was
+undone bars itself alone: one that had run ahead of the cloud's shuts out none of those that follow.
 """
 
 import os
@@ -17,10 +18,13 @@ from contract.errors import UserError
 from contract.policy import Policy
 from contract.specs import PolicySpec
 from policy.artefact import ArtefactError, digest, unpack
-from policy.engine import Backend, load, warm_up
+from policy.engine import Backend, load, require_pace, warm_up
 
 KEEP = 4
 """Policies kept on disk: the active one and what it could go back to."""
+
+GAP_MAX = 2**24
+"""Versions missed at most: a cloud that releases every other second needs a year for as many."""
 
 JOURNAL = "journal.json"
 
@@ -88,6 +92,7 @@ class Shelf:
         policy is untouched.
         """
         policy = self._verify(blob, expected)
+        require_pace(policy)
         _write(self._path(expected), blob)
         self._staged[policy.version] = _Ready(expected, policy)
         return policy
@@ -95,9 +100,9 @@ class Shelf:
     def activate(self, version: int) -> Policy:
         """Makes a staged policy the active one; nothing happens if it already is.
 
-        Raises ArtefactError with reason unknown (not staged), or regress (not above the active
-        version and every version that was rolled back). Where nothing on the shelf can be read
-        any more, any version will do that was not rolled back, on record.
+        Raises ArtefactError with reason unknown (not staged), version (further above the active
+        one than any cloud comes) or regress (not above it, or undone before). Where nothing on the
+        shelf can be read any more, any version will do that was not rolled back, on record.
         """
         ready = self._staged.get(version)
         if ready is None:
@@ -106,12 +111,15 @@ class Shelf:
         if stack and ready.digest == stack[-1].digest:
             self._active = ready.policy
             return ready.policy
-        undone = {e.instead_of for e in self._journal if e.action == "rollback"}
-        floor = max(undone | {e.version for e in stack}, default=-1)
-        if version > floor:
+        top = stack[-1].version if stack else -1
+        if version > top + GAP_MAX:
+            raise ArtefactError("version", f"{version} after {top}; no cloud has come that far")
+        if version in self._undone():
+            raise ArtefactError("regress", f"version {version} was undone")
+        if version > top:
             return self._record("activate", version, ready)
-        if self._active is not None or version in undone:
-            raise ArtefactError("regress", f"version {version} after {floor}")
+        if self._active is not None:
+            raise ArtefactError("regress", f"version {version} after {top}")
         return self._record("damaged", version, ready)
 
     def rollback(self, version: int | None = None) -> Policy:
@@ -161,6 +169,17 @@ class Shelf:
         for entry in self._journal:
             stack = [*(e for e in stack if e.version < entry.version), entry][-KEEP:]
         return stack
+
+    def _undone(self) -> set[int]:
+        """Versions that a step back passed over."""
+        had: set[int] = set()
+        undone: set[int] = set()
+        for entry in self._journal:
+            if entry.action == "rollback":
+                undone |= {version for version in had if version > entry.version}
+                had -= undone
+            had.add(entry.version)
+        return undone
 
     def _reopen(self) -> Policy | None:
         """The last good policy; where the disk is full the next entry puts it on record."""

@@ -16,7 +16,7 @@ from contract.errors import SpecError, UserError
 from policy import shelf as module
 from policy.artefact import ArtefactError, digest, pack
 from policy.mlp import Mlp
-from policy.shelf import JOURNAL, KEEP, Shelf
+from policy.shelf import GAP_MAX, JOURNAL, KEEP, Shelf
 
 BLOBS = {version: make_blob(version) for version in range(1, 12)}
 
@@ -110,6 +110,51 @@ def test_rolling_back_is_recorded_and_what_was_rolled_back_stays_out(shelf):
     assert reason(reopened.activate, 3) == "regress"
     release(reopened, 4)
     assert is_running(reopened, 4)
+
+
+def numbered(version: int) -> bytes:
+    return pack(make_artefact(version))
+
+
+def release_numbered(shelf: Shelf, version: int) -> None:
+    shelf.stage(numbered(version), digest(numbered(version)))
+    shelf.activate(version)
+
+
+@pytest.mark.parametrize("version", [2**63 - 1, 2**62, 2**40, GAP_MAX + 4])
+def test_a_version_that_no_cloud_can_have_reached_is_refused(shelf, version):
+    release(shelf, 3)
+    assert reason(release_numbered, shelf, version) == "version"
+    assert is_running(shelf, 3)
+    release(shelf, 4)
+    assert is_running(again(shelf), 4)
+    assert reason(release_numbered, Shelf(shelf._directory / "new", SPEC, "numpy"), version) == (
+        "version"
+    )
+
+
+def test_one_that_was_long_away_takes_the_newest(shelf):
+    release(shelf, 3)
+    release_numbered(shelf, 10_003)
+    release_numbered(shelf, 5_000_000)
+    assert shelf.active().version == 5_000_000
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+def test_one_that_ran_ahead_and_was_undone_shuts_no_honest_one_out(shelf, ordered):
+    release(shelf, 3)
+    release_numbered(shelf, GAP_MAX)
+    put(shelf, 4)
+    assert reason(shelf.activate, 4) == "regress"
+    if ordered:
+        shelf.rollback(4)
+    else:
+        shelf.rollback()
+        put(shelf, 4)
+        shelf.activate(4)
+    release(shelf, 5)
+    assert is_running(again(shelf), 5)
+    assert reason(release_numbered, shelf, GAP_MAX) == "regress"
 
 
 def test_rolling_back_goes_to_the_last_good_one_never_to_what_was_rolled_back(shelf):

@@ -26,6 +26,7 @@ class ShelfMachine(RuleBasedStateMachine):
         self.directory = Path(tempfile.mkdtemp())
         self.shelf = Shelf(self.directory / "shelf", SPEC, "numpy")
         self.stack: list[int] = []
+        self.had: set[int] = set()
         self.undone: set[int] = set()
         self.staged: set[int] = set()
         self.damaged: set[int] = set()
@@ -34,7 +35,8 @@ class ShelfMachine(RuleBasedStateMachine):
 
     def record(self, action: str, version: int) -> None:
         if action == "rollback":
-            self.undone.add(self.stack[-1])
+            self.undone |= {v for v in self.had if v > version}
+        self.had.add(version)
         self.stack = [*(v for v in self.stack if v < version), version][-KEEP:]
         self.staged = {v for v in self.staged if v > version}
         self.damaged &= {*self.stack, *self.staged}
@@ -63,9 +65,11 @@ class ShelfMachine(RuleBasedStateMachine):
             return "unknown"
         if self.stack and self.stack[-1] == version:
             self.active = version
-        elif version > max(self.undone | {*self.stack}, default=-1):
+        elif version in self.undone:
+            return "regress"
+        elif version > max(self.stack, default=-1):
             self.record("activate", version)
-        elif self.active is None and version not in self.undone:
+        elif self.active is None:
             self.record("damaged", version)
         else:
             return "regress"
