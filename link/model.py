@@ -20,6 +20,8 @@ Preset = Literal["none", "ethernet", "wifi", "5g", "lte", "satellite"]
 
 _DRAWS = 256
 _LONG_AGO_NS = -(2**63)
+LONGEST_NS = 2**62
+"""A message takes no longer, however narrow the link: more than a century."""
 
 
 class LinkSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -203,7 +205,8 @@ class LinkModel:
             start_ns = max(now_ns, self._free_ns)
             if start_ns - now_ns > self._queue_ns:
                 return self._drop("queue")
-            ready_ns = self._free_ns = start_ns + int(size_bytes * 8000 / mbps)
+            takes_ns = int(min(size_bytes * 8000 / mbps, LONGEST_NS))
+            ready_ns = self._free_ns = start_ns + takes_ns
         if self._loss and self._lost(now_ns):
             return self._drop("loss")
         if now.loss and self._draw() < now.loss:

@@ -113,6 +113,11 @@ def test_below_the_bandwidth_a_message_takes_its_own_time():
     assert {a[0].at_ns - at for a, at in zip(got, sent, strict=True)} == {2 * NS_PER_MS}
 
 
+def test_a_link_too_narrow_for_a_number_still_has_one():
+    (arrival,) = model(bandwidth_mbps=5e-324).carry(0, 1)
+    assert arrival.at_ns == LONGEST_NS
+
+
 def test_order_is_kept_though_the_jitter_is_wild():
     link = model(jitter_ms=20, jitter_shape=1.5, duplicate=0.1)
     got, _ = carry(link, 5000, NS_PER_MS)
