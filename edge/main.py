@@ -14,9 +14,10 @@ from contract.specs import PolicySpec
 from edge.config import EdgeConfig
 from edge.node import CLOUD, NAME, EdgeNode
 from edge.outbox import Outbox
+from link.address import check_address
 from link.channel import Client, Server
 from link.shell import WallShell
-from link.sockets import ClientSocket, ReportSource, ServerSocket, check_loopback
+from link.sockets import ClientSocket, ReportSource, ServerSocket
 from policy.shelf import Shelf
 
 DRAIN_S = 0.5
@@ -44,7 +45,7 @@ def run(
     Raises UserError, before anything is written, if an address is unfit or `bind` is in use; and
     if `state` cannot be written or read.
     """
-    check_loopback(cloud)
+    check_address(cloud)
     boot = time.time_ns() if boot is None else boot
     with ExitStack() as ends:
         server = ends.enter_context(closing(Server(ServerSocket(bind))))

@@ -1,12 +1,11 @@
-"""The one door to ZeroMQ: bounded, size-capped, non-blocking sockets on loopback addresses."""
+"""The one door to ZeroMQ: bounded, size-capped, non-blocking sockets on addresses of this host."""
 
 import contextlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import Any
-from urllib.parse import urlsplit
 
 import zmq
 
@@ -15,6 +14,7 @@ from contract.codec import Codec
 from contract.errors import SpecError, UserError, WireError
 from contract.messages import Report
 from contract.streams import DEPTH, socket_cap_bytes
+from link.address import IPC, check_address, hold, private
 
 Socket = zmq.Socket[bytes]
 Context = zmq.Context[Socket]
@@ -31,36 +31,32 @@ LAST_WORDS_MS = 500
 NEVER_NS = 2**63 - 1
 
 _RECONNECT_MS = (50, 1000)
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
-
-
-def check_loopback(address: str) -> None:
-    """Raises UserError unless `address` is tcp://HOST:PORT on loopback."""
-    try:
-        parts = urlsplit(address)
-        port = parts.port
-    except ValueError as error:
-        raise UserError(f"address {address!r}: {error}") from None
-    more = parts.path or parts.query or parts.fragment or "@" in parts.netloc
-    if parts.scheme != "tcp" or not port or more:
-        raise UserError(f"address {address!r}: expected tcp://HOST:PORT")
-    if parts.hostname not in _LOOPBACK:
-        raise UserError(
-            f"address {address!r}: only loopback is served without keys; use tcp://127.0.0.1:{port}"
-        )
 
 
 def check_free(address: str) -> None:
     """Raises UserError if something already listens at `address`."""
-    check_loopback(address)
     context = zmq.Context()
     try:
         with context.socket(zmq.ROUTER) as probe:
-            probe.bind(address)
-    except zmq.ZMQError as error:
-        raise _bind_error(address, error) from None
+            _bind(probe, address)()
     finally:
         context.destroy(linger=0)
+
+
+def _bind(socket: Socket, address: str) -> Callable[[], None]:
+    """Listens at an address; what is returned gives back what is to be given back.
+
+    Raises UserError if the address is unfit or taken.
+    """
+    check_address(address)
+    give_back = hold(address) if address.startswith(IPC) else lambda: None
+    socket.setsockopt(zmq.IPV6, "[" in address)
+    try:
+        socket.bind(address)
+    except zmq.ZMQError as error:
+        give_back()
+        raise _bind_error(address, error) from None
+    return give_back
 
 
 def _bind_error(address: str, error: zmq.ZMQError) -> UserError:
@@ -112,10 +108,11 @@ class ClientSocket:
     due_ns = NEVER_NS
 
     def __init__(self, address: str) -> None:
-        check_loopback(address)
+        check_address(address)
         self.ready = False
         self.raw = _socket(zmq.DEALER)
         self.raw.setsockopt(zmq.IMMEDIATE, 1)
+        self.raw.setsockopt(zmq.IPV6, "[" in address)
         self.raw.connect(address)
 
     def send(self, data: bytes) -> bool:
@@ -147,17 +144,16 @@ class ServerSocket:
     """Many connections, each under a route the link chose. Not thread-safe; no call waits."""
 
     def __init__(self, address: str) -> None:
-        check_loopback(address)
         self.ready = False
         self.raw = _socket(zmq.ROUTER)
         self.raw.setsockopt(zmq.SNDHWM, PEER_HIGH_WATER)
         self.raw.setsockopt(zmq.RCVHWM, PEER_HIGH_WATER)
         self.raw.setsockopt(zmq.ROUTER_MANDATORY, 1)
         try:
-            self.raw.bind(address)
-        except zmq.ZMQError as error:
+            self._give_back = _bind(self.raw, address)
+        except UserError:
             self.raw.close()
-            raise _bind_error(address, error) from None
+            raise
 
     def send(self, route: bytes, data: bytes) -> bool:
         """Hands a message to the link; False if the route is full or gone."""
@@ -179,6 +175,7 @@ class ServerSocket:
 
     def close(self) -> None:
         self.raw.close()
+        self._give_back()
 
 
 class Poller:
@@ -230,7 +227,7 @@ class ReportSource:
     """A process's end of the way to the roof."""
 
     def __init__(self, address: str) -> None:
-        check_loopback(address)
+        check_address(address)
         self._codec = Codec()
         self._context = zmq.Context()
         self._socket = _socket(zmq.PUSH, self._context)
@@ -251,13 +248,13 @@ class ReportSource:
 
 
 class ReportSink:
-    """The roof's end: collects the reports of all processes."""
+    """The roof's end: collects the reports of all processes, over a private socket."""
 
-    def __init__(self, bind: str = "tcp://127.0.0.1:*") -> None:
+    def __init__(self) -> None:
         self._codec = Codec()
         self._socket = _socket(zmq.PULL)
-        self._socket.bind(bind)
-        self.address: str = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+        self.address = private(f"{os.getpid()} {time.monotonic_ns()}", "roof")
+        self._give_back = _bind(self._socket, self.address)
         self.malformed = 0
 
     def poll(self, timeout_ms: float) -> list[Report]:
@@ -281,3 +278,4 @@ class ReportSink:
 
     def close(self) -> None:
         self._socket.close()
+        self._give_back()

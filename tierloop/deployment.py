@@ -15,8 +15,8 @@ from contract.specs import PolicySpec
 from contract.streams import MAX_BYTES
 from device.config import ComputePower, DeviceConfig
 from edge.config import EdgeConfig
+from link.address import check_address, private
 from link.model import LinkSpec
-from link.sockets import check_loopback
 from sim.scenario import Scenario, body_spec, policy_spec
 from tierloop import hardware, timeline
 from tierloop.faults import Faults
@@ -26,6 +26,8 @@ _HEADER_BYTES = 8192
 """Allowance for what a message carries beside its arrays."""
 WATTS_MAX = 1e6
 """No computer of a tier draws more, and microjoules stay within 63 bits."""
+PRIVATE = "ipc"
+"""In place of an address: a Unix socket in a private folder."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
@@ -55,23 +57,34 @@ class RunConfig(_Table, frozen=True, kw_only=True):
 class LinksConfig(_Table, frozen=True, kw_only=True):
     """The `[links]` table: where the servers listen, and what the way there is like."""
 
-    device_edge: str = "tcp://127.0.0.1:7811"
-    """The edge serves its devices here."""
-    edge_cloud: str = "tcp://127.0.0.1:7812"
-    """The cloud serves its edges here."""
+    device_edge: str = PRIVATE
+    """The edge serves its robots here: "ipc" is a Unix socket in a private folder, which the other
+    tiers find by the record's folder; tcp://127.0.0.1:PORT is open to all users of the host."""
+    edge_cloud: str = PRIVATE
+    """The cloud serves its edge here, likewise."""
     device: LinkSpec = LinkSpec()
     """Between each device and the edge, both ways; by default nothing is modelled."""
     cloud: LinkSpec = LinkSpec()
     """Between the edge and the cloud, both ways; by default nothing is modelled."""
 
     def __post_init__(self) -> None:
-        for address in (self.device_edge, self.edge_cloud):
+        given = [a for a in (self.device_edge, self.edge_cloud) if a != PRIVATE]
+        for address in given:
             try:
-                check_loopback(address)
+                check_address(address)
             except UserError as error:
-                raise ValueError(str(error)) from None
-        if self.device_edge == self.edge_cloud:
+                raise ValueError(f"{error}, or '{PRIVATE}'") from None
+        if len(given) > len(set(given)):
             raise ValueError(f"device_edge and edge_cloud share the address {self.edge_cloud}")
+
+    def placed(self, out: Path) -> "LinksConfig":
+        """The same with real addresses for a record in `out`. Raises UserError if none can be."""
+        ends = {"device_edge": self.device_edge, "edge_cloud": self.edge_cloud}
+        found = {
+            name: private(str(out.resolve()), name) if address == PRIVATE else address
+            for name, address in ends.items()
+        }
+        return msgspec.structs.replace(self, **found)
 
 
 class PolicyConfig(_Table, frozen=True, kw_only=True):

@@ -103,10 +103,15 @@ def _pybullet_numpy() -> Finding:
 
 
 def _ports(links: LinksConfig) -> Iterator[Finding]:
-    for address in (links.device_edge, links.edge_cloud):
+    try:
+        placed = links.placed(Path.cwd())
+    except UserError as error:
+        yield Finding("sockets", False, str(error))
+        return
+    for address in (placed.device_edge, placed.edge_cloud):
         try:
             check_free(address)
         except UserError as error:
-            yield Finding("port", False, str(error))
+            yield Finding("address", False, str(error))
         else:
-            yield Finding("port", True, f"{address} is free")
+            yield Finding("address", True, f"{address} is free")

@@ -22,7 +22,7 @@ import psutil
 from contract.errors import UserError
 from sim.scenario import policy_spec
 from tierloop import __version__
-from tierloop.deployment import Deployment
+from tierloop.deployment import Deployment, LinksConfig
 from tierloop.faults import Faults
 from tierloop.inflict import body, clock, connector, wrapper
 from tierloop.timeline import own, slowest_rate
@@ -133,7 +133,7 @@ class Role(NamedTuple):
     """One tier: its processes, where it listens, how long it may take to stop, how it runs."""
 
     names: Callable[[Deployment], tuple[str, ...]]
-    bind: Callable[[Deployment], str | None]
+    bind: Callable[[LinksConfig], str | None]
     grace_s: float
     run: Callable[[Order], int]
 
@@ -142,8 +142,8 @@ class Role(NamedTuple):
 # stops when told, all are gone after four seconds, and a second is left to join the record.
 ROLES: dict[str, Role] = {
     "device": Role(lambda d: d.scenario.robots, lambda _: None, 1.0, _device),
-    "edge": Role(lambda _: ("edge",), lambda d: d.links.device_edge, 0.8, _edge),
-    "cloud": Role(lambda _: ("cloud",), lambda d: d.links.edge_cloud, 2.2, _cloud),
+    "edge": Role(lambda _: ("edge",), lambda links: links.device_edge, 0.8, _edge),
+    "cloud": Role(lambda _: ("cloud",), lambda links: links.edge_cloud, 2.2, _cloud),
 }
 
 
@@ -164,7 +164,9 @@ class Process(NamedTuple):
 def table(
     deployment: Deployment, roles: tuple[str, ...], out: Path, report_to: str, began_ns: int
 ) -> tuple[Process, ...]:
-    """The processes of `roles`, in the order of stopping."""
+    """The processes of `roles`, in the order of stopping. Raises UserError if no place is found
+    for private sockets."""
+    deployment = msgspec.structs.replace(deployment, links=deployment.links.placed(out))
     command = (sys.executable, "-m", "tierloop.processes")
     processes = []
     for role, line in ROLES.items():

@@ -50,8 +50,9 @@ class Signals:
 def check(deployment: Deployment, roles: Sequence[str], out: Path) -> None:
     """Raises UserError if a port is in use or `out` holds another run. Writes nothing."""
     check_folder(deployment, roles, out)
+    links = deployment.links.placed(out)
     for role in roles:
-        if address := ROLES[role].bind(deployment):
+        if address := ROLES[role].bind(links):
             check_free(address)
 
 

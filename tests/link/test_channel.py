@@ -23,6 +23,7 @@ from contract.messages import (
     Welcome,
 )
 from contract.streams import DEPTH, socket_cap_bytes
+from link.address import check_address
 from link.channel import PEER_BYTES, SERVER_BYTES, Client, Server
 from link.session import HELLO_EVERY_NS, HELLO_RAREST_NS, REPLACED, SILENCE_NS, State
 from link.sockets import (
@@ -32,7 +33,6 @@ from link.sockets import (
     ReportSource,
     ServerSocket,
     check_free,
-    check_loopback,
 )
 from link.suite import LinkSuite
 
@@ -279,14 +279,15 @@ def test_a_refused_client_tries_again_more_and_more_rarely_and_is_let_in():
     [
         ("tcp://0.0.0.0:7000", "only loopback"),
         ("tcp://192.0.2.1:7000", "only loopback"),
-        ("ipc:///tmp/x", "expected tcp"),
+        ("ipc://relative", "an absolute path"),
+        ("ipc:///" + "x" * 120, "at most 107 bytes"),
         ("tcp://127.0.0.1", "expected tcp"),
         ("tcp://127.0.0.1:99999", "out of range"),
         ("nonsense", "expected tcp"),
     ],
 )
 def test_only_loopback_is_served(bad, word):
-    for make in (check_loopback, check_free, ServerSocket, ClientSocket, ReportSource):
+    for make in (check_address, check_free, ServerSocket, ClientSocket, ReportSource):
         with pytest.raises(UserError, match=word):
             make(bad)
 

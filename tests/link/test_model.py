@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contract.clock import NS_PER_MS, NS_PER_S
-from link.model import PRESETS, Conditions, LinkModel, LinkSpec
+from link.model import LONGEST_NS, PRESETS, Conditions, LinkModel, LinkSpec
 
 APART_NS = NS_PER_S
 """Far enough apart that no message meets another."""

@@ -9,7 +9,7 @@ from cloud.ingest import Misfitting, check
 from contract.errors import SpecError, UserError
 from contract.ledger import coded
 from contract.messages import Hello, Segment
-from link.sockets import check_loopback
+from link.address import check_address
 from sim.scenario import Scenario, policy_spec
 from tierloop import parts
 from tierloop.cli import main
@@ -63,7 +63,7 @@ def test_data_far_beyond_their_limits_are_refused(far):
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:7811/x", "tcp://a@127.0.0.1:7811"])
 def test_an_address_is_no_more_than_host_and_port(address):
     with pytest.raises(UserError, match="expected tcp"):
-        check_loopback(address)
+        check_address(address)
 
 
 def test_a_record_that_can_take_no_more_says_so_and_keeps_what_it_has(tmp_path):

@@ -83,7 +83,7 @@ CASES = [
         "cell.toml:12: key 'device_edge' in [links]: address 'tcp://10.0.0.1:7811': only loopback",
     ),
     (
-        TEXT + '[links]\nedge_cloud = "tcp://127.0.0.1:7811"',
+        TEXT + '[links]\nedge_cloud = "tcp://[::1]:7811"\ndevice_edge = "tcp://[::1]:7811"',
         "cell.toml:12: key 'edge_cloud' in [links]: device_edge and edge_cloud share",
     ),
     (
