@@ -23,11 +23,14 @@ Their events are what became of processes; each detail begins with the process i
 
 
 class Life:
-    """One start of one process: its last counters, and all it reported."""
+    """One start of one process: its last counters, and all it reported.
+
+    `met_ns`: when it last said that it is in session with its server; before that, its first word.
+    """
 
     def __init__(self, report: Report) -> None:
         self.process, self.role, self.boot = report.process, report.role, report.boot
-        self.first_ns = report.at_ns
+        self.first_ns = self.met_ns = report.at_ns
         self.last = report
         self.decisions: list[Rows] = []
         self.lateness_ns: list[tuple[int, Rows]] = []
@@ -36,6 +39,8 @@ class Life:
 
     def take(self, report: Report) -> None:
         self.before, self.last = self.last, report
+        if report.gauges.get("session") == 1:
+            self.met_ns = report.at_ns
         if len(report.decisions):
             self.decisions.append(report.decisions)
         if len(report.lateness_ns):

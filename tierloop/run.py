@@ -157,7 +157,7 @@ class Run:
             self._phase = "stopping"
             self._supervisor.stop(self._stopping)
         self._turn(STEP_S)
-        self._report()
+        self._report(ended=why)
         self._measured.close()
         self._sink.close()
         return why
@@ -232,7 +232,7 @@ class Run:
         event = Event(at_ns=time.monotonic_ns(), name=name, detail=f"{process}: {detail}")
         self._events.append(event)
 
-    def _report(self) -> None:
+    def _report(self, **labels: str) -> None:
         """The supervisor's own report: what it did to its processes."""
         report = Report(
             process=self._name,
@@ -244,7 +244,7 @@ class Run:
                 **{f"{MEASURED}{meter}": j for meter, j in self._measured.joules().items()},
             },
             gauges={},
-            labels={},
+            labels=labels,
             decisions=np.zeros((0, len(LEDGER)), np.int64),
             lateness_ns=np.zeros(0, np.int64),
             outcomes=(),

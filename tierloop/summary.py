@@ -17,9 +17,12 @@ from tierloop.audit import Audit, Release
 from tierloop.deployment import Deployment
 from tierloop.energy import account
 from tierloop.invariants import FAULTS, invariants
+from tierloop.meetings import apart
 from tierloop.record import ROOF, Record, Rows
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+KILLED = "killed"
+"""How a run ended whose roof has not said so."""
 LIBRARIES = ("numpy", "msgspec", "pyzmq", "pybullet", "onnxruntime", "ray", "torch", "onnx")
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)
 PHASE = "phase_s."
@@ -42,6 +45,8 @@ def summarise(
         "clock": record.label("clock", "wall"),
         "seed": deployment.seed,
         "duration_s": round((end_ns - start_ns) / NS_PER_S, 3),
+        "planned_s": deployment.run.duration_s,
+        "ended": record.label("ended", KILLED),
         "host": host(),
         "robots": list(deployment.scenario.robots),
         "success": _rate(len(outcomes), successes),
@@ -55,7 +60,10 @@ def summarise(
         "experience": _experience(record, audit),
         "cloud": _cloud(record.counters("cloud")),
         "faults": _faults(record, start_ns),
-        "invariants": invariants(record, policy_spec(deployment.scenario), audit),
+        "invariants": {
+            **invariants(record, policy_spec(deployment.scenario), audit),
+            "in_session": len(apart(record, deployment)),
+        },
         "trace_sha256": record.label("trace_sha256"),
     }
 

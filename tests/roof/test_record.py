@@ -197,7 +197,7 @@ SUMMARY_KEYS = {
     "host": dict, "robots": list, "success": dict, "policy_versions": list,
     "action_age_ms": dict, "round_trip_ms": dict, "tick_lateness_us": dict, "ticks": dict,
     "decisions": dict, "energy_j": dict, "experience": dict, "cloud": dict, "faults": list,
-    "invariants": dict, "trace_sha256": type(None),
+    "invariants": dict, "trace_sha256": type(None), "planned_s": float, "ended": str,
 }  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from tierloop.fuzz.witness import Parts, Witness
 from tierloop.join import audited
 from tierloop.record import Record
 from tierloop.virtual.faults import schedule
+from tierloop.virtual.run import roof
 from tierloop.virtual.stack import VirtualStack
 
 SETTLE_NS = 4 * NS_PER_S
@@ -117,7 +118,7 @@ class _Day:
         stack.finish()
         self.simulated_s = stack.now_ns / NS_PER_S
         stack.run(stack.now_ns + DRAIN_NS)
-        self._record.happenings.extend(stack.events)
+        self._record.take(roof(round(self.simulated_s * NS_PER_S), stack.events, {}))
 
     def _lagging(self) -> bool:
         """Whether a device that lives acts on nobody's word at the moment."""

@@ -119,7 +119,7 @@ class VirtualRun:
                 why = "time"
         self._phase = "stopping"
         stack.finish()
-        self._report(stack, {"trace_sha256": stack.trace.hexdigest()})
+        self._report(stack, {"trace_sha256": stack.trace.hexdigest(), "ended": why})
         return why
 
     def _pulse(self) -> None:
