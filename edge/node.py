@@ -186,7 +186,7 @@ class EdgeNode:
                 self._account.event(now_ns, "joined", f"{CLOUD} boot {message.boot}")
                 return self._releases.connected(now_ns) + self._relay.connected(now_ns)
             case Refused():
-                self._account.event(now_ns, "refused_by_cloud", message.reason)
+                self._account.event(now_ns, "refused", f"{CLOUD}: {message.reason}")
                 return []
         self._counts["refused.unexpected"] += 1
         return []

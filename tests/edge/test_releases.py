@@ -307,7 +307,7 @@ def test_only_the_cloud_may_offer_and_what_it_says_otherwise_is_counted(bench):
     bench.hear("cloud", Refused(reason="not you", final=True))
     report = bench.node.report(bench.now_ns)
     assert report.counters["refused.unexpected"] == 2
-    assert report.events[-1].name == "refused_by_cloud"
+    assert report.events[-1].name == "refused"
 
 
 def test_a_shelf_that_cannot_be_read_leaves_the_edge_running(tmp_path):
