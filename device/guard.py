@@ -8,6 +8,7 @@ import numpy as np
 
 from contract.body import ToolPosition
 from contract.specs import BodySpec, Vector
+from device.workspace import Workspace
 
 
 class Limit(IntFlag):
@@ -47,8 +48,9 @@ class Guard:
     It keeps the last setpoint and its velocity, and moves from there: towards the wish, no
     faster than may still brake in time, before the wish and before the end of the joint's range
     though the wish itself may move. A joint whose measured torque is past its limit may
-    not push on. A tool outside the workspace may only come back. Joint limits are those of
-    the BodySpec; all arrays float64[joints], the setpoint has the switch behind them.
+    not push on. What could carry the tool out of the workspace before the body rests is braked
+    (device/workspace.py). Joint limits are those of the BodySpec; all arrays float64[joints], the
+    setpoint has the switch behind them.
 
     In scalars: for a handful of joints that takes a third of what arrays take.
     """
@@ -68,14 +70,12 @@ class Guard:
         ]
         self._range = list(zip(spec.position_low_rad, spec.position_high_rad, strict=True))
         self._torque = spec.torque_nm
-        self._space = list(zip(spec.workspace_low_m, spec.workspace_high_m, strict=True))
-        self._tool_position = tool_position
         self._shape = (len(spec.joints) + 1,)
         self.setpoint: Vector = start.copy()
         *self._last, self._switch = start.tolist()
         self._wish = self._last
         self._velocity = [0.0] * len(self._joints)
-        self._outside_m = self._outside(self._last)
+        self._workspace = Workspace(spec, tool_position, self._last)
 
     @property
     def moving(self) -> bool:
@@ -102,13 +102,11 @@ class Guard:
         if self._held_back(velocity, position, torque):
             hit |= int(Limit.TORQUE)
         joints = [at + speed * dt_s for at, speed in zip(last, velocity, strict=True)]
-        outside_m = self._outside(joints)
-        if outside_m > 0 and outside_m >= self._outside_m:
+        if asked is not None and not self._workspace.keeps(joints, velocity):
             velocity = self._brake()
             joints = [at + speed * dt_s for at, speed in zip(last, velocity, strict=True)]
-            outside_m = self._outside(joints)
             hit |= int(Limit.WORKSPACE)
-        self._outside_m, self._velocity, self._wish = outside_m, velocity, target
+        self._velocity, self._wish = velocity, target
         self._last = [
             at if low <= at <= high else low if at < low else high
             for at, (low, high) in zip(joints, self._range, strict=True)
@@ -179,15 +177,6 @@ class Guard:
             copysign(max(abs(speed) - joint.dv, 0.0), speed)
             for speed, joint in zip(self._velocity, self._joints, strict=True)
         ]
-
-    def _outside(self, joints: list[float]) -> float:
-        """How far the tool would be outside the workspace, metres; 0 inside."""
-        tool_m = self._tool_position(np.array(joints)).tolist()
-        beyond_m = 0.0
-        for at, (low, high) in zip(tool_m, self._space, strict=True):
-            if not low <= at <= high:
-                beyond_m = max(beyond_m, low - at, at - high)
-        return beyond_m
 
 
 def _stoppable(room: float, dv: float, dt_s: float) -> float:

@@ -88,16 +88,6 @@ def test_position_and_velocity_bits():
     assert any(Limit.VELOCITY in h for h in hits)
 
 
-def test_the_workspace_is_not_left():
-    g = guard()
-    steps = run(g, np.array([2.0, 0.0, 0.0]), 600)
-    assert any(Limit.WORKSPACE in hit for _, hit in steps)
-    braking_m = 3.0**2 / (2 * 20.0)
-    assert max(s[0] for s, _ in steps) < 1.8 + braking_m
-    back = run(g, np.array([0.0, 0.0, 0.0]), 600)
-    assert abs(back[-1][0][0]) < 1e-6
-
-
 def test_an_overloaded_joint_does_not_push_on():
     g = guard()
     run(g, np.array([1.0, 0.0, 0.0]), 40)
