@@ -1,4 +1,9 @@
-"""Serving: observations in, batches through the engine, action chunks out."""
+"""Serving: observations in, batches through the engine, action chunks out.
+
+An engine that raises is at fault at once; one whose batches bring nothing of use (no number for
+any robot, or all past their validity), when they do so in a row and for a while. A batch with one
+good answer ends the row: a robot that alone gets no numbers takes the policy from nobody.
+"""
 
 from collections.abc import Callable
 from functools import partial
@@ -6,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from contract.clock import NS_PER_MS
+from contract.clock import NS_PER_MS, NS_PER_S
 from contract.effects import Compute, Effects, Send, Timer
 from contract.messages import ActionChunk, Observation
 from contract.policy import Policy
@@ -17,6 +22,12 @@ from edge.config import EdgeConfig
 
 SERVE, INFER = "serve", "infer"
 """The timer that starts a batch, and the job that answers it."""
+
+ASIDE = "infer"
+"""The lane of an engine that was slower than a decision period, so that the sockets go on."""
+
+USELESS_BATCHES, USELESS_NS = 3, NS_PER_S
+"""Batches in a row without an answer of use, and how long they took, that make an engine faulty."""
 
 _F4 = np.dtype(np.float32)
 
@@ -45,6 +56,9 @@ class Serving:
         self._batch: Batch | None = None
         self._policy: Policy | None = None
         self._issued_ns = 0
+        self._lane = ""
+        self._useless, self._useless_since_ns = 0, 0
+        self._useless_version = -1
 
     def take(self, now_ns: int, observation: Observation) -> Effects:
         """An observation has come in."""
@@ -69,7 +83,7 @@ class Serving:
             return []
         self._batch, self._policy, self._issued_ns = batch, policy, now_ns
         rows = len(batch.requests)
-        return [Compute(INFER, partial(policy.act, batch.features), rows=rows)]
+        return [Compute(INFER, partial(policy.act, batch.features), self._lane, rows)]
 
     def answered(self, now_ns: int, result: Any) -> Effects:
         """The engine is done; `result` is float32[B, H, A] or an exception."""
@@ -81,15 +95,20 @@ class Serving:
             self._due = True
             effects.append(Timer(SERVE, now_ns))
         requests = batch.requests
-        wrong = self._wrong(result, len(requests))
+        compute_ns, version, size = now_ns - self._issued_ns, policy.version, len(requests)
+        self._lane = ASIDE if compute_ns > self._period_ns else ""
+        wrong = self._wrong(result, size)
         if wrong:
-            self._counts["dropped.engine"] += len(requests)
+            self._counts["dropped.engine"] += size
             return effects + self._on_fault(now_ns, policy, wrong)
         if not finite(result):
             requests, result = self._finite(now_ns, policy, requests, result)
         self._counts["answered"] += len(requests)
         self._counts["batches"] += 1
-        compute_ns, version, size = now_ns - self._issued_ns, policy.version, len(batch.requests)
+        if requests and compute_ns <= self._validity_ns:
+            self._useless = 0
+        else:
+            effects += self._of_no_use(now_ns, policy)
         for i, request in enumerate(requests):
             observation = request.observation
             captured_ns = observation.captured_ns
@@ -111,6 +130,20 @@ class Serving:
             )
             effects.append(Send(observation.device, chunk))
         return effects
+
+    def _of_no_use(self, now_ns: int, policy: Policy) -> Effects:
+        """Counts a batch that helped nobody; too many in a row, for too long, are a fault."""
+        self._counts["batches_of_no_use"] += 1
+        if not self._useless or self._useless_version != policy.version:
+            self._useless, self._useless_since_ns = 0, self._issued_ns
+            self._useless_version = policy.version
+        self._useless += 1
+        lasted_ns = now_ns - self._useless_since_ns
+        if self._useless < USELESS_BATCHES or lasted_ns < USELESS_NS:
+            return []
+        said = f"{self._useless} batches in {lasted_ns / NS_PER_S:.1f} s brought no answer of use"
+        self._useless = 0
+        return self._on_fault(now_ns, policy, said)
 
     def _wrong(self, result: Any, rows: int) -> str:
         if isinstance(result, Exception):

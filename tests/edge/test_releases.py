@@ -262,6 +262,72 @@ def test_the_only_policy_gets_a_new_engine_after_a_while(bench):
         assert version_of(bench, seq + 1) == 1
 
 
+def nan(policy):
+    act = policy.act
+    policy.act = lambda features: act(features) * np.float32(np.nan)
+
+
+def ask(bench: Bench, seconds: float, *devices: str, seq: int = 0) -> list:
+    """Each asks twenty times a second; what is said to the cloud."""
+    before = len(bench.to("cloud", PolicyStatus))
+    for number in range(seq, seq + round(seconds * 20)):
+        for device in devices:
+            bench.hear(device, observation(number, device))
+        bench.advance(50 * MS)
+    return bench.to("cloud", PolicyStatus)[before:]
+
+
+def test_a_policy_that_gives_no_numbers_for_a_second_gives_way_to_the_one_before(bench):
+    deliver(bench, 2)
+    nan(bench.node._releases.policy)
+    assert ask(bench, 0.9, "arm") == []
+    said = ask(bench, 0.4, "arm", seq=100)
+    assert [(s.version, s.state) for s in said] == [(2, "refused"), (1, "active")]
+    assert "batches in 1.0 s brought no answer of use" in said[0].reason
+    assert version_of(bench, 200) == 1
+    assert stocked_version(bench) == 1
+    assert bench.counters()["engine_faults"] == 1
+
+
+def test_a_policy_whose_answers_come_past_their_validity_gives_way_too(bench):
+    deliver(bench, 2)
+    slow = bench.node._releases.policy
+
+    def carry(compute):
+        if compute.name == "infer" and bench.node._releases.policy is slow:
+            bench.now_ns += SPEC.validity_ns + MS
+        return compute.job()
+
+    bench.carry = carry
+    said = ask(bench, 0.5, "arm")
+    assert [(s.version, s.state) for s in said] == [(2, "refused"), (1, "active")]
+    assert bench.counters()["batches_of_no_use"] == 3
+    assert version_of(bench, 200) == 1
+
+
+def test_a_robot_that_alone_gets_no_numbers_takes_the_policy_from_nobody(bench):
+    deliver(bench, 2)
+    bench.join("other")
+    policy = bench.node._releases.policy
+    act = policy.act
+    turn = iter(range(10**6))
+    policy.act = lambda features: act(features) * np.float32([np.nan, 1.0][next(turn) % 2])
+    assert ask(bench, 5, "arm", "other") == []
+    assert (len(bench.to("arm", ActionChunk)), len(bench.to("other", ActionChunk))) == (0, 100)
+    assert "engine_faults" not in bench.counters()
+
+
+def test_the_only_policy_without_numbers_is_loaded_anew_and_counted(bench):
+    nan(bench.node._releases.policy)
+    ask(bench, 1.1, "arm")
+    report = bench.node.report(bench.now_ns)
+    told = [e.name for e in report.events if e.name != "answer_not_finite"]
+    assert told[-2:] == ["engine_fault", "no_step_back"]
+    assert report.counters["engine_faults"] == 1
+    bench.advance(RELOAD_NS)
+    assert version_of(bench, 200) == 1
+
+
 def test_a_wrong_answer_counts_as_a_failed_engine(bench):
     deliver(bench, 2)
     bench.node._releases.policy.act = lambda features: np.zeros((1, 2), np.float32)

@@ -4,6 +4,7 @@ from edge_bench import MS, SPEC, Bench, hello, observation
 
 from contract.messages import ActionChunk, Refused, Welcome
 from edge.config import EdgeConfig
+from edge.serving import ASIDE
 
 
 @pytest.fixture
@@ -144,6 +145,29 @@ def test_an_answer_that_is_not_finite_is_withheld_and_the_others_go_out(bench, p
     assert np.allclose(bench.to("c", ActionChunk)[0].actions, expected[2], atol=1e-6)
     counters = bench.counters()
     assert (counters["dropped.answer_not_finite"], counters["answered"]) == (1, 2)
+
+
+def test_a_slow_engine_is_asked_aside_and_a_fast_one_in_line(bench):
+    lanes, lasts_ns = [], [SPEC.period_ns + 1]
+
+    def carry(compute):
+        lanes.append(compute.lane)
+        bench.now_ns += lasts_ns[0]
+        return compute.job()
+
+    bench.carry = carry
+    bench.hear("a", observation(0, "a"))
+    bench.hear("a", observation(1, "a"))
+    bench.hold(ASIDE)
+    bench.hear("a", observation(2, "a"))
+    assert isinstance(bench.hear("d", hello("d"))[0], Welcome), "the sockets go on meanwhile"
+    bench.hear("b", observation(0, "b"))
+    lasts_ns[0] = MS
+    bench.release(ASIDE)
+    bench.fire()
+    bench.hear("a", observation(3, "a"))
+    assert lanes == ["", ASIDE, ASIDE, "", ""]
+    assert [chunk.seq for chunk in bench.to("a", ActionChunk)] == [0, 1, 2, 3]
 
 
 def test_a_device_of_another_spec_is_refused_for_good_naming_both(tmp_path):
