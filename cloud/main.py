@@ -60,7 +60,7 @@ def run(
     node = CloudNode(config, spec, store, trainer, backend, boot, newest)
     reporter = ReportSource(report_to) if report_to else None
     driven = wrap(node) if wrap else node
-    shell = WallShell(driven, clock or WallClock(), server=server, reporter=reporter)
+    shell = WallShell(driven, clock or WallClock(), server, None, reporter, "an edge")
 
     def stop(*_: object) -> None:
         shell.stop()

@@ -16,6 +16,7 @@ from link.channel import Client
 from link.session import State
 from link.shaped import ShapedSocket
 from link.sockets import ClientSocket, Poller, ReportSource
+from link.waiting import Waits
 
 
 class ControlLoop:
@@ -34,6 +35,7 @@ class ControlLoop:
         self._shaped = link.transport if isinstance(link.transport, ShapedSocket) else None
         self._poller = Poller([self._shaped]) if self._shaped else None
         self._loop = Loop(node, body, link, self._clock.now_ns())
+        self._waits = Waits(self._clock.now_ns(), link)
         self._stopping = False
 
     def stop(self) -> None:
@@ -88,6 +90,8 @@ class ControlLoop:
             self._poller.close()
 
     def _report(self, now_ns: int, last: bool = False) -> None:
+        for event in self._waits.look(now_ns):
+            self._node.note(event)
         carried = self._shaped.counters() if self._shaped is not None else {}
         report = self._loop.report(now_ns, time.process_time(), carried, last)
         if self._reporter is not None:

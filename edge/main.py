@@ -54,7 +54,7 @@ def run(
         client = ends.enter_context(closing(Client(connect(cloud), hello, CLOUD)))
         reporter = ends.enter_context(closing(ReportSource(report_to))) if report_to else None
         driven = wrap(node) if wrap else node
-        shell = WallShell(driven, clock or WallClock(), server, client, reporter)
+        shell = WallShell(driven, clock or WallClock(), server, client, reporter, "a device")
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: shell.stop())
         with running():

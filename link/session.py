@@ -214,6 +214,10 @@ class ServerSession:
         del self._claimed[peer.route]
         return peer
 
+    def anybody(self) -> bool:
+        """Whether a client is in session."""
+        return bool(self._by_name)
+
     def find(self, name: str) -> Peer | None:
         """Who is in session under this name."""
         return self._by_name.get(name)

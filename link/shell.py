@@ -14,6 +14,7 @@ from contract.clock import NS_PER_MS, NS_PER_S, Clock
 from contract.effects import Compute, Effects, Node, Send, Timer
 from link.channel import Client, Server
 from link.sockets import ClientSocket, Poller, ReportSource, ServerSocket
+from link.waiting import Waits
 
 REPORT_EVERY_NS = NS_PER_S
 IDLE_MS = 50.0
@@ -73,7 +74,9 @@ class WallShell:
         server: Server | None = None,
         client: Client | None = None,
         reporter: ReportSource | None = None,
+        whom: str = "a client",
     ) -> None:
+        """`whom` the server waits for, in words."""
         self._node = node
         self._clock = clock
         self._server, self._client = server, client
@@ -81,6 +84,7 @@ class WallShell:
         self._reporter = reporter
         transports = [c.transport for c in self._channels]
         self._poller = Poller([t for t in transports if isinstance(t, ClientSocket | ServerSocket)])
+        self._waits = Waits(clock.now_ns(), client, server, whom)
         self._done: Done = deque()
         self._lanes: dict[str, Lane] = {}
         self._timers: dict[str, int] = {}
@@ -182,4 +186,7 @@ class WallShell:
             gauges |= self._client.session.gauges()
             if isinstance(self._client.transport, ClientSocket):
                 counters.update(self._client.transport.counters())
-        self._reporter.send(msgspec.structs.replace(report, counters=counters, gauges=gauges))
+        events = (*report.events, *self._waits.look(now_ns))
+        self._reporter.send(
+            msgspec.structs.replace(report, counters=counters, gauges=gauges, events=events)
+        )

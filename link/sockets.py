@@ -109,7 +109,7 @@ class ClientSocket:
 
     def __init__(self, address: str) -> None:
         check_address(address)
-        self.ready = False
+        self.address, self.ready = address, False
         self.raw = _socket(zmq.DEALER)
         self.raw.setsockopt(zmq.IMMEDIATE, 1)
         self.raw.setsockopt(zmq.IPV6, "[" in address)
@@ -144,7 +144,7 @@ class ServerSocket:
     """Many connections, each under a route the link chose. Not thread-safe; no call waits."""
 
     def __init__(self, address: str) -> None:
-        self.ready = False
+        self.address, self.ready = address, False
         self.raw = _socket(zmq.ROUTER)
         self.raw.setsockopt(zmq.SNDHWM, PEER_HIGH_WATER)
         self.raw.setsockopt(zmq.RCVHWM, PEER_HIGH_WATER)

@@ -1,0 +1,98 @@
+"""Silence is named: nobody listens, or something does and says nothing; soon, then rarely."""
+
+import socket
+import threading
+
+import pytest
+import zmq
+
+from contract.messages import Hello, Refused, Welcome
+from link.channel import Client, Server
+from link.probe import listens
+from link.sockets import ClientSocket, ServerSocket
+from link.waiting import Wait, Waits
+
+S = 1_000_000_000
+HELLO = Hello(node="arm-0", role="device", boot=1, software="x", spec="s")
+
+
+def spoken(wait, there=lambda _: False, seconds=2000):
+    return [s for s in range(1, seconds) if wait.look(s * S, there(s))]
+
+
+def test_it_is_told_soon_and_then_rarely():
+    assert spoken(Wait(0)) == [2, 10, 60, 600, 1200, 1800]
+
+
+def test_a_new_wait_is_told_afresh():
+    assert spoken(Wait(0), lambda s: 30 <= s < 40, 52) == [2, 10, 41, 49]
+
+
+@pytest.fixture
+def client(address):
+    client = Client(ClientSocket(address), HELLO, "edge")
+    yield client
+    client.close()
+
+
+def said(client, at_s=2):
+    return [e.detail for e in Waits(0, client).look(at_s * S)]
+
+
+def test_where_nothing_listens_it_says_so(client, address):
+    assert said(client) == [f"nobody listens at {address}"]
+    assert said(client, 1) == []
+
+
+def test_what_listens_and_is_mute_is_another_matter(client, address):
+    host, port = address.removeprefix("tcp://").split(":")
+    with socket.create_server((host, int(port))):
+        assert said(client) == [f"something listens at {address} but does not answer"]
+
+
+def test_what_answers_in_another_tongue_does_not_answer(client, address):
+    host, port = address.removeprefix("tcp://").split(":")
+    with socket.create_server((host, int(port))) as http:
+
+        def answer():
+            connection, _ = http.accept()
+            with connection:
+                connection.recv(100)
+                connection.sendall(b"HTTP/1.0 400 Bad Request\r\n\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        for _ in range(20):
+            client.poll(0)
+            thread.join(0.05)
+        assert said(client) == [f"something listens at {address} but does not answer"]
+
+
+def test_a_refusal_is_repeated_with_its_reason(client, address):
+    client.session.receive(0, Refused(reason="another process has this name", final=False))
+    assert said(client) == [f"what listens at {address} refuses: another process has this name"]
+
+
+def test_in_session_there_is_nothing_to_say(client):
+    client.session.receive(0, Welcome(node="edge", boot=1, acked=0))
+    assert said(client) == []
+
+
+def test_a_server_says_whom_it_waits_for(address):
+    server = Server(ServerSocket(address))
+    waits = Waits(0, None, server, "an edge")
+    assert waits.look(S) == []
+    (event,) = waits.look(2 * S)
+    assert (event.name, event.detail) == ("silence", f"waiting for an edge on {address}")
+    label = server.session.claim(0, b"r", HELLO)
+    server.session.open(label)
+    assert waits.look(10 * S) == []
+    server.close()
+
+
+def test_a_socket_in_the_file_system_is_tried_too(tmp_path):
+    address = f"ipc://{tmp_path}/s"
+    assert not listens(address)
+    with zmq.Context() as context, context.socket(zmq.ROUTER) as server:
+        server.bind(address)
+        assert listens(address)
