@@ -34,8 +34,11 @@ class Cancelled(Exception):
 class Backend(Protocol):
     """Does jobs, in any place and order; same jobs, same results. For one lane, until `cancel`."""
 
-    def start(self) -> None:
-        """Gets ready; may take seconds. Raises if it cannot, and may then be called again."""
+    def start(self) -> str | None:
+        """Gets ready, which may take seconds; what there is to say of it, if anything.
+
+        Raises if it cannot, and may then be called again.
+        """
         ...
 
     def play(self, jobs: Sequence[Play]) -> list[list[Segment]]:

@@ -1,57 +1,62 @@
-"""The one door to Ray: the same hands as actors, on a local cluster or one that is there."""
+"""Ray's wiring: the same hands as actors of a cluster, behind a process that each try begins anew.
 
-import atexit
+`import ray` and a cluster's start hold an interpreter for seconds, and what fails half way cannot
+be tried again in the same process. So both happen in a child (cloud/driver.py).
+"""
+
 import contextlib
-import logging
+import math
 import os
 import secrets
 import shutil
+import socket
+import subprocess
 import sys
 import threading
-from collections import deque
+import time
 from collections.abc import Sequence
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 
-from cloud.backend import Cancelled, Fit, Fitted, Hands
+from cloud.backend import Cancelled, Fit, Fitted
 from cloud.config import CloudConfig
+from cloud.driver import Start
 from cloud.rollout import Play
-from cloud.scratch import Scratch
+from cloud.scratch import Scratch, first, free_bytes, takes_sockets
 from contract.messages import Segment
 
-RETRIES = 3
-"""How often Ray repeats a call whose worker died under it; every call may be repeated."""
+START_S, JOIN_S, KNOCK_S = 120.0, 6.0, 3.0
+"""How long a start may take in all; until a cluster that is there has let us in; until it is found
+that nobody listens at its address."""
 
-START_S = 60.0
-LEAVE_S, STOP_S = 0.5, 0.5
-"""How long Ray may take to sign off, and then to find that all is over."""
+LEAVE_S = 0.5
+"""How long Ray may take to sign off from a cluster that goes on."""
+
+GONE_S = 1.0
+"""How long what was killed may take to be gone, on a machine that pages."""
 
 LOOK_S = 0.2
 """How soon a waiting call notices that the backend is closed."""
 
-SOCKET_ROOM = 107 - len("/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store")
-"""The longest folder in which Ray's sockets fit the 107 bytes of a Unix address."""
+SOCKETS = "/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
+"""What Ray adds to its folder for the longest of its sockets."""
 
+SHARED = Path("/dev/shm")
+"""Where Ray's object store is fast."""
 
-class Worker(Hands):
-    """Hands in a process of their own, which yields to others on its machine."""
-
-    def __init__(self, niceness: int, *about: Any) -> None:
-        least = max(niceness, os.getpriority(os.PRIO_PROCESS, 0))
-        os.setpriority(os.PRIO_PROCESS, 0, least)
-        super().__init__(*about)
-
-    def pid(self) -> int:
-        return os.getpid()
+_PROXIES = ("http_proxy", "https_proxy", "grpc_proxy", "all_proxy")
+_DRIVER = (sys.executable, "-c", "from cloud.driver import main; main()")
 
 
 class RayBackend:
     """Jobs on `config.workers` actors. A worker that dies is restarted and its job repeated.
 
-    Ray belongs to a thread of its own: what it starts on Linux dies with the thread that started
-    it. If the local cluster as a whole dies, so does this process; its state is in the store.
+    If the cluster as a whole dies, the call under way raises, and the next one begins anew.
     """
 
     def __init__(self, hands: tuple[Any, ...], config: CloudConfig, state: Path) -> None:
@@ -60,192 +65,225 @@ class RayBackend:
         self._state = state
         self._folder: Path | None = None
         self._scratch: Scratch | None = None
-        self._cancelled, self._closing = threading.Event(), threading.Event()
-        self._up = threading.Event()
+        self._cancelled = threading.Event()
         self._in_call = threading.Lock()
-        self._owner: threading.Thread | None = None
-        self._before: set[psutil.Process] = set()
-        self._workers: list[Any] = []
+        self._child: subprocess.Popen[bytes] | None = None
+        self._pipe: Connection | None = None
 
-    def start(self) -> None:
-        """Starts or joins the cluster and its workers. Raises RuntimeError if that fails."""
-        failure = list[Exception]()
-        self._before = set(psutil.Process().children())
-        self._owner = threading.Thread(target=self._own, args=(failure,), daemon=True)
-        self._owner.start()
-        while not self._up.wait(LOOK_S):
-            self._unless_cancelled()
-        if failure:
-            self._owner.join(STOP_S)
-            if self._local:
-                self._kill()
-            self._unless_cancelled()
-            raise RuntimeError(f"Ray did not start: {failure[0]}") from failure[0]
+    def start(self) -> str:
+        """Starts or joins the cluster and its workers; what there is to say of it, or "".
+
+        Raises RuntimeError, TimeoutError or OSError if that fails, and leaves nothing then.
+        """
+        with self._in_call:
+            return self._start()
 
     def play(self, jobs: Sequence[Play]) -> list[list[Segment]]:
-        with self._in_call:
-            return self._spread("play", jobs)
+        return list(self._call("play", jobs))
 
     def fit(self, job: Fit) -> Fitted:
-        with self._in_call:
-            fitted: Fitted = self._spread("fit", [job])[0]
+        fitted: Fitted = self._call("fit", job)
         return fitted
 
     def pids(self) -> list[int]:
         """The workers' process numbers."""
-        import ray
-
-        return list(ray.get([worker.pid.remote() for worker in self._workers]))
+        return list(self._call("pids"))
 
     def cancel(self) -> None:
         self._cancelled.set()
 
     def close(self) -> None:
-        """Leaves the cluster; one that was started here is ended, with its files.
-
-        Workers keep nothing that matters: after LEAVE_S, enough for this process to sign off,
-        they are killed; at once while Ray starts, for then it hears nothing. A process starts one
-        local cluster in its life.
-        """
+        """Leaves the cluster; one that was started here is ended, with its files."""
         self._cancelled.set()
-        if self._owner is None:
-            return
-        starting = not self._up.is_set()
-        if starting or self._in_call.acquire(timeout=LEAVE_S):
-            self._closing.set()
-            self._owner.join(0 if starting else LEAVE_S)
-        if self._local:
-            self._kill()
-        self._owner.join(STOP_S)
-        if self._owner.is_alive():
-            atexit.register(_exit_at_once)
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-        if self._scratch is not None:
-            self._scratch.close()
+        with self._in_call:
+            self._end()
 
     @property
     def _local(self) -> bool:
         return self._config.ray == "local"
 
-    def _own(self, failure: list[Exception]) -> None:
+    def _call(self, name: str, *arguments: Any) -> Any:
+        with self._in_call:
+            if self._pipe is None:
+                self._start()
+            try:
+                self._say((name, arguments))
+                return self._answer()
+            except OSError:
+                self._end()
+                raise
+
+    def _start(self) -> str:
+        self._end()
         try:
-            self._raise()
-        except Exception as error:
-            failure.append(error)
-        self._up.set()
-        if not failure:
-            self._closing.wait()
-        with contextlib.suppress(Exception):
-            import ray
+            return self._raise()
+        except BaseException:
+            self._end()
+            raise
 
-            ray.shutdown()
-
-    def _kill(self) -> None:
-        """Kills all of a local cluster, until it is gone."""
-        for _ in range(20):
-            mine = [p for p in psutil.Process().children() if p not in self._before]
-            if not mine:
-                return
-            for process in mine:
-                for each in (*_children(process), process):
-                    with contextlib.suppress(psutil.NoSuchProcess):
-                        each.kill()
-            psutil.wait_procs(mine, 0.1)
-
-    def _raise(self) -> None:
+    def _raise(self) -> str:
+        until_s, said = time.monotonic() + START_S, ""
         if self._local:
-            _prepare_environment()
-            self._folder = self._place()
-            where = {
-                "num_cpus": self._config.workers,
-                "num_gpus": 0,
-                "include_dashboard": False,
-                "object_store_memory": self._config.object_store_mb * 2**20,
-                "_node_ip_address": "127.0.0.1",
-                "_temp_dir": str(self._folder),
-                "_system_config": {"worker_niceness": 0},
-            }
+            where, said = self._own()
         else:
             where = {"address": self._config.ray}
-        import ray
+            _knock(self._config.ray)
+        self._pipe, far = Pipe()
+        with far:
+            self._child = subprocess.Popen(
+                (*_DRIVER, str(far.fileno())),
+                pass_fds=(far.fileno(),),
+                stdin=subprocess.DEVNULL,
+                env=self._environment(),
+            )
+        config = self._config
+        self._say(Start(where, config.workers, config.niceness, self._about))
+        self._answer(until_s, "it loads")
+        joined_s = until_s if self._local else min(until_s, time.monotonic() + JOIN_S)
+        self._answer(joined_s, f"{config.ray} answers as a cluster does")
+        self._answer(until_s, f"{config.workers} workers have a processor each")
+        return said
 
-        logging.getLogger("ray").setLevel(logging.ERROR)
-        ray.init(log_to_driver=False, configure_logging=False, **where)
-        actor = ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=RETRIES)(Worker)
-        self._workers = [
-            actor.remote(self._config.niceness, *self._about) for _ in range(self._config.workers)
-        ]
-        self._await([worker.pid.remote() for worker in self._workers])
+    def _say(self, order: Any) -> None:
+        assert self._pipe is not None
+        self._pipe.send(order)
+
+    def _answer(self, until_s: float = math.inf, what: str = "") -> Any:
+        """What the child says next. Raises Cancelled, RuntimeError for a job's failure, OSError."""
+        assert self._pipe is not None
+        assert self._child is not None
+        begun_s = time.monotonic()
+        while not self._pipe.poll(LOOK_S):
+            if self._cancelled.is_set():
+                raise Cancelled
+            if time.monotonic() > until_s:
+                raise TimeoutError(f"waited {until_s - begun_s:.0f} s until {what}, in vain")
+        try:
+            good, result = self._pipe.recv()
+        except (EOFError, ConnectionResetError):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._child.wait(GONE_S)
+            code = self._child.returncode
+            raise ConnectionError(f"Ray's process ended, exit {code}; its log says why") from None
+        if not good:
+            raise RuntimeError(result)
+        return result
+
+    def _own(self) -> tuple[dict[str, Any], str]:
+        """The arguments of ray.init for a cluster of our own, and what is to be said of its place.
+
+        Raises OSError if the machine has no place for it.
+        """
+        wanted, folder = (self._state / "ray").absolute(), self._place()
+        said = (
+            [] if folder == wanted else [f"{wanted} takes no sockets of Ray; they lie in {folder}"]
+        )
+        needed = self._config.object_store_mb * 2**20
+        store = next((at for at in (SHARED, folder) if free_bytes(at) >= needed), None)
+        if store is None:
+            free = ", ".join(f"{at}: {free_bytes(at) >> 20} MiB free" for at in (SHARED, folder))
+            raise OSError(
+                f"no room for Ray's object store of {self._config.object_store_mb} MiB ({free}); "
+                "free some, or lower cloud.object_store_mb"
+            )
+        if store is not SHARED:
+            said.append(
+                f"{SHARED} has no room for Ray's object store; it lies in {folder}, which is slower"
+            )
+        where = {
+            "num_cpus": self._config.workers,
+            "num_gpus": 0,
+            "include_dashboard": False,
+            "object_store_memory": needed,
+            "_plasma_directory": str(store),
+            "_node_ip_address": "127.0.0.1",
+            "_temp_dir": str(folder),
+            "_system_config": {"worker_niceness": 0},
+        }
+        return where, "; ".join(said)
 
     def _place(self) -> Path:
-        """An empty private folder for Ray: under the state, or the system's if that is too long."""
+        """An empty private folder for Ray: under the state, or where its sockets fit."""
         wanted = (self._state / "ray").absolute()
-        if len(str(wanted)) > SOCKET_ROOM:
-            self._scratch = Scratch()
-            return self._scratch.path
         shutil.rmtree(wanted, ignore_errors=True)
-        wanted.mkdir(parents=True, mode=0o700)
-        return wanted
+        with contextlib.suppress(OSError):
+            wanted.mkdir(parents=True, mode=0o700)
+            if takes_sockets(wanted, SOCKETS):
+                self._folder = wanted
+                return wanted
+            wanted.rmdir()
+        self._scratch = first(lambda folder: takes_sockets(folder, SOCKETS))
+        return self._scratch.path
 
-    def _await(self, refs: list[Any]) -> None:
-        """Returns when all of `refs` are there. Raises Cancelled, or TimeoutError after START_S."""
-        import ray
+    def _environment(self) -> dict[str, str]:
+        """What Ray reads of it: for a cluster of our own nothing that the user's shell says.
 
-        for _ in range(round(START_S / LOOK_S)):
-            self._unless_cancelled()
-            if not ray.wait(refs, num_returns=len(refs), timeout=LOOK_S)[1]:
-                return
-        raise TimeoutError(f"no {len(refs)} workers with a processor each in {START_S:.0f} s")
+        Token on, loopback only, no reports home:
+        https://docs.ray.io/en/latest/ray-security/token-auth.html; with clustering off, Ray keeps
+        127.0.0.1 as the node's address and every server of it listens there alone.
+        """
+        if not self._local:
+            return dict(os.environ)
+        foreign = ("RAY_", *_PROXIES, *(name.upper() for name in _PROXIES))
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+        return kept | {
+            "RAY_AUTH_TOKEN": secrets.token_hex(32),
+            "RAY_AUTH_MODE": "token",
+            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+            "RAY_USAGE_STATS_ENABLED": "0",
+        }
 
-    def _spread(self, method: str, jobs: Sequence[Any]) -> list[Any]:
-        """Each job to the next idle worker; results in the jobs' order."""
-        import ray
-
-        waiting, idle = deque(enumerate(jobs)), list(self._workers)
-        running: dict[Any, tuple[int, Any]] = {}
-        results: list[Any] = [None] * len(jobs)
-        try:
-            while waiting or running:
-                self._unless_cancelled()
-                while waiting and idle:
-                    at, job = waiting.popleft()
-                    worker = idle.pop()
-                    running[getattr(worker, method).remote(job)] = at, worker
-                for ref in ray.wait(list(running), timeout=LOOK_S)[0]:
-                    at, worker = running.pop(ref)
-                    results[at] = ray.get(ref)
-                    idle.append(worker)
-        finally:
-            running.clear()
-        return results
-
-    def _unless_cancelled(self) -> None:
-        if self._cancelled.is_set():
-            raise Cancelled
-
-
-def _prepare_environment() -> None:
-    """Tells Ray what it reads at import: token on, loopback only, no reports home.
-
-    https://docs.ray.io/en/latest/ray-security/token-auth.html; with clustering off, Ray keeps
-    127.0.0.1 as the node's address and every server of it listens there alone.
-    """
-    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    os.environ["RAY_AUTH_MODE"] = "token"
-    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    def _end(self) -> None:
+        """Nothing of the child and its cluster is left after this."""
+        if self._pipe is not None:
+            self._pipe.close()
+        if self._child is not None:
+            if not self._local:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._child.wait(LEAVE_S)
+            _kill(self._child)
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        if self._scratch is not None:
+            self._scratch.close()
+        self._pipe = self._child = self._folder = self._scratch = None
 
 
-def _exit_at_once() -> None:
-    """Ends the interpreter where Ray, stuck in a cluster half started, would hang or crash it."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)
-
-
-def _children(process: psutil.Process) -> list[psutil.Process]:
+def _knock(address: str) -> None:
+    """Raises ConnectionError if nobody listens at the address of a cluster."""
+    if address == "auto":
+        return
+    parts = urlsplit(address if "//" in address else f"//{address}")
     try:
-        return list(process.children(recursive=True))
+        socket.create_connection((parts.hostname or "", parts.port or 0), KNOCK_S).close()
+    except (OSError, ValueError) as error:
+        raise ConnectionError(f"no Ray cluster listens at {address}: {error}") from None
+
+
+def _kill(child: subprocess.Popen[bytes]) -> None:
+    """Kills a process and all below it, until they are gone.
+
+    It is stopped first, so that it starts nothing more meanwhile.
+    """
+    doomed: set[psutil.Process] = set()
+    with contextlib.suppress(psutil.NoSuchProcess):
+        root = psutil.Process(child.pid)
+        root.suspend()
+        while below := {p for p in root.children(recursive=True) if _runs(p)}:
+            doomed |= below
+            for process in below:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+            time.sleep(0.005)
+    child.kill()
+    child.wait()
+    until_s = time.monotonic() + GONE_S
+    while any(map(_runs, doomed)) and time.monotonic() < until_s:
+        time.sleep(0.005)
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
-        return []
+        return False

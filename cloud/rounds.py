@@ -104,8 +104,10 @@ class Rounds:
             return self._failed(now_ns, name, result)
         return self._steps[name](now_ns, result)
 
-    def _raised(self, now_ns: int, _: None) -> Effects:
+    def _raised(self, now_ns: int, said: str | None) -> Effects:
         self._ready = True
+        if said:
+            self._diary.note(now_ns, "backend_elsewhere", said)
         return self._collect(now_ns)
 
     def _collect(self, now_ns: int, after_ns: int = 0) -> Effects:

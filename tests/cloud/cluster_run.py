@@ -4,6 +4,7 @@ A process of its own: Ray is started once in a process, and what it leaves behin
 from outside.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -37,11 +38,12 @@ def listening():
     me = psutil.Process()
     found = set()
     for process in (me, *me.children(recursive=True)):
-        found |= {
-            c.laddr.ip.removeprefix("::ffff:")
-            for c in process.net_connections("tcp")
-            if c.status == psutil.CONN_LISTEN
-        }
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found |= {
+                c.laddr.ip.removeprefix("::ffff:")
+                for c in process.net_connections("tcp")
+                if c.status == psutil.CONN_LISTEN
+            }
     return sorted(found)
 
 

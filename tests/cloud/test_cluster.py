@@ -3,15 +3,18 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import psutil
 import pytest
 
-from cloud.cluster import SOCKET_ROOM, RayBackend
+from cloud import cluster
+from cloud.cluster import RayBackend
 from cloud.config import CloudConfig, LearnerConfig
 from sim.scenario import Scenario
 from tierloop.processes import ROLES
@@ -43,22 +46,163 @@ def test_ray_gives_what_the_serial_wiring_gives_whoever_dies_and_leaves_nothing(
     assert saw["close_s"] < 3
 
 
-def backend(state: Path) -> RayBackend:
-    return RayBackend((Scenario(), LearnerConfig(), "1"), CloudConfig(), state)
+def backend(state: Path, **config) -> RayBackend:
+    return RayBackend((Scenario(), LearnerConfig(), "1"), CloudConfig(**config), state)
 
 
-def test_its_folder_is_private_empty_and_short_enough(tmp_path, monkeypatch):
-    far = backend(tmp_path / ("x" * 100))
-    folder = far._place()
-    assert len(str(folder)) <= SOCKET_ROOM
-    assert folder.stat().st_mode & 0o77 == 0
-    far._scratch.close()
-    monkeypatch.setattr("cloud.cluster.SOCKET_ROOM", 1000)
+FAKE = """
+import os, sys, time
+from multiprocessing.connection import Connection
+pipe, lives = Connection(int(sys.argv[1])), os.environ["LIVES"]
+with open(lives, "a") as file:
+    file.write("x")
+life = os.path.getsize(lives)
+start = pipe.recv()
+if "FAILS" in os.environ and life == 1:
+    pipe.send((False, "no luck"))
+    time.sleep(60)
+for _ in range(3):
+    pipe.send((True, None))
+while True:
+    name, arguments = pipe.recv()
+    if name == "play" and life == 1:
+        os._exit(3)
+    pipe.send((False, "spoilt") if name == "fit" else (True, [life]))
+"""
+"""Speaks as the driver does; its first life fails to start, or ends when told to play."""
+
+
+@pytest.fixture
+def fake(tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "_DRIVER", (sys.executable, "-c", FAKE))
+    monkeypatch.setenv("LIVES", str(tmp_path / "lives"))
+
+
+def test_a_failed_start_is_told_and_the_next_begins_from_nothing(tmp_path, fake, monkeypatch):
+    monkeypatch.setenv("FAILS", "1")
+    monkeypatch.setattr(cluster, "SOCKETS", "/s")
+    one = backend(tmp_path / "state")
+    with pytest.raises(RuntimeError, match="no luck"):
+        one.start()
+    assert psutil.Process().children() == []
+    assert list((tmp_path / "state").iterdir()) == [], "its files are left"
+    assert one.start() == ""
+    assert one.pids() == [2]
+    one.close()
+    assert psutil.Process().children() == []
+    assert list((tmp_path / "state").iterdir()) == []
+
+
+def test_a_cluster_that_dies_is_told_and_the_next_call_begins_anew(tmp_path, fake):
+    one = backend(tmp_path)
+    one.start()
+    with pytest.raises(ConnectionError, match="Ray's process ended, exit 3"):
+        one.play([])
+    assert one.play([]) == [2]
+    with pytest.raises(RuntimeError, match="spoilt"):
+        one.fit(None)
+    assert one.play([]) == [2], "a job that fails costs the cluster"
+    one.close()
+
+
+@pytest.mark.parametrize("ray", ["127.0.0.1:{}", "ray://127.0.0.1:{}"])
+def test_an_address_where_nobody_listens_is_told_at_once(tmp_path, ray):
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        address = ray.format(nobody.getsockname()[1])
+    one = backend(tmp_path, ray=address)
+    begun = time.monotonic()
+    with pytest.raises(ConnectionError, match=f"no Ray cluster listens at {address}"):
+        one.start()
+    assert time.monotonic() - begun < cluster.KNOCK_S
+    one.close()
+
+
+def test_who_listens_and_is_no_cluster_is_waited_for_in_bounds(tmp_path, monkeypatch):
+    mute = "import sys, time; from multiprocessing.connection import Connection as C; "
+    mute += "pipe = C(int(sys.argv[1])); pipe.send((True, None)); time.sleep(60)"
+    monkeypatch.setattr(cluster, "_DRIVER", (sys.executable, "-c", mute))
+    monkeypatch.setattr(cluster, "JOIN_S", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        one = backend(tmp_path, ray=f"127.0.0.1:{server.getsockname()[1]}")
+        with pytest.raises(TimeoutError, match="answers as a cluster does, in vain"):
+            one.start()
+    assert psutil.Process().children() == []
+    one.close()
+
+
+def test_its_own_cluster_hears_nothing_of_the_users_environment(tmp_path, monkeypatch):
+    for name in ("RAY_ADDRESS", "RAY_AUTH_TOKEN_PATH", "RAY_ANYTHING", "http_proxy", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "x")
+    found = backend(tmp_path)._environment()
+    assert [name for name in found if name.startswith("RAY_")] == [
+        "RAY_AUTH_TOKEN", "RAY_AUTH_MODE", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER",
+        "RAY_USAGE_STATS_ENABLED",
+    ]  # fmt: skip
+    assert not {"http_proxy", "HTTPS_PROXY"} & set(found)
+    assert found["PATH"] == os.environ["PATH"]
+    joined = backend(tmp_path, ray="127.0.0.1:6379")._environment()
+    assert joined["RAY_AUTH_TOKEN_PATH"] == "x", "who joins a cluster may say how"
+
+
+def test_its_folder_is_private_empty_and_takes_sockets(tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "SOCKETS", "/s")
     (tmp_path / "ray" / "session").mkdir(parents=True)
-    folder = backend(tmp_path)._place()
-    assert folder == tmp_path / "ray"
+    one = backend(tmp_path)
+    where, said = one._own()
+    assert where["_temp_dir"] == str(tmp_path / "ray")
+    assert said == ""
+    assert (tmp_path / "ray").stat().st_mode & 0o77 == 0
+    assert list((tmp_path / "ray").iterdir()) == []
+    one.close()
+    assert not (tmp_path / "ray").exists()
+
+
+@pytest.mark.parametrize("kind", ["long", "a file", "read-only"])
+def test_where_its_folder_cannot_be_another_is_taken_and_named(tmp_path, monkeypatch, kind):
+    far = tmp_path / ("x" * 100)
+    far.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(far))
+    state = far if kind == "long" else tmp_path / "state"
+    if kind == "a file":
+        state.write_text("")
+    if kind == "read-only":
+        monkeypatch.setattr(cluster, "takes_sockets", lambda at, below: at.parent == Path("/tmp"))
+    one = backend(state)
+    where, said = one._own()
+    folder = Path(where["_temp_dir"])
+    assert folder.parent == Path("/tmp")
     assert folder.stat().st_mode & 0o77 == 0
-    assert list(folder.iterdir()) == []
+    assert f"lie in {folder}" in said
+    one.close()
+    assert not folder.exists()
+
+
+def test_no_place_at_all_is_one_line_with_the_remedy(tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "takes_sockets", lambda *_: False)
+    one = backend(tmp_path)
+    with pytest.raises(OSError, match="name one in TMPDIR") as error:
+        one.start()
+    assert "\n" not in str(error.value)
+    one.close()
+
+
+@pytest.mark.parametrize("shared", ["missing", "small", "read-only"])
+def test_where_shared_memory_cannot_hold_the_store_a_disk_does(tmp_path, monkeypatch, shared):
+    found = tmp_path / "shm"
+    if shared != "missing":
+        found.mkdir()
+    free = {"missing": 0, "small": 64 * 2**20, "read-only": 0}[shared]
+    monkeypatch.setattr(cluster, "SHARED", found)
+    monkeypatch.setattr(cluster, "free_bytes", lambda at: free if at == found else 2**40)
+    one = backend(tmp_path)
+    where, said = one._own()
+    assert where["_plasma_directory"] == where["_temp_dir"]
+    assert f"{found} has no room for Ray's object store; it lies in" in said
+    monkeypatch.setattr(cluster, "free_bytes", lambda _: 2**20)
+    with pytest.raises(OSError, match=r"object store of 150 MiB .*lower cloud.object_store_mb"):
+        one._own()
+    one.close()
 
 
 CLOUD = """

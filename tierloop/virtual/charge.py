@@ -64,8 +64,8 @@ class Metered:
         self._twin = 0
         self._fit = 0
 
-    def start(self) -> None:
-        self._backend.start()
+    def start(self) -> str | None:
+        return self._backend.start()
 
     def play(self, jobs: Sequence[Play]) -> list[list[Segment]]:
         played = []
