@@ -1,22 +1,30 @@
 """The audit: what bodies were told is safe against what the disks really hold."""
 
-import contextlib
-import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
 from contract.codec import digest64
-from contract.errors import UserError
+from contract.reading import Unreadable, reading
 from policy.shelf import JOURNAL, Entry
+from tierloop import stores
+from tierloop.damage import Damage
 
 CLOUD_STORE = Path("state/cloud/store.sqlite")
 EDGE_OUTBOX = Path("state/edge/outbox.sqlite")
 EDGE_JOURNAL = Path("state/edge/policies") / JOURNAL
+
+ASIDE = ".damaged-"
+"""Stands, with a number, behind the name of a store that the edge found damaged and kept."""
+NUMBERS_MAX = 10**8
+"""Segment numbers of one boot that are believed."""
+
+T = TypeVar("T")
 
 _SEGMENTS = "SELECT device, boot, seq, digest, body FROM segments WHERE source='lived'"
 
@@ -56,25 +64,30 @@ class Release(NamedTuple):
     metrics: dict[str, float]
 
 
-def audit(out: Path, acked: Mapping[Life, int], shed: int) -> Audit:
+def audit(
+    out: Path, acked: Mapping[Life, int], shed: int, damaged: list[Damage] | None = None
+) -> Audit:
     """Counts what the stores under `out` hold; where the cloud's is not, nothing is missing.
 
     `acked`: segments that each life of a device knows to be safe; `shed`: what the edge says it
-    dropped for want of room, of which its disk may know more. Raises UserError if a store is in
-    use by a running tier.
+    dropped for want of room, of which its disk may know more. What cannot be read is added to
+    `damaged`; without such a list it raises Unreadable. Raises UserError if a store is in use by a
+    running tier.
     """
-    stored_here = (out / CLOUD_STORE).exists()
-    stored = _rows(out / CLOUD_STORE, _SEGMENTS)
-    refused = _rows(out / CLOUD_STORE, "SELECT device, boot, seq, reason FROM refused")
-    waiting = _rows(out / EDGE_OUTBOX, "SELECT device, boot, seq FROM parcels")
-    runs = _rows(out / EDGE_OUTBOX, "SELECT device, boot, runs FROM marks")
-    promised = {(*life, seq) for *life, packed in runs for seq in _numbers(packed)}
+    disk = _Disk(out, damaged)
+    stored = disk.rows(CLOUD_STORE, _SEGMENTS)
+    refused = disk.rows(CLOUD_STORE, "SELECT device, boot, seq, reason FROM refused")
+    waiting = disk.rows(EDGE_OUTBOX, "SELECT device, boot, seq FROM parcels")
+    runs = disk.rows(EDGE_OUTBOX, "SELECT device, boot, runs FROM marks")
+    dropped = disk.rows(EDGE_OUTBOX, "SELECT parcels FROM shed")
+    promised = {(*life, seq) for *life, packed in runs for seq in disk.numbers(packed)}
     keys = [row[:3] for row in stored]
     held = {*keys, *(row[:3] for row in refused), *waiting}
     known = Counter((device, boot) for device, boot, _ in promised | held)
     unknown = sum(max(0, n - known[life]) for life, n in acked.items())
-    gone = max(shed, sum(n for (n,) in _rows(out / EDGE_OUTBOX, "SELECT parcels FROM shed")))
+    gone = max(shed, sum(n for (n,) in dropped))
     changed = sum(digest64(body) != digest for *_, digest, body in stored)
+    stored_here = (out / CLOUD_STORE).exists() and not disk.hides_segments
     return Audit(
         stored=len(keys),
         waiting=len({*waiting} - {*keys}),
@@ -82,43 +95,73 @@ def audit(out: Path, acked: Mapping[Life, int], shed: int) -> Audit:
         missing=max(0, len(promised - held) - gone) + unknown if stored_here else 0,
         altered=changed + sum(reason in DAMAGED for *_, reason in refused),
         checked=stored_here,
-        steps=_steps(out / EDGE_JOURNAL),
+        steps=disk.steps(),
     )
 
 
-def releases(out: Path) -> list[Release]:
-    """The policies released in a run, by version."""
-    query = "SELECT version, digest, parents, metrics FROM policies WHERE state='released'"
-    return [
-        Release(
-            version,
-            digest,
-            msgspec.json.decode(parents, type=tuple[int, ...]),
-            msgspec.json.decode(metrics, type=dict[str, float]),
-        )
-        for version, digest, parents, metrics in sorted(_rows(out / CLOUD_STORE, query))
-    ]
+class _Disk:
+    """What the tiers left under a record's folder; what cannot be read goes to `damaged`."""
+
+    def __init__(self, out: Path, damaged: list[Damage] | None) -> None:
+        self._out, self._strict = out, damaged is None
+        self._damaged = [] if damaged is None else damaged
+        for path in sorted(out.glob(f"{EDGE_OUTBOX}{ASIDE}*[0-9]")):
+            why = "the edge found it damaged and kept it aside"
+            self._damaged.append(Damage(str(path.relative_to(out)), why))
+
+    @property
+    def hides_segments(self) -> bool:
+        """Whether segments may lie in what cannot be read."""
+        places = str(CLOUD_STORE), str(EDGE_OUTBOX)
+        return any(damage.file.startswith(places) for damage in self._damaged)
+
+    def rows(self, store: Path, query: str) -> list[tuple[Any, ...]]:
+        return self._attempt(store, lambda: stores.rows(self._out / store, query), [])
+
+    def numbers(self, packed: bytes) -> Iterable[int]:
+        return self._attempt(EDGE_OUTBOX, lambda: _numbers(packed), ())
+
+    def steps(self) -> tuple[Step, ...]:
+        path = self._out / EDGE_JOURNAL
+        if not path.exists():
+            return ()
+        decode = partial(msgspec.json.decode, type=tuple[Step, ...])
+        return self._attempt(EDGE_JOURNAL, lambda: decode(path.read_bytes()), ())
+
+    def _attempt(self, file: Path, read: Callable[[], T], nothing: T) -> T:
+        try:
+            with reading(self._out / file):
+                return read()
+        except Unreadable as error:
+            if self._strict:
+                raise
+            if all(damage.file != str(file) for damage in self._damaged):
+                self._damaged.append(Damage(str(file), error.why))
+            return nothing
 
 
 def _numbers(packed: bytes) -> Iterable[int]:
     runs = msgspec.msgpack.decode(packed, type=list[tuple[int, int]])
+    if sum(end - first for first, end in runs) > NUMBERS_MAX:
+        raise ValueError("more numbers than a run can make")
     return chain.from_iterable(range(first, end) for first, end in runs)
 
 
-def _steps(path: Path) -> tuple[Step, ...]:
-    if not path.exists():
-        return ()
-    return msgspec.json.decode(path.read_bytes(), type=tuple[Step, ...])
-
-
-def _rows(path: Path, query: str) -> list[tuple[Any, ...]]:
-    """None where the store is not, or its process ended before it had made its tables."""
-    if not path.exists():
-        return []
+def releases(out: Path) -> list[Release]:
+    """The policies released in a run, by version; none where the store cannot be read."""
+    query = "SELECT version, digest, parents, metrics FROM policies WHERE state='released'"
     try:
-        with contextlib.closing(sqlite3.connect(path, timeout=1.0)) as database:
-            return database.execute(query).fetchall()
-    except sqlite3.DatabaseError as error:
-        if str(error).startswith("no such table"):
-            return []
-        raise UserError(f"{path}: {error}; is the run still going?") from None
+        with reading(out / CLOUD_STORE):
+            return [
+                Release(
+                    version,
+                    digest,
+                    msgspec.json.decode(parents, type=tuple[int, ...]),
+                    msgspec.json.decode(metrics, type=dict[str, float]),
+                )
+                for version, digest, parents, metrics in sorted(
+                    stores.rows(out / CLOUD_STORE, query)
+                )
+            ]
+    except Unreadable:  # the audit tells it
+        return []

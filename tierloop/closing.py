@@ -1,16 +1,20 @@
 """Conducts a run from the checks to the closing words and the exit code."""
 
+import sys
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import msgspec
 from rich.console import Console
 
+from tierloop.damage import line
 from tierloop.deployment import Deployment
-from tierloop.join import join
+from tierloop.join import SUMMARY, conclude, join
 from tierloop.processes import ROLES
+from tierloop.record import Record
 from tierloop.run import Run, Signals, check, check_folder
 from tierloop.summary import missed_share, told_faults
 from tierloop.view import view
@@ -39,19 +43,15 @@ def conduct(deployment: Deployment, roles: tuple[str, ...], out: Path) -> int:
     if why == "mistake":
         Console(stderr=True).print(run.mistake, markup=False, highlight=False, soft_wrap=True)
         return WRONG_INPUT
-    if why == "full":
-        words = f"tierloop: {run.full}: the record can take no more and the run has ended"
-        Console(stderr=True).print(words, markup=False, highlight=False, soft_wrap=True)
-        return FAILED
     console.print(f"Ended: {_ENDS[why]}.", highlight=False)
     if set(roles) != set(ROLES):
         console.print(
             f"Parts of the record: {out}  (join them: tierloop report {out})", soft_wrap=True
         )
         return FINE
-    summary = join(out)
+    summary = conclude(out, deployment, run.record, out) if run.lacks else join(out)
     print_summary(summary, out)
-    return judge(summary, why == "signal") or _budgets(out, summary, deployment)
+    return judge(summary, why == "signal") or _budgets(run.record, summary, deployment)
 
 
 def conduct_virtual(deployment: Deployment, out: Path) -> int:
@@ -69,7 +69,7 @@ def conduct_virtual(deployment: Deployment, out: Path) -> int:
         shown.close()
     console.print(f"Ended: {_ENDS[why]}; {run.speed:.1f}x real time.", highlight=False)
     print_summary(summary, out)
-    return judge(summary, why == "signal") or _budgets(out, summary, deployment)
+    return judge(summary, why == "signal") or _budgets(run.record, summary, deployment)
 
 
 def _check_budgets(deployment: Deployment) -> None:
@@ -79,30 +79,57 @@ def _check_budgets(deployment: Deployment) -> None:
         runs.check(deployment.budget)
 
 
-def _budgets(out: Path, summary: Mapping[str, Any], deployment: Deployment) -> int:
+def _budgets(record: Record, summary: Mapping[str, Any], deployment: Deployment) -> int:
     """3 if a budget of the deployment is broken, 4 if one cannot be told, with a line for each."""
     if not deployment.budget:
         return FINE
     from tierloop.bench import runs
 
-    return runs.verdict(out, summary, deployment.budget)
+    return runs.verdict(record, summary, deployment.budget)
 
 
 def judge(summary: Mapping[str, Any], interrupted: bool) -> int:
-    """A run fails if an invariant was violated, or if no action ever reached a body."""
+    """A run fails if an invariant was violated, or if no action ever reached a body.
+
+    It is inconclusive if its record is damaged, or if its summary could not be kept.
+    """
     if any(summary["invariants"].values()):
         return FAILED
+    unsure = bool(summary.get("damaged")) or not kept(summary)
     if summary["action_age_ms"]["n"] == 0:
-        return INCONCLUSIVE if interrupted else FAILED
-    return FINE
+        return INCONCLUSIVE if interrupted or unsure else FAILED
+    return INCONCLUSIVE if unsure else FINE
 
 
 def print_summary(summary: Mapping[str, Any], out: Path) -> None:
-    """A small table of the headline figures, and where the record lies."""
+    """A small table of the headline figures, and where the record lies; what of it is damaged."""
+    for words in warnings(summary):
+        print(f"tierloop: {words}", file=sys.stderr)
+    if not kept(summary):
+        print(msgspec.json.encode(summary).decode())
     print()
     for name, text in headlines(summary):
         print(f"  {name:<18}{text}")
     print(f"\nRecord: {out}  (to read it, open {out / 'report.html'})")
+
+
+def warnings(summary: Mapping[str, Any]) -> list[str]:
+    """What of the record is damaged, lacks or could not be kept, a line each."""
+    lacks = [
+        f"the record lacks {lack['reports']} reports from {lack['from_s']} s to {lack['to_s']} s: "
+        f"{lack['why']}"
+        for lack in summary["lacks"]
+    ]
+    return [
+        *map(line, summary["damaged"]),
+        *lacks,
+        *(f"not kept: {words}" for words in summary["unkept"]),
+    ]
+
+
+def kept(summary: Mapping[str, Any]) -> bool:
+    """Whether the summary is on the disk."""
+    return not any(words.startswith(SUMMARY) for words in summary.get("unkept", ()))
 
 
 def headlines(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -138,7 +165,10 @@ def headlines(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         shown = "  ".join(f"{phase} {spent_s[phase]:.0f} s" for phase in longest)
         lines.append(("cloud waited", f"{summary['cloud']['waiting_share']:.0%}  ({shown})"))
     broken = [f"{name} {n}" for name, n in violations.items() if n]
-    lines.append(("invariants", "  ".join(broken) or f"all {len(violations)} held"))
+    unsure = summary.get("not_judged", ())
+    whole = not unsure
+    verdict = "  ".join(broken) or f"{'all ' * whole}{len(violations)} held"
+    lines.append(("invariants", verdict if whole else f"{verdict}, {len(unsure)} not judged"))
     if faults := told_faults(summary):
         lines.append(("faults", faults))
     return lines

@@ -1,15 +1,14 @@
 """Where each stored segment came from and when the cloud had it."""
 
-import contextlib
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from contract.codec import Codec
-from contract.errors import UserError, WireError
 from contract.messages import Segment
+from contract.reading import reading
 from tierloop.audit import CLOUD_STORE
+from tierloop.stores import opened
 
 
 class Journey(NamedTuple):
@@ -29,12 +28,9 @@ def journeys(out: Path) -> Iterator[Journey]:
         return
     codec = Codec()
     query = "SELECT device, seq, received_ns, body FROM segments ORDER BY id"
-    try:
-        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
-            for device, seq, stored_ns, body in database.execute(query):
-                segment = codec.decode(body)
-                if isinstance(segment, Segment) and len(segment.captured_ns):
-                    captured_ns = segment.captured_ns
-                    yield Journey(device, seq, int(captured_ns[0]), int(captured_ns[-1]), stored_ns)
-    except (sqlite3.DatabaseError, WireError) as error:
-        raise UserError(f"{path}: {error}") from None
+    with reading(path, "leave out --trace to replay without the store"), opened(path) as store:
+        for device, seq, stored_ns, body in store.execute(query):
+            segment = codec.decode(body)
+            if isinstance(segment, Segment) and len(segment.captured_ns):
+                captured_ns = segment.captured_ns
+                yield Journey(device, seq, int(captured_ns[0]), int(captured_ns[-1]), stored_ns)

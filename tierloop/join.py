@@ -1,7 +1,8 @@
 """Joins the parts of a record into what people and other tools read."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import numpy as np
 
 from contract.errors import UserError
 from contract.ledger import LEDGER
-from contract.messages import Report
-from tierloop import audit, parts
+from contract.reading import reading
+from tierloop import audit, hardware, parts
+from tierloop.claim import under_way
+from tierloop.damage import Damage
 from tierloop.deployment import Deployment
 from tierloop.record import Record
 from tierloop.report import render
@@ -19,54 +22,89 @@ from tierloop.summary import shed, summarise
 
 DEPLOYMENT = "deployment.json"
 PARTS = "parts"
+SUMMARY = "summary.json"
 
 
 def load(out: Path) -> tuple[Deployment, Record]:
     """What ran and all that was reported of it. Raises UserError if `out` is no record."""
-    try:
-        deployment = msgspec.json.decode((out / DEPLOYMENT).read_bytes(), type=Deployment)
-    except OSError:
-        raise UserError(f"{out}: no record of a run (no readable {DEPLOYMENT})") from None
-    except msgspec.MsgspecError as error:
-        raise UserError(
-            f"{out / DEPLOYMENT}: {error}; damaged, or written by another version of tierloop"
-        ) from None
-    record = Record()
-    for report in _parts(out):
-        columns = report.decisions.shape[1]
-        if len(report.decisions) and columns != len(LEDGER):
-            raise UserError(
-                f"{out}: its ledger has {columns} columns, this version's {len(LEDGER)}; "
-                "read it with the version of tierloop that wrote it"
-            )
-        record.take(report)
+    deployment = stored(out)
+    record = recorded(out)
     if not record.lives:
-        files = [path for path in (out / PARTS).glob(f"*{parts.SUFFIX}") if path.stat().st_size]
-        what = "none that this version can read" if files else "no reports"
+        what = "none that this version can read" if record.damaged else "no reports"
         raise UserError(f"{out}: no record of a run ({what} in {PARTS}/)")
     return deployment, record
 
 
-def _parts(out: Path) -> Iterator[Report]:
-    try:
-        yield from parts.read(out / PARTS)
-    except OSError as error:
-        raise UserError(f"{error.filename}: {error.strerror}") from None
+def recorded(out: Path) -> Record:
+    """All that the parts hold, and what of them is damaged or was never written.
+
+    Raises UserError for a run that is still going, and for another version's ledger.
+    """
+    record = Record()
+    with reading(out):
+        if under_way(out):
+            raise UserError(f"{out}: the run is still going; read it when it has ended")
+        for found in parts.scan(out / PARTS):
+            if isinstance(found, Damage):
+                record.damaged.append(found)
+                continue
+            columns = found.decisions.shape[1]
+            if len(found.decisions) and columns != len(LEDGER):
+                raise UserError(
+                    f"{out}: its ledger has {columns} columns, this version's {len(LEDGER)}; "
+                    "read it with the version of tierloop that wrote it"
+                )
+            record.take(found)
+        record.damaged += [
+            Damage(PARTS, f"not written: {lack.why}", -1, -1, lack.since_ns, lack.until_ns)
+            for lack in parts.lacks_of(record.label(parts.LACKS))
+        ]
+    return record
+
+
+def stored(out: Path) -> Deployment:
+    """The deployment that ran. Raises UserError if there is none that can be read."""
+    path = out / DEPLOYMENT
+    if not path.is_file():
+        raise UserError(f"{out}: no record of a run (no readable {DEPLOYMENT})")
+    with reading(path, "damaged, or written by another version of tierloop"):
+        deployment = msgspec.json.decode(path.read_bytes(), type=Deployment)
+        for tier in (deployment.device, deployment.edge, deployment.cloud):
+            hardware.load(tier.hardware)
+        return deployment
 
 
 def join(out: Path) -> dict[str, Any]:
-    """Writes summary.json, ledger.parquet and report.html; returns the summary.
+    """Writes summary.json, ledger.parquet and report.html of what lies in the parts; the summary.
 
     Raises UserError if `out` holds no parts of a record.
     """
     deployment, record = load(out)
-    summary = audited(record, deployment, out)
-    try:
-        write(out / "summary.json", msgspec.json.format(msgspec.json.encode(summary), indent=2))
-        _write_ledger(out / "ledger.parquet", record)
-        write(out / "report.html", render(summary, record, deployment).encode())
-    except OSError as error:
-        raise UserError(f"{error.filename or out}: {error.strerror}") from None
+    return conclude(out, deployment, record, out)
+
+
+def conclude(
+    out: Path, deployment: Deployment, record: Record, state: Path, unkept: Iterable[str] = ()
+) -> dict[str, Any]:
+    """As `join`, of a record at hand, whose processes left their state under `state`.
+
+    What the disk does not take is listed as `unkept`; the summary comes first.
+    """
+    summary = audited(record, deployment, state)
+    summary["unkept"] += unkept
+    made: dict[str, Callable[[], bytes]] = {
+        SUMMARY: lambda: msgspec.json.format(msgspec.json.encode(summary), indent=2),
+        "ledger.parquet": lambda: _ledger(record),
+        "report.html": lambda: render(summary, record, deployment).encode(),
+    }
+    for name, make in made.items():
+        try:
+            write(out / name, make())
+        except OSError as error:
+            summary["unkept"].append(f"{name}: {error.strerror or error}")
+    if summary["unkept"]:
+        with suppress(OSError):
+            write(out / SUMMARY, made[SUMMARY]())
     return summary
 
 
@@ -76,7 +114,7 @@ def audited(record: Record, deployment: Deployment, out: Path) -> dict[str, Any]
         (life.process, life.boot): int(life.last.counters.get("segments.acked", 0))
         for life in record.of("device")
     }
-    found = audit.audit(out, acked, shed(record.counters("edge")))
+    found = audit.audit(out, acked, shed(record.counters("edge")), record.damaged)
     return summarise(record, deployment, found, audit.releases(out))
 
 
@@ -87,11 +125,12 @@ def write(path: Path, data: bytes) -> None:
         draft.write_bytes(data)
         os.replace(draft, path)
     except OSError:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
         raise
 
 
-def _write_ledger(path: Path, record: Record) -> None:
+def _ledger(record: Record) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -106,6 +145,6 @@ def _write_ledger(path: Path, record: Record) -> None:
         *(pa.field(c.name, pa.int64(), metadata={"doc": c.doc}) for c in LEDGER),
     ]
     table = pa.table([pa.array(column) for column in columns], schema=pa.schema(fields))
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    pq.write_table(table, draft, compression="zstd")
-    os.replace(draft, path)
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    return bytes(sink.getvalue())

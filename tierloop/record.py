@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from contract.clock import NS_PER_S
 from contract.ledger import INDEX, LEDGER
 from contract.messages import Outcome, Report
+from tierloop.damage import Damage
 
 Rows = NDArray[np.int64]
 
@@ -84,11 +85,15 @@ class Lived(NamedTuple):
 
 
 class Record:
-    """Collects reports. Times are on the monotonic clock of the one host that serves loopback."""
+    """Collects reports. Times are on the monotonic clock of the one host that serves loopback.
+
+    `damaged`: what of them, and of the tiers' state, could not be read back from the disk.
+    """
 
     def __init__(self) -> None:
         self.lives: dict[tuple[str, int], Life] = {}
         self.happenings: list[Happening] = []
+        self.damaged: list[Damage] = []
         self._episodes: dict[int, list[int]] = defaultdict(lambda: [0, 0])
         self._live_ns: dict[int, int] = {}
 

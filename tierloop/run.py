@@ -15,15 +15,18 @@ from contract.clock import NS_PER_S
 from contract.errors import UserError
 from contract.ledger import LEDGER, coded
 from contract.messages import Event, Report
+from contract.reading import reading
 from link.sockets import ReportSink, check_free
 from tierloop import parts
+from tierloop.claim import Claim
 from tierloop.deployment import Deployment
 from tierloop.energy import MEASURED
 from tierloop.inflict import Nemesis
-from tierloop.join import DEPLOYMENT, PARTS, write
+from tierloop.join import DEPLOYMENT, PARTS, stored, write
 from tierloop.measured import Measured
 from tierloop.processes import ROLES, table
 from tierloop.record import ROOF, Record
+from tierloop.reserve import Reserve
 from tierloop.strict import leaves
 from tierloop.supervisor import Supervisor
 from tierloop.view import Status, View
@@ -94,11 +97,19 @@ def prepare(out: Path, deployment: Deployment) -> None:
         raise UserError(f"{out}: {error.strerror}; give another --out") from None
 
 
+def claim(deployment: Deployment, roles: Sequence[str], out: Path) -> Claim:
+    """These tiers of a prepared folder, this run's alone while it lives. Raises UserError."""
+    with reading(out, "give another --out"):
+        held = Claim(out, roles)
+    check_folder(deployment, roles, out)
+    return held
+
+
 def _compare(out: Path, deployment: Deployment) -> None:
     """Raises UserError, naming the first key that differs, if `out` is of another deployment."""
     try:
-        other = msgspec.json.decode((out / DEPLOYMENT).read_bytes(), type=Deployment)
-    except (OSError, msgspec.MsgspecError):
+        other = stored(out)
+    except UserError:
         raise UserError(f"{out}: not empty, and no record of a run; give another --out") from None
     if other != deployment:
         there, here = (dict(leaves(msgspec.to_builtins(one))) for one in (other, deployment))
@@ -134,17 +145,23 @@ class Run:
         self._events: list[Event] = []
         self._phase = "starting"
         prepare(out, deployment)
+        self._claim = claim(deployment, roles, out)
         self._parts = parts.Parts(out / PARTS)
+        self._reserve = Reserve(out)
         self._sink = ReportSink()
         self._start_ns = self._boot = time.monotonic_ns()
         self._report_ns = self._show_ns = self._start_ns
         processes = table(deployment, roles, out, self._sink.address, self._start_ns)
         self._supervisor = Supervisor(processes, out / "logs", self._tell)
-        names = [process.name for process in processes]
         self._known, self._foreign = {p.name: p.role for p in processes}, 0
         crash = self._supervisor.crash
-        self._nemesis = Nemesis(deployment, names, self._start_ns, crash, self._tell)
+        self._nemesis = Nemesis(deployment, list(self._known), self._start_ns, crash, self._tell)
         self._measured = Measured()
+
+    @property
+    def record(self) -> Record:
+        """All that was reported, whatever the disk took of it."""
+        return self._record
 
     def until_end(self) -> str:
         """Runs to the end and stops everything. Why it ended: goal, time, signal, or mistake."""
@@ -157,15 +174,17 @@ class Run:
             self._phase = "stopping"
             self._supervisor.stop(self._stopping)
         self._turn(STEP_S)
+        self._reserve.free()
         self._report(ended=why)
+        self._claim.close()
         self._measured.close()
         self._sink.close()
         return why
 
     @property
-    def full(self) -> str:
-        """Why the record can take no more."""
-        return self._parts.full
+    def lacks(self) -> bool:
+        """Whether the parts on the disk are not all that was reported."""
+        return bool(self._parts.lacks)
 
     @property
     def mistake(self) -> str:
@@ -178,8 +197,6 @@ class Run:
             return "mistake"
         if self._signals.heard:
             return "signal"
-        if self._parts.full:
-            return "full"
         elapsed_s = self._elapsed_s()
         if reached(self._deployment, elapsed_s, self._record):
             return "goal"
@@ -234,6 +251,8 @@ class Run:
 
     def _report(self, **labels: str) -> None:
         """The supervisor's own report: what it did to its processes."""
+        for name, detail in self._parts.news():
+            self._tell(self._name, name, detail)
         report = Report(
             process=self._name,
             role=ROOF,
@@ -244,7 +263,7 @@ class Run:
                 **{f"{MEASURED}{meter}": j for meter, j in self._measured.joules().items()},
             },
             gauges={},
-            labels=labels,
+            labels=labels | self._parts.labels(),
             decisions=np.zeros((0, len(LEDGER)), np.int64),
             lateness_ns=np.zeros(0, np.int64),
             outcomes=(),

@@ -14,10 +14,12 @@ from contract.clock import NS_PER_MS, NS_PER_S, NS_PER_US
 from contract.ledger import INDEX, Refusal, Rung, Tier
 from sim.scenario import policy_spec
 from tierloop.audit import Audit, Release
+from tierloop.damage import judged
 from tierloop.deployment import Deployment
 from tierloop.energy import account
 from tierloop.invariants import FAULTS, invariants
 from tierloop.meetings import apart
+from tierloop.parts import LACKS, lacks_of
 from tierloop.record import ROOF, Record, Rows
 
 SCHEMA_VERSION = 2
@@ -38,6 +40,11 @@ def summarise(
     start_ns, end_ns = record.span_ns()
     rows = record.decisions()
     outcomes = record.outcomes()
+    found = {
+        **invariants(record, policy_spec(deployment.scenario), audit),
+        "in_session": len(apart(record, deployment)),
+    }
+    held, not_judged = judged(found, record.damaged)
     successes = sum(outcome.success for outcome in outcomes)
     return {
         "schema_version": SCHEMA_VERSION,
@@ -60,10 +67,11 @@ def summarise(
         "experience": _experience(record, audit),
         "cloud": _cloud(record.counters("cloud")),
         "faults": _faults(record, start_ns),
-        "invariants": {
-            **invariants(record, policy_spec(deployment.scenario), audit),
-            "in_session": len(apart(record, deployment)),
-        },
+        "invariants": held,
+        "not_judged": not_judged,
+        "damaged": [damage.told(start_ns, end_ns) for damage in record.damaged],
+        "lacks": _lacks(record, start_ns),
+        "unkept": [],
         "trace_sha256": record.label("trace_sha256"),
     }
 
@@ -179,6 +187,18 @@ def _experience(record: Record, audit: Audit) -> dict[str, int]:
         "shed": int(device.get("segments.shed", 0)) + shed(edge),
         "checked": audit.checked,
     }
+
+
+def _lacks(record: Record, start_ns: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "from_s": round((lack.since_ns - start_ns) / NS_PER_S, 3),
+            "to_s": round((lack.until_ns - start_ns) / NS_PER_S, 3),
+            "reports": lack.reports,
+            "why": lack.why,
+        }
+        for lack in lacks_of(record.label(LACKS))
+    ]
 
 
 def _cloud(counters: dict[str, float]) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from rich.console import Console
 
 from contract.clock import NS_PER_S
 from contract.errors import UserError
+from contract.reading import Unreadable, reading
+from tierloop.damage import line
 from tierloop.experience_flow import journeys
 from tierloop.join import load
 from tierloop.perfetto import write
@@ -38,7 +40,8 @@ def tell(
     if from_s == 0.0:
         start_ns = -sys.maxsize
     found = within(moments(record, device, only), start_ns, end_ns)
-    show(found, origin_ns, [_violations(out)])
+    lost = [line(damage.told(*record.span_ns())) for damage in record.damaged]
+    show(found, origin_ns, [*lost, _violations(out)])
 
 
 def write_trace(out: Path, path: Path) -> None:
@@ -49,12 +52,15 @@ def write_trace(out: Path, path: Path) -> None:
     try:
         with Console(stderr=True).status(f"Writing {path}"):
             _, record = load(out)
+            lost = [line(damage.told(*record.span_ns())) for damage in record.damaged]
             count = write(draft, record, journeys(out), _origin_ns(record))
         os.replace(draft, path)
     except OSError as error:
         raise UserError(f"--trace {path}: {error.strerror}") from None
     finally:
         draft.unlink(missing_ok=True)
+    for words in lost:
+        print(f"tierloop: {words}", file=sys.stderr)
     print(f"{path}: {count} events  (open it at https://ui.perfetto.dev)", file=sys.stderr)
 
 
@@ -66,10 +72,12 @@ def _origin_ns(record: Record) -> int:
 
 
 def _violations(out: Path) -> str:
+    path = out / "summary.json"
     try:
-        summary: dict[str, Any] = msgspec.json.decode((out / "summary.json").read_bytes())
-        found = {name: n for name, n in summary["invariants"].items() if n}
-    except (OSError, msgspec.MsgspecError, KeyError, TypeError, AttributeError):
+        with reading(path):
+            summary: dict[str, Any] = msgspec.json.decode(path.read_bytes())
+            found = {name: n for name, n in summary["invariants"].items() if n}
+    except Unreadable:
         return f"invariants: not known (tierloop report {out} joins the record)"
     broken = "  ".join(f"{name} {n}" for name, n in found.items())
     return f"invariants: {broken or 'all held'}"

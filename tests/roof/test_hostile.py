@@ -66,15 +66,20 @@ def test_an_address_is_no_more_than_host_and_port(address):
         check_address(address)
 
 
-def test_a_record_that_can_take_no_more_says_so_and_keeps_what_it_has(tmp_path):
+def test_a_record_that_can_take_no_more_says_so_and_goes_on_when_it_can(tmp_path):
     written = parts.Parts(tmp_path / "parts")
     written.append(report("arm-0", "device", 1))
     (tmp_path / "parts" / f"edge{parts.SUFFIX}").mkdir()
-    written.append(report("edge", "edge", 1))
+    written.append(report("edge", "edge", 2))
     assert "parts" in written.full
-    written.append(report("arm-0", "device", 2))
+    assert [name for name, _ in written.news()] == ["record_lacks"]
+    written.append(report("arm-0", "device", 3))
+    assert not written.full
+    assert written.news() == [("record_resumed", "1 reports lack")]
     (tmp_path / "parts" / f"edge{parts.SUFFIX}").rmdir()
-    assert len(list(parts.read(tmp_path / "parts"))) == 1
+    assert [r.at_ns for r in parts.read(tmp_path / "parts")] == [1 * S, 3 * S]
+    (lack,) = written.lacks
+    assert (lack.since_ns, lack.until_ns, lack.reports) == (2 * S, 2 * S, 1)
 
 
 @pytest.mark.parametrize(

@@ -197,7 +197,8 @@ SUMMARY_KEYS = {
     "host": dict, "robots": list, "success": dict, "policy_versions": list,
     "action_age_ms": dict, "round_trip_ms": dict, "tick_lateness_us": dict, "ticks": dict,
     "decisions": dict, "energy_j": dict, "experience": dict, "cloud": dict, "faults": list,
-    "invariants": dict, "trace_sha256": type(None), "planned_s": float, "ended": str,
+    "invariants": dict, "not_judged": list, "damaged": list, "lacks": list, "unkept": list,
+    "trace_sha256": type(None), "planned_s": float, "ended": str,
 }  # fmt: skip
 
 

@@ -12,13 +12,12 @@ from contract.budget import TIMES_BARE, Budget, Clock
 from contract.clock import NS_PER_US
 from contract.errors import UserError
 from contract.ledger import INDEX
-from tierloop import parts
 from tierloop.bench import budget
 from tierloop.bench.budget import Placed
 from tierloop.bench.protocol import Metric, Series
 from tierloop.bench.statistics import CONFIDENCE, Blocks, Estimate, Verdict, exact, share
 from tierloop.bench.verdicts import BROKEN, FINE, INCONCLUSIVE, Line, lines, sentence
-from tierloop.join import PARTS
+from tierloop.join import recorded
 from tierloop.record import Record
 from tierloop.summary import ages_ms, missed_share, round_trips_ms
 
@@ -51,9 +50,9 @@ def check(budgets: Sequence[Budget]) -> None:
             raise UserError(f"budget {number} ({one.metric}): a run has no bare limit beside it")
 
 
-def verdict(out: Path, summary: Mapping[str, Any], budgets: Sequence[Budget]) -> int:
+def verdict(record: Record, summary: Mapping[str, Any], budgets: Sequence[Budget]) -> int:
     """Prints a line for what did not pass; the exit code."""
-    found = judge(out, summary, budgets)
+    found = judged(record, summary, budgets)
     for line in found:
         if line.verdict is not Verdict.PASS:
             print(f"tierloop: {remark(line)}", file=sys.stderr)
@@ -61,10 +60,14 @@ def verdict(out: Path, summary: Mapping[str, Any], budgets: Sequence[Budget]) ->
 
 
 def judge(out: Path, summary: Mapping[str, Any], budgets: Sequence[Budget]) -> tuple[Line, ...]:
+    """As `judged`, of the record that lies in `out`."""
+    return judged(recorded(out), summary, budgets)
+
+
+def judged(
+    record: Record, summary: Mapping[str, Any], budgets: Sequence[Budget]
+) -> tuple[Line, ...]:
     """A line for every budget on the clock of the run."""
-    record = Record()
-    for report in parts.read(out / PARTS):
-        record.take(report)
     virtual = summary["clock"] == "virtual"
     rows = record.decisions()
     rows = rows[np.argsort(rows[:, INDEX["captured_ns"]], kind="stable")]

@@ -13,15 +13,16 @@ import numpy as np
 from cloud.backend import Cancelled
 from cloud.scratch import in_memory
 from contract.clock import NS_PER_MS, NS_PER_S
-from contract.errors import UserError
 from contract.ledger import LEDGER
 from contract.messages import Event, Report
 from tierloop import parts
 from tierloop.deployment import Deployment
 from tierloop.faults import Faults
-from tierloop.join import PARTS, audited, join
+from tierloop.join import PARTS, audited, conclude, join
+from tierloop.processes import ROLES
 from tierloop.record import ROOF, Happening, Record
-from tierloop.run import prepare, reached
+from tierloop.reserve import Reserve
+from tierloop.run import claim, prepare, reached
 from tierloop.view import Status, View
 from tierloop.virtual.faults import FaultyParts, schedule
 from tierloop.virtual.stack import VirtualStack
@@ -65,15 +66,22 @@ class VirtualRun:
         self._now_ns = 0
         self._phase, self._states = "starting", dict[str, str]()
 
+    @property
+    def record(self) -> Record:
+        """All that was reported, whatever the disk took of it."""
+        return self._record
+
     def to_the_end(self) -> tuple[str, dict[str, Any]]:
         """Why it ended (goal, time or signal), and the summary.
 
         State lies in memory meanwhile where the host allows it, so that a disk's pace is none of
-        the run's; it is moved to `out` at the end.
+        the run's; it is moved to `out` at the end, as far as that takes it.
         """
         if self._out is not None:
             prepare(self._out, self._deployment)
+            held = claim(self._deployment, tuple(ROLES), self._out)
             self._parts = parts.Parts(self._out / PARTS)
+            reserve = Reserve(self._out)
         with closing(in_memory()) as scratch:
             place, seed = scratch.path, self._deployment.seed
             stack = VirtualStack(
@@ -87,13 +95,14 @@ class VirtualRun:
             schedule(stack)
             with closing(stack):
                 why = self._live(stack)
-            if self._out is None:
+            if self._out is None or self._parts is None:
                 return why, audited(self._record, self._deployment, place)
-            try:
-                shutil.copytree(place / "state", self._out / "state", dirs_exist_ok=True)
-            except (OSError, shutil.Error):
-                raise UserError(f"{self._out}: cannot take the whole record; no room?") from None
-        return why, join(self._out)
+            unkept = _copied(place / "state", self._out / "state")
+            reserve.free()
+            held.close()
+            if not unkept and not self._parts.lacks:
+                return why, join(self._out)
+            return why, conclude(self._out, self._deployment, self._record, place, unkept)
 
     @property
     def speed(self) -> float:
@@ -155,7 +164,24 @@ class VirtualRun:
 
     def _report(self, stack: VirtualStack, labels: dict[str, str]) -> None:
         fresh, self._told = stack.events[self._told :], len(stack.events)
+        if self._parts is not None:
+            fresh += [
+                Happening(stack.now_ns, ROOF, ROOF, name, detail)
+                for name, detail in self._parts.news()
+            ]
+            labels |= self._parts.labels()
         self._hear(roof(stack.now_ns, fresh, labels))
+
+
+def _copied(state: Path, out: Path) -> tuple[str, ...]:
+    """Puts the tiers' state into the record, whole or not at all; what is to be said if not."""
+    try:
+        shutil.copytree(state, out, dirs_exist_ok=True)
+    except (OSError, shutil.Error) as error:
+        shutil.rmtree(out, ignore_errors=True)
+        why = error.strerror if isinstance(error, OSError) else None
+        return (f"state: {why or 'no room?'}",)
+    return ()
 
 
 def roof(now_ns: int, fresh: Sequence[Happening], labels: dict[str, str]) -> Report:

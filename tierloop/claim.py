@@ -1,0 +1,50 @@
+"""A claim: tiers of a record's folder are one run's alone while it lives.
+
+The kernel lets go of it whatever way the run ends.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+
+from contract.errors import UserError
+
+PREFIX = ".claim-"
+
+
+class Claim:
+    """Holds the tiers `roles` of a record until `close`. Raises UserError if another has one."""
+
+    def __init__(self, out: Path, roles: Iterable[str]) -> None:
+        self._held = ExitStack()
+        for role in roles:
+            held = os.open(out / f"{PREFIX}{role}", os.O_RDWR | os.O_CREAT, 0o644)
+            self._held.callback(os.close, held)
+            if not _locked(held, fcntl.LOCK_EX):
+                self.close()
+                raise UserError(f"{out}: another run of its {role} is going; give another --out")
+
+    def close(self) -> None:
+        self._held.close()
+
+
+def under_way(out: Path) -> bool:
+    """Whether a run claims any tier of the record in `out`. Raises OSError."""
+    for path in out.glob(f"{PREFIX}*"):
+        held = os.open(path, os.O_RDONLY)
+        try:
+            if not _locked(held, fcntl.LOCK_SH):
+                return True
+        finally:
+            os.close(held)
+    return False
+
+
+def _locked(held: int, how: int) -> bool:
+    try:
+        fcntl.flock(held, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
