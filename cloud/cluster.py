@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from importlib.util import find_spec
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -28,6 +29,7 @@ from cloud.config import CloudConfig
 from cloud.driver import Start
 from cloud.rollout import Play
 from cloud.scratch import Scratch, first, free_bytes, takes_sockets
+from contract.errors import UserError
 from contract.messages import Segment
 
 START_S, JOIN_S, KNOCK_S = 120.0, 6.0, 3.0
@@ -60,7 +62,15 @@ class RayBackend:
     """
 
     def __init__(self, hands: tuple[Any, ...], config: CloudConfig, state: Path) -> None:
-        """`hands` are the arguments of Hands; `state` is where Ray may keep its files."""
+        """`hands` are the arguments of Hands; `state` is where Ray may keep its files.
+
+        Raises UserError if Ray is not installed.
+        """
+        if find_spec("ray") is None:
+            raise UserError(
+                f"cloud.ray = '{config.ray}' needs Ray: pip install 'tierloop[cloud]', or "
+                "cloud.ray = 'none'"
+            )
         self._about, self._config = hands, config
         self._state = state
         self._folder: Path | None = None

@@ -106,6 +106,8 @@ class Rounds:
 
     def _raised(self, now_ns: int, said: str | None) -> Effects:
         self._ready = True
+        if self._diary.counts["failed.raise"]:
+            self._diary.gauges["workers.up"] = 1.0
         if said:
             self._diary.note(now_ns, "backend_elsewhere", said)
         return self._collect(now_ns)
@@ -221,6 +223,8 @@ class Rounds:
             return []
         self._diary.counts[f"failed.{name}"] += 1
         self._diary.note(now_ns, "step_failed", f"{name}: {_reason(error)}")
+        if name == "raise":
+            self._diary.gauges["workers.up"] = 0.0
         self._round_ns = None
         self._enter(now_ns, "retrying")
         untrained = name == "conclude" and self._publisher.newest is None

@@ -36,6 +36,7 @@ def invariants(record: Record, spec: PolicySpec, audit: Audit) -> dict[str, int]
     found["nothing_altered"] = audit.altered
     found["conservation"] = invented(record) + unaccounted(record)
     found["energy_conserved"] = unbalanced(record)
+    found["workers_up"] = unraised(record)
     for name, value in record.counters().items():
         if name.startswith(COUNTED):
             key = name.removeprefix(COUNTED)
@@ -85,6 +86,12 @@ def uncounted(counters: Mapping[str, float]) -> int:
     """Ticks that were due and neither done nor counted as missed; one may be under way."""
     done = counters.get("ticks", 0) + counters.get("missed", 0)
     return int(max(0, counters.get("ticks.due", 0) - done - 1))
+
+
+def unraised(record: Record) -> int:
+    """1 if the cloud's last life tried to raise its workers, failed, and never did."""
+    last = max(record.of("cloud"), key=lambda life: life.boot, default=None)
+    return int(last is not None and last.last.gauges.get("workers.up") == 0)
 
 
 def invented(record: Record) -> int:

@@ -398,10 +398,12 @@ def test_a_backend_that_does_not_start_is_tried_again(store, spec):
     for name in ("conclude", "record", "raise"):
         shell.do(name)
     assert "look" not in shell.timers
+    assert shell.node.report(shell.now_ns).gauges["workers.up"] == 0
     backend.broken = False
     shell.fire("raise")
     shell.do("raise")
     assert "look" in shell.timers
+    assert shell.node.report(shell.now_ns).gauges["workers.up"] == 1
 
 
 def test_experience_is_served_while_a_round_runs(shell, spec, make_segment, seal):

@@ -16,6 +16,7 @@ import pytest
 from cloud import cluster
 from cloud.cluster import RayBackend
 from cloud.config import CloudConfig, LearnerConfig
+from contract.errors import UserError
 from sim.scenario import Scenario
 from tierloop.processes import ROLES
 
@@ -129,6 +130,12 @@ def test_who_listens_and_is_no_cluster_is_waited_for_in_bounds(tmp_path, monkeyp
             one.start()
     assert psutil.Process().children() == []
     one.close()
+
+
+def test_without_ray_the_remedy_is_told_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "find_spec", lambda _: None)
+    with pytest.raises(UserError, match=r"needs Ray: pip install 'tierloop\[cloud\]'"):
+        backend(tmp_path)
 
 
 def test_its_own_cluster_hears_nothing_of_the_users_environment(tmp_path, monkeypatch):

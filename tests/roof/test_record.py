@@ -153,6 +153,22 @@ def test_each_invariant_sees_its_violation():
     }
 
 
+def test_a_cloud_whose_workers_never_came_up_fails_the_run():
+    def unraised(*gauges):
+        lives = [
+            report(
+                "cloud", "cloud", boot, boot=boot, gauges={"workers.up": g} if g is not None else {}
+            )
+            for boot, g in enumerate(gauges, 1)
+        ]
+        return invariants(recorded(lives), policy_spec(Scenario()), CLEAN)["workers_up"]
+
+    assert unraised() == unraised(None) == unraised(1.0) == 0
+    assert unraised(0.0) == unraised(1.0, 0.0) == 1
+    assert unraised(0.0, 1.0) == 0
+    assert unraised(0.0, None) == 0, "it was still starting"
+
+
 def test_a_step_back_that_the_edge_has_not_recorded_is_seen():
     def steps(*versions: int, action: str = "activate"):
         return CLEAN._replace(
