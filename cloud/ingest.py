@@ -28,9 +28,6 @@ learner's normaliser, and overflows it at the end."""
 BODY_MAX = MAX_BYTES[Sealed]
 """A body is never inflated past this: what a device sealed had to fit a frame."""
 
-INT_MAX = 2**63
-"""Numbers that name a datum must lie below it, to fit SQLite; one that does not is only counted."""
-
 ACKS_MAX = 256
 """Segments listed one by one in an acknowledgement."""
 
@@ -89,8 +86,6 @@ class Ingest:
         self._store.commit(data)
 
     def _datum(self, key: Key, sealed: Sealed, now_ns: int) -> Datum:
-        if not all(0 <= n < INT_MAX for n in (sealed.boot, sealed.seq, sealed.digest)):
-            raise Nameless
         body = inflate(sealed) if sealed.deflated else sealed.body.tobytes()
         if digest64(body) != sealed.digest:
             raise Misfitting("digest")

@@ -26,7 +26,10 @@ from contract.streams import MAX_BYTES
 
 _DTYPES = {dtype: np.dtype(dtype) for dtype in ("<f4", "<i8", "|u1")}
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
-_U32 = struct.Struct("<I")
+_pack, _unpack = struct.Struct("<I").pack, struct.Struct("<I").unpack_from
+_HEAD_BYTES = _SUM_BYTES = 4
+_RESIDUE = 0x2144DF1C
+"""The CRC-32 of any bytes with their own CRC-32 behind them, lowest byte first."""
 _ALIGN = 8
 _PADS = tuple(bytes(n) for n in range(_ALIGN))
 _DIMS_MAX = 4
@@ -50,32 +53,34 @@ class Codec:
         arrays: list[np.ndarray] = []
         self._arrays = arrays
         header = self._encoder.encode(message)
-        parts, size = [_U32.pack(len(header)), header], _U32.size + len(header)
-        for array in arrays:
-            pad = -size % _ALIGN
-            parts += _PADS[pad], array.tobytes()
-            size += pad + array.nbytes
-        if size + _U32.size > MAX_BYTES[type(message)]:
+        data = _pack(len(header)) + header
+        if arrays:
+            parts, size = [data], len(data)
+            for array in arrays:
+                pad = -size % _ALIGN
+                parts += _PADS[pad], array.tobytes()
+                size += pad + array.nbytes
+            data = b"".join(parts)
+        if len(data) + _SUM_BYTES > MAX_BYTES[type(message)]:
             raise SpecError(f"{type(message).__name__}: more than {MAX_BYTES[type(message)]} bytes")
-        data = b"".join(parts)
-        return data + _U32.pack(crc32(data))
+        return data + _pack(crc32(data))
 
     def decode(self, data: bytes | memoryview) -> Message:
         """The message in `data`; its arrays are read-only views of it.
 
         Raises WireError, with reason "damaged" if the bytes are not those that were encoded.
         """
-        whole, end = memoryview(data), len(data) - _U32.size
-        if end < _U32.size:
+        end = len(data) - _SUM_BYTES
+        if end < _HEAD_BYTES:
             raise WireError("truncated" if data else "empty")
-        if crc32(whole[:end]) != _U32.unpack_from(data, end)[0]:
+        if crc32(data) != _RESIDUE:
             raise WireError("damaged")
-        header_end = _U32.size + _U32.unpack_from(data)[0]
+        header_end = _HEAD_BYTES + _unpack(data)[0]
         if header_end > end:
             raise WireError("truncated")
         self._data, self._at, self._end = data, header_end, end
         try:
-            message = self._decoder.decode(whole[_U32.size : header_end])
+            message = self._decoder.decode(data[_HEAD_BYTES:header_end])
         except WireError:
             raise
         except (msgspec.MsgspecError, SpecError, UnicodeDecodeError, ValueError) as error:

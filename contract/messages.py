@@ -1,51 +1,48 @@
 """Messages: frozen, keyword-only, checked when made. Times are ns on the named host's clock."""
 
-from math import isfinite
+from typing import Annotated
 
-import msgspec
 import numpy as np
+from msgspec import Meta
 
+from contract.bounds import Array, Bounded, Count, Name, Real, Signed, Text, Version
 from contract.errors import SpecError
 
 PROTOCOL = 1
-NAME_MAX = 128
-"""Characters of a name that a peer gives itself; answers quote it."""
+
+Floats = Annotated[np.ndarray, Array("float32", 1)]
+FloatRows = Annotated[np.ndarray, Array("float32", 2)]
+Ints = Annotated[np.ndarray, Array("int64", 1)]
+IntRows = Annotated[np.ndarray, Array("int64", 2)]
+Bytes = Annotated[np.ndarray, Array("uint8", 1)]
+
+ALSO_MAX = 512
+"""Segments listed one by one in an acknowledgement."""
+PARENTS_MAX = 16
+OUTCOMES_MAX = 256
+EVENTS_MAX = 512
+REFUSED_MAX = 32
+"""Reasons by which a segment counts what was refused."""
+FIGURES_MAX = 1024
+"""Counters, gauges and labels of a report, each."""
 
 
-class Message(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
+class Message(Bounded, frozen=True, kw_only=True, array_like=True, gc=False):
     """The root of everything that crosses a link; numpy fields travel as raw bytes."""
-
-
-_INT_END = 2**63
-_F4, _I8, _U1 = np.dtype(np.float32), np.dtype(np.int64), np.dtype(np.uint8)
-
-
-def _shape(
-    owner: str, field: str, value: np.ndarray, dtype: np.dtype, ndim: int, rows: int = -1
-) -> None:
-    """Raises SpecError unless the array has this dtype, ndim and, unless -1, number of rows."""
-    if value.dtype == dtype and value.ndim == ndim and rows in (-1, value.shape[0]):
-        return
-    want = ["*" if rows < 0 else rows, *["*"] * (ndim - 1)]
-    raise SpecError(
-        f"{owner}.{field}: expected {dtype}{want}, got {value.dtype}{list(value.shape)}"
-    )
 
 
 class Hello(Message, tag="hello", frozen=True, kw_only=True):
     """Opens a session (client to server), again after either side restarts."""
 
-    node: str
-    role: str
-    boot: int
-    software: str
-    spec: str
-    protocol: int = PROTOCOL
+    node: Name
+    role: Name
+    boot: Count
+    software: Name
+    spec: Name
+    protocol: Count = PROTOCOL
 
-    def __post_init__(self) -> None:
+    def _agree(self) -> None:
         names = self.node, self.role, self.software, self.spec
-        if max(map(len, names)) > NAME_MAX:
-            raise SpecError(f"hello: a name of more than {NAME_MAX} characters")
         if not self.node or not all(map(str.isprintable, names)):
             raise SpecError("hello: a name that is empty or cannot be printed")
 
@@ -53,23 +50,23 @@ class Hello(Message, tag="hello", frozen=True, kw_only=True):
 class Welcome(Message, tag="welcome", frozen=True, kw_only=True):
     """Accepts a Hello; `acked` is the highest segment below which everything is stored."""
 
-    node: str
-    boot: int
-    acked: int
+    node: Name
+    boot: Count
+    acked: Count
 
 
 class Refused(Message, tag="refused", frozen=True, kw_only=True):
     """Ends a session; `final` says that trying again is of no use."""
 
-    reason: str
+    reason: Text
     final: bool
 
 
 class Beat(Message, tag="beat", frozen=True, kw_only=True):
     """Proof of life from client to server, at the declared rate."""
 
-    seq: int
-    sent_ns: int
+    seq: Count
+    sent_ns: Count
 
 
 class Echo(Message, tag="echo", frozen=True, kw_only=True):
@@ -78,10 +75,10 @@ class Echo(Message, tag="echo", frozen=True, kw_only=True):
     With the client's receipt time these four give round trip and clock offset with its bound.
     """
 
-    seq: int
-    sent_ns: int
-    received_ns: int
-    echoed_ns: int
+    seq: Count
+    sent_ns: Count
+    received_ns: Count
+    echoed_ns: Count
 
 
 class Observation(Message, tag="observation", frozen=True, kw_only=True):
@@ -90,18 +87,12 @@ class Observation(Message, tag="observation", frozen=True, kw_only=True):
     With `ahead_ns` above 0 they are what the device then expected for that much later.
     """
 
-    device: str
-    boot: int
-    seq: int
-    captured_ns: int
-    features: np.ndarray
-    ahead_ns: int = 0
-
-    def __post_init__(self) -> None:
-        if self.features.dtype != _F4 or self.features.ndim != 1:
-            _shape("observation", "features", self.features, _F4, 1)
-        if self.ahead_ns < 0:
-            raise SpecError(f"observation.ahead_ns: {self.ahead_ns} is negative")
+    device: Name
+    boot: Count
+    seq: Count
+    captured_ns: Count
+    features: Floats
+    ahead_ns: Count = 0
 
 
 class ActionChunk(Message, tag="action", frozen=True, kw_only=True):
@@ -113,31 +104,24 @@ class ActionChunk(Message, tag="action", frozen=True, kw_only=True):
     `arrived_ns` on, by that tier's clock; 0 where no tier took it in.
     """
 
-    device: str
-    boot: int
-    seq: int
-    captured_ns: int
-    period_ns: int
-    valid_until_ns: int
-    policy_version: int
-    tier: str
-    batch: int
-    held_ns: int
-    compute_ns: int
-    actions: np.ndarray
-    ahead_ns: int = 0
-    arrived_ns: int = 0
+    device: Name
+    boot: Count
+    seq: Count
+    captured_ns: Count
+    period_ns: Count
+    valid_until_ns: Count
+    policy_version: Version
+    tier: Name
+    batch: Count
+    held_ns: Signed
+    compute_ns: Signed
+    actions: FloatRows
+    ahead_ns: Count = 0
+    arrived_ns: Signed = 0
 
-    def __post_init__(self) -> None:
-        if self.actions.dtype != _F4 or self.actions.ndim != 2:
-            _shape("action", "actions", self.actions, _F4, 2)
-        if self.period_ns <= 0 or self.valid_until_ns <= self.captured_ns:
+    def _agree(self) -> None:
+        if not self.period_ns or self.valid_until_ns <= self.captured_ns:
             raise SpecError("action: period and validity must be positive")
-        numbers = self.policy_version, self.batch, self.held_ns, self.compute_ns, self.arrived_ns
-        if max(numbers) >= _INT_END:
-            raise SpecError("action: a number past 63 bits")
-        if self.ahead_ns < 0:
-            raise SpecError(f"action.ahead_ns: {self.ahead_ns} is negative")
 
     @property
     def anchor_ns(self) -> int:
@@ -145,15 +129,15 @@ class ActionChunk(Message, tag="action", frozen=True, kw_only=True):
         return self.captured_ns + self.ahead_ns
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
+class Outcome(Bounded, frozen=True, kw_only=True, array_like=True, gc=False):
     """One judged episode; `policy_version` is -1 if more than one version acted, or none."""
 
-    number: int
+    number: Count
     success: bool
-    reason: str
-    policy_version: int
-    started_ns: int
-    ended_ns: int
+    reason: Name
+    policy_version: Version
+    started_ns: Count
+    ended_ns: Count
 
 
 class Segment(Message, tag="segment", frozen=True, kw_only=True):
@@ -166,28 +150,30 @@ class Segment(Message, tag="segment", frozen=True, kw_only=True):
     `refused` counts refused chunks by reason.
     """
 
-    device: str
-    boot: int
-    seq: int
-    body: str
-    software: str
-    spec: str
-    captured_ns: np.ndarray
-    features: np.ndarray
-    applied: np.ndarray
-    age_ns: np.ndarray
-    versions: np.ndarray
-    seam_rad: float
-    refused: dict[str, int]
-    outcomes: tuple[Outcome, ...]
+    device: Name
+    boot: Count
+    seq: Count
+    body: Name
+    software: Name
+    spec: Name
+    captured_ns: Ints
+    features: FloatRows
+    applied: FloatRows
+    age_ns: Ints
+    versions: Ints
+    seam_rad: Real
+    refused: Annotated[dict[Name, Count], Meta(max_length=REFUSED_MAX)]
+    outcomes: Annotated[tuple[Outcome, ...], Meta(max_length=OUTCOMES_MAX)]
 
-    def __post_init__(self) -> None:
+    def _agree(self) -> None:
         n = len(self.captured_ns)
-        _shape("segment", "captured_ns", self.captured_ns, _I8, 1)
-        _shape("segment", "features", self.features, _F4, 2, n)
-        _shape("segment", "applied", self.applied, _F4, 2, n)
-        _shape("segment", "age_ns", self.age_ns, _I8, 1, n)
-        _shape("segment", "versions", self.versions, _I8, 1, n)
+        for name in ("features", "applied", "age_ns", "versions"):
+            value: np.ndarray = getattr(self, name)
+            if len(value) != n:
+                want, got = [n, *["*"] * (value.ndim - 1)], list(value.shape)
+                raise SpecError(
+                    f"segment.{name}: expected {value.dtype}{want}, got {value.dtype}{got}"
+                )
 
 
 class Sealed(Message, tag="sealed", frozen=True, kw_only=True):
@@ -196,71 +182,65 @@ class Sealed(Message, tag="sealed", frozen=True, kw_only=True):
     `digest` is the first 8 bytes of its SHA-256 as an integer, checked at every store.
     """
 
-    device: str
-    boot: int
-    seq: int
-    digest: int
-    body: np.ndarray
+    device: Name
+    boot: Count
+    seq: Count
+    digest: Count
+    body: Bytes
     deflated: bool = False
-
-    def __post_init__(self) -> None:
-        _shape("sealed", "body", self.body, _U1, 1)
 
 
 class Stored(Message, tag="stored", frozen=True, kw_only=True):
     """Acknowledges segments, after the commit: all below `below`, and the listed ones above it."""
 
-    device: str
-    boot: int
-    below: int
-    also: tuple[int, ...] = ()
+    device: Name
+    boot: Count
+    below: Count
+    also: Annotated[tuple[Count, ...], Meta(max_length=ALSO_MAX)] = ()
 
 
 class Offer(Message, tag="offer", frozen=True, kw_only=True):
     """A released policy, to be fetched by digest."""
 
-    version: int
-    digest: str
-    size: int
-    parents: tuple[int, ...]
+    version: Count
+    digest: Name
+    size: Count
+    parents: Annotated[tuple[Version, ...], Meta(max_length=PARENTS_MAX)]
     rollback: bool = False
 
 
 class Fetch(Message, tag="fetch", frozen=True, kw_only=True):
     """Asks for `length` bytes of an artefact."""
 
-    digest: str
-    offset: int
-    length: int
+    digest: Name
+    offset: Count
+    length: Count
 
 
 class Part(Message, tag="part", frozen=True, kw_only=True):
     """Bytes of an artefact, uint8[n]."""
 
-    digest: str
-    offset: int
-    data: np.ndarray
-
-    def __post_init__(self) -> None:
-        _shape("part", "data", self.data, _U1, 1)
+    digest: Name
+    offset: Count
+    data: Bytes
 
 
 class PolicyStatus(Message, tag="policy_status", frozen=True, kw_only=True):
     """What became of a policy on a node: staged, active, refused (with the reason)."""
 
-    node: str
-    version: int
-    digest: str
-    state: str
-    reason: str = ""
+    node: Name
+    version: Version
+    digest: Name
+    state: Name
+    reason: Text = ""
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
+class Event(Bounded, frozen=True, kw_only=True, array_like=True, gc=False):
     """Something worth a line: `name` is a word, `detail` a sentence."""
 
-    at_ns: int
-    name: str
-    detail: str = ""
+    at_ns: Count
+    name: Name
+    detail: Text = ""
 
 
 class Report(Message, tag="report", frozen=True, kw_only=True):
@@ -270,26 +250,17 @@ class Report(Message, tag="report", frozen=True, kw_only=True):
     `decisions` int64[R, C], columns of contract/ledger.py; `lateness_ns` int64[K], one a tick.
     """
 
-    process: str
-    role: str
-    boot: int
-    at_ns: int
-    counters: dict[str, float]
-    gauges: dict[str, float]
-    labels: dict[str, str]
-    decisions: np.ndarray
-    lateness_ns: np.ndarray
-    outcomes: tuple[Outcome, ...]
-    events: tuple[Event, ...]
-
-    def __post_init__(self) -> None:
-        numbers = (*self.counters.values(), *self.gauges.values())
-        if not all(map(isfinite, numbers)):
-            raise SpecError("report: a counter or a gauge that is no number")
-        if not (0 <= self.boot < _INT_END and 0 <= self.at_ns < _INT_END):
-            raise SpecError("report: a boot or a time past 63 bits")
-        _shape("report", "decisions", self.decisions, _I8, 2)
-        _shape("report", "lateness_ns", self.lateness_ns, _I8, 1)
+    process: Name
+    role: Name
+    boot: Count
+    at_ns: Count
+    counters: Annotated[dict[Name, Real], Meta(max_length=FIGURES_MAX)]
+    gauges: Annotated[dict[Name, Real], Meta(max_length=FIGURES_MAX)]
+    labels: Annotated[dict[Name, Text], Meta(max_length=FIGURES_MAX)]
+    decisions: IntRows
+    lateness_ns: Ints
+    outcomes: Annotated[tuple[Outcome, ...], Meta(max_length=OUTCOMES_MAX)]
+    events: Annotated[tuple[Event, ...], Meta(max_length=EVENTS_MAX)]
 
 
 ALL: tuple[type[Message], ...] = tuple(Message.__subclasses__())

@@ -24,7 +24,7 @@ from contract.specs import PolicySpec
 from edge import relay, releases, serving
 from edge.account import Account, Meter
 from edge.config import EdgeConfig
-from edge.outbox import INT_MAX, Outbox
+from edge.outbox import Outbox
 from edge.relay import Relay
 from edge.releases import Releases
 from edge.serving import Serving
@@ -165,8 +165,6 @@ class EdgeNode:
             return f"{hello.role} {hello.node} is no device; only devices are served here"
         if hello.protocol != PROTOCOL:
             return f"protocol {hello.protocol} of {hello.node} is not the edge's {PROTOCOL}"
-        if not 0 <= hello.boot < INT_MAX:
-            return f"boot {hello.boot} of {hello.node} is not between 0 and 2^63"
         if hello.spec != self._spec_digest:
             return (
                 f"policy spec {hello.spec} of {hello.node} is not the edge's {self._spec_digest}; "

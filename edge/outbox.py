@@ -19,9 +19,6 @@ from edge import tables
 from edge.spans import Spans
 from edge.triage import Priority
 
-INT_MAX = 2**63
-"""Numbers that name a segment lie below it, to fit SQLite."""
-
 BOOTS_MAX = 4096
 """Boots whose numbers are kept; beyond it the oldest are forgotten of which no parcel waits. What
 comes of them again is stored again, and known to the cloud."""

@@ -15,7 +15,7 @@ from contract.effects import Compute, Effects, Send, Timer
 from contract.messages import Sealed, Stored
 from edge.account import Account
 from edge.intake import Intake
-from edge.outbox import INT_MAX, Name, Outbox, Parcel, Standing
+from edge.outbox import Name, Outbox, Parcel, Standing
 
 LANE = "disk"
 LOAD, COMMIT, LEND, SETTLE = "relay.load", "relay.commit", "relay.lend", "relay.settle"
@@ -84,7 +84,7 @@ class Relay:
     def take(self, sealed: Sealed) -> Effects:
         """A segment came in from a device whose session is open."""
         self._counts["segments_in"] += 1
-        if not 0 <= sealed.seq < INT_MAX or sealed.deflated:
+        if sealed.deflated:
             self._counts["refused.misfit"] += 1
             return []
         if len(self._waiting) >= WAITING_MAX:
@@ -127,10 +127,6 @@ class Relay:
 
     def receipt(self, now_ns: int, stored: Stored) -> Effects:
         """The cloud has stored something."""
-        numbers = (stored.boot, stored.below, *stored.also)
-        if not all(0 <= n < INT_MAX for n in numbers):
-            self._counts["refused.receipt"] += 1
-            return []
         also = set(stored.also)
 
         def settled(name: Name) -> bool:

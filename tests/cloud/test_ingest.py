@@ -141,14 +141,6 @@ def test_what_can_never_fit_is_refused_acknowledged_and_told(
     assert ingest.take([sealed], 6).counts == {"duplicate": 1}
 
 
-@pytest.mark.parametrize("field", ["boot", "seq", "digest"])
-@pytest.mark.parametrize("value", [-1, 2**63])
-def test_numbers_past_what_can_be_stored_stop_nobody(ingest, make_segment, seal, field, value):
-    sealed = seal(make_segment(), **{field: value})
-    done = ingest.take([sealed, seal(make_segment(1))], 5)
-    assert done.counts == {"ingested": 1, "refused.name": 1}
-
-
 def test_a_bomb_is_not_unpacked(ingest, make_segment, seal, monkeypatch):
     inflated = []
     honest = zlib.decompressobj

@@ -97,9 +97,8 @@ def test_what_is_no_segment_is_acknowledged_and_holds_nothing_up(bench):
     assert bench.hear("arm", seal(hello(), seq=0)) == [stored(below=2)]
 
 
-@pytest.mark.parametrize("changes", [{"seq": -1}, {"seq": 2**63}, {"deflated": True}])
-def test_a_segment_no_device_would_send_is_refused(bench, changes):
-    assert bench.hear("arm", msgspec.structs.replace(sealed(0), **changes)) == []
+def test_a_segment_no_device_would_send_is_refused(bench):
+    assert bench.hear("arm", msgspec.structs.replace(sealed(0), deflated=True)) == []
     assert bench.counters()["refused.misfit"] == 1
     assert bench.hear("arm", sealed(0)) == [stored(below=1)]
 
@@ -308,17 +307,6 @@ def test_a_flood_is_bounded_and_what_did_not_fit_comes_again(bench):
     bench.hear("arm", *(sealed(seq, rows=1) for seq in range(WAITING_MAX + 11)))
     assert acked(bench) == set(range(WAITING_MAX + 11))
     assert bench.counters()["stored"] == WAITING_MAX + 11
-
-
-@pytest.mark.parametrize(
-    "receipt", [stored(below=2**63), stored(-1), stored(2**64 - 1), stored(boot=-1)]
-)
-def test_a_receipt_with_absurd_numbers_is_refused(bench, receipt):
-    bench.hear("cloud", WELCOME)
-    bench.hear("arm", sealed(0))
-    bench.hear("cloud", receipt)
-    assert bench.counters()["refused.receipt"] == 1
-    assert bench.node._relay.standing.rows == 1
 
 
 def test_over_its_quota_the_outbox_sheds_and_says_what(tmp_path):

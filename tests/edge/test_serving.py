@@ -182,7 +182,7 @@ def test_a_device_of_another_spec_is_refused_for_good_naming_both(tmp_path):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"role": "edge"}, {"protocol": 2}, {"boot": -1}, {"boot": 2**63}, {"node": "cloud"}],
+    [{"role": "edge"}, {"protocol": 2}, {"node": "cloud"}],
 )
 def test_who_is_no_fit_device_is_refused_for_good(tmp_path, changes):
     bench = Bench(tmp_path, 1).start()

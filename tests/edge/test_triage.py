@@ -13,7 +13,6 @@ from edge.triage import UNSURE_RAD, Priority, Triage
         ({}, Priority.ROUTINE),
         ({"outcomes": (outcome(True),)}, Priority.ROUTINE),
         ({"seam_rad": UNSURE_RAD}, Priority.ROUTINE),
-        ({"seam_rad": float("nan")}, Priority.ROUTINE),
         ({"seam_rad": UNSURE_RAD * 1.01}, Priority.UNSURE),
         ({"refused": {"expired": 0}}, Priority.ROUTINE),
         ({"refused": {"premise": 9}}, Priority.ROUTINE),

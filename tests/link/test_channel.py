@@ -370,11 +370,11 @@ def test_parts_fit_the_cap():
 
 def test_what_does_not_fit_its_stream_is_dropped_and_counted():
     rig = Rig().open()
-    big = Offer(version=1, digest="d", size=1, parents=tuple(range(2**40, 2**40 + 800)))
+    big = Part(digest="d", offset=0, data=np.zeros(128 * 1024, np.uint8))
     assert not rig.server.send("arm", big)
     assert not rig.client.send(big)
-    assert rig.server.tally.dropped["offer", "unfit"] == 1
-    assert rig.client.tally.dropped["offer", "unfit"] == 1
+    assert rig.server.tally.dropped["part", "unfit"] == 1
+    assert rig.client.tally.dropped["part", "unfit"] == 1
 
 
 def other(rig: Rig, hello: Hello = HELLO, route: bytes = b"other") -> list:
