@@ -30,7 +30,7 @@ Count = Annotated[int, Meta(ge=0, le=INT_MAX)]
 Version = Annotated[int, Meta(ge=-1, le=INT_MAX)]
 """Of a policy; -1: none, or several."""
 Signed = Annotated[int, Meta(ge=-INT_MAX - 1, le=INT_MAX)]
-"""A figure of another clock, of which nothing is known but that the ledger can hold it."""
+"""A figure of somebody's clock, of which nothing is known but that the ledger can hold it."""
 Real = Annotated[float, Meta(ge=-float_info.max, le=float_info.max)]
 """A float that is a number."""
 Name = Annotated[str, Meta(max_length=NAME_MAX)]

@@ -77,8 +77,8 @@ class Echo(Message, tag="echo", frozen=True, kw_only=True):
 
     seq: Count
     sent_ns: Count
-    received_ns: Count
-    echoed_ns: Count
+    received_ns: Signed
+    echoed_ns: Signed
 
 
 class Observation(Message, tag="observation", frozen=True, kw_only=True):
@@ -90,7 +90,7 @@ class Observation(Message, tag="observation", frozen=True, kw_only=True):
     device: Name
     boot: Count
     seq: Count
-    captured_ns: Count
+    captured_ns: Signed
     features: Floats
     ahead_ns: Count = 0
 
@@ -107,9 +107,9 @@ class ActionChunk(Message, tag="action", frozen=True, kw_only=True):
     device: Name
     boot: Count
     seq: Count
-    captured_ns: Count
+    captured_ns: Signed
     period_ns: Count
-    valid_until_ns: Count
+    valid_until_ns: Signed
     policy_version: Version
     tier: Name
     batch: Count
@@ -136,8 +136,8 @@ class Outcome(Bounded, frozen=True, kw_only=True, array_like=True, gc=False):
     success: bool
     reason: Name
     policy_version: Version
-    started_ns: Count
-    ended_ns: Count
+    started_ns: Signed
+    ended_ns: Signed
 
 
 class Segment(Message, tag="segment", frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from types import FrameType
 import msgspec
 import numpy as np
 
+from contract.bounds import TEXT_MAX, cut
 from contract.clock import NS_PER_S
 from contract.errors import UserError
 from contract.ledger import LEDGER, coded
@@ -246,7 +247,9 @@ class Run:
             self._supervisor.heard(report.process)
 
     def _tell(self, process: str, name: str, detail: str) -> None:
-        event = Event(at_ns=time.monotonic_ns(), name=name, detail=f"{process}: {detail}")
+        event = Event(
+            at_ns=time.monotonic_ns(), name=name, detail=cut(f"{process}: {detail}", TEXT_MAX)
+        )
         self._events.append(event)
 
     def _report(self, **labels: str) -> None:

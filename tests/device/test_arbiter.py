@@ -109,7 +109,7 @@ class ArbiterMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.arbiter, self.now, self.acted = arbiter(), 1000 * MS, -1
+        self.arbiter, self.now, self.acted = arbiter(), 0, -1
         self.last_valid: ActionChunk | None = None
         self.alone_since: int | None = None
         self.stopped = False

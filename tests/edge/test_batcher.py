@@ -70,6 +70,7 @@ def test_what_waited_past_its_deadline_is_dropped():
         {"features": np.zeros(0, np.float32)},
         {"features": np.array([0, 0, np.nan, 0], np.float32)},
         {"features": np.array([0, -np.inf, 0, 0], np.float32)},
+        {"captured_ns": -1},
         {"captured_ns": 2**62},
     ],
 )

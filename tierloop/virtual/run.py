@@ -12,6 +12,7 @@ import numpy as np
 
 from cloud.backend import Cancelled
 from cloud.scratch import in_memory
+from contract.bounds import TEXT_MAX, cut
 from contract.clock import NS_PER_MS, NS_PER_S
 from contract.ledger import LEDGER
 from contract.messages import Event, Report
@@ -198,6 +199,7 @@ def roof(now_ns: int, fresh: Sequence[Happening], labels: dict[str, str]) -> Rep
         lateness_ns=np.zeros(0, np.int64),
         outcomes=(),
         events=tuple(
-            Event(at_ns=h.at_ns, name=h.name, detail=f"{h.process}: {h.detail}") for h in fresh
+            Event(at_ns=h.at_ns, name=h.name, detail=cut(f"{h.process}: {h.detail}", TEXT_MAX))
+            for h in fresh
         ),
     )
