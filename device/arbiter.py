@@ -1,5 +1,7 @@
 """Chooses what drives the body: the newest valid chunk, else hold, else controlled stop."""
 
+from collections import deque
+
 import numpy as np
 
 from contract.clock import NS_PER_MS
@@ -13,6 +15,8 @@ REARM_CHUNKS = 3
 """Valid chunks in a row that end a controlled stop."""
 PREMISE_RAD = 0.03
 """A premise has failed where a joint's setpoint will be this far from it."""
+PARTED = 16
+"""Ends of episodes that are kept: more than fit between two answers."""
 
 _ACTING = ActingConfig()
 
@@ -40,6 +44,7 @@ class Arbiter:
         self._blend_ns = round(acting.blend_ms * NS_PER_MS)
         self._plan: ChunkPlan | None = None
         self._last_seq = -1
+        self._parted_ns: deque[int] = deque(maxlen=PARTED)
         self._held_since_ns: int | None = None
         self._armed = 0
         self._halted = False
@@ -63,7 +68,7 @@ class Arbiter:
 
         `premise` float64[A] is where the setpoint was expected to be at the chunk's anchor when it
         was asked for. A chunk that starts from there is of no use while the plan in force leads
-        elsewhere and can go on for another period.
+        elsewhere and can go on for another period, unless that plan is of a withdrawn policy.
         """
         refusal = self._judge(now_ns, chunk)
         if refusal is not Refusal.NONE:
@@ -75,10 +80,12 @@ class Arbiter:
             self._armed += 1
             if self._halted or self._armed < REARM_CHUNKS:
                 return Refusal.STOPPED
-        if premise is not None and not self._leads_to(premise, now_ns, chunk.anchor_ns):
+        back = self._plan is not None and chunk.policy_version < self._plan.chunk.policy_version
+        if premise is not None and not (back or self._leads_to(premise, now_ns, chunk.anchor_ns)):
             return Refusal.PREMISE
         anchor_ns = now_ns if self._at_arrival else chunk.anchor_ns
-        plan = ChunkPlan(chunk, now_ns, setpoint, anchor_ns, self._plan, self._blend_ns)
+        before = None if back or self._parts(chunk) else self._plan
+        plan = ChunkPlan(chunk, now_ns, setpoint, anchor_ns, before, self._blend_ns)
         self.seam_rad = plan.seam_rad(self._plan) if self._plan is not None else 0.0
         self._plan = plan
         return Refusal.NONE
@@ -91,9 +98,18 @@ class Arbiter:
         """
         self._last_seq = max(self._last_seq, seq - 1)
 
+    def part(self, at_ns: int) -> None:
+        """An episode ended at `at_ns`: what answers to later is not blended with what led there."""
+        self._parted_ns.append(at_ns)
+
     def halt(self) -> None:
         """The controlled stop, for good: no chunk ends it."""
         self._halted, self._plan, self.rung = True, None, Rung.STOP
+
+    def _parts(self, chunk: ActionChunk) -> bool:
+        """Whether an episode ended between what the plan in force answers to and what this does."""
+        seen_ns = chunk.captured_ns if self._plan is None else self._plan.chunk.captured_ns
+        return any(seen_ns < parted_ns <= chunk.captured_ns for parted_ns in self._parted_ns)
 
     def _leads_to(self, premise: Vector, now_ns: int, anchor_ns: int) -> bool:
         plan = self._plan

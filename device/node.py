@@ -215,6 +215,7 @@ class DeviceNode:
             started_ns=episode.started_ns, ended_ns=episode.ended_ns,
         )  # fmt: skip
         self._outcomes.append(outcome)
+        self.arbiter.part(episode.ended_ns)
         self.uplink.judged(outcome)
         self.rows.episode = episode.number + 1
 

@@ -7,14 +7,18 @@ import numpy as np
 from contract.messages import ActionChunk
 from contract.specs import Vector
 
+FADES = 16
+"""Plans that may at most still be fading when another one comes: more than are answered in time."""
+
 
 class ChunkPlan:
     """One chunk in force.
 
     Row k is due at anchor + (k + 1) * period; rows already past when the chunk comes are
     never acted. In between, joints move straight from where the setpoint was towards the next
-    row; the switch (last element) takes the row's value at once. In scalars: for a handful of
-    joints that takes a third of what arrays take.
+    row; the switch (last element) takes the row's value at once. A plan that expires while it is
+    faded from is faded from where the setpoint then was. In scalars: for a handful of joints that
+    takes a third of what arrays take.
     """
 
     def __init__(
@@ -27,20 +31,29 @@ class ChunkPlan:
         blend_ns: int = 0,
     ) -> None:
         """`setpoint` float64[A]: what is in force at `now_ns`. Anchored to the chunk's own anchor
-        unless another is given. For `blend_ns` the joints fade over from the plan `before`."""
+        unless another is given. For `blend_ns` the joints fade over from the plan `before`, unless
+        it has expired, or FADES others are fading into it one after the other."""
         self.chunk = chunk
         self._anchor_ns = chunk.anchor_ns if anchor_ns is None else anchor_ns
         self._actions = chunk.actions.astype(np.float64)
         self._rows: list[list[float]] = self._actions.tolist()
-        self._since_ns, self._blend_ns = now_ns, blend_ns
-        self._before = before if blend_ns > 0 else None
-        self._head(min(self._row(now_ns), len(self._rows) - 1), setpoint.tolist(), now_ns)
+        fades = before is not None and before.valid(now_ns) and before.fades < FADES
+        self._before = before if fades and blend_ns > 0 else None
+        self._since_ns = self._was_ns = now_ns
+        self._faded_ns = now_ns if self._before is None else now_ns + blend_ns
+        self._left = self._was = setpoint.tolist()
+        self._head(min(self._row(now_ns), len(self._rows) - 1), self._was, now_ns)
         end_ns = self._due_ns(len(self._rows) - 1)
         self._last_ns = min(chunk.valid_until_ns, end_ns - 1)
 
     def valid(self, now_ns: int) -> bool:
         """Whether the chunk may act at `now_ns`."""
         return now_ns <= self._last_ns
+
+    @property
+    def fades(self) -> int:
+        """How many plans are still fading into this one, one after the other."""
+        return 0 if self._before is None else 1 + self._before.fades
 
     def at(self, now_ns: int) -> Vector:
         """The setpoint float64[A] at `now_ns`, for which `valid` must hold; time goes forward."""
@@ -52,7 +65,10 @@ class ChunkPlan:
         share = (now_ns - self._from_ns) / (self._next_ns - self._from_ns)
         setpoint = [a + way * share for a, way in zip(self._from, self._way, strict=True)]
         setpoint[-1] = self._rows[self._next][-1]
-        return self._faded(now_ns, setpoint) if self._before is not None else setpoint
+        if now_ns < self._faded_ns:
+            return self._faded(now_ns, setpoint)
+        self._before = None
+        return setpoint
 
     def _head(self, row: int, start: list[float], start_ns: int) -> None:
         """From where the setpoint is towards a row."""
@@ -89,12 +105,16 @@ class ChunkPlan:
         return setpoint
 
     def _faded(self, now_ns: int, setpoint: list[float]) -> list[float]:
-        share, before = (now_ns - self._since_ns) / self._blend_ns, self._before
-        if before is None or share >= 1.0 or not before.valid(now_ns):
-            self._before = None
-            return setpoint
-        faded = [a + (b - a) * share for a, b in zip(before._at(now_ns), setpoint, strict=True)]
+        if self._before is not None and self._before.valid(now_ns):
+            start = self._before._at(now_ns)
+        else:
+            if self._before is not None:
+                self._before, self._left, self._since_ns = None, self._was, self._was_ns
+            start = self._left
+        share = (now_ns - self._since_ns) / (self._faded_ns - self._since_ns)
+        faded = [a + (b - a) * share for a, b in zip(start, setpoint, strict=True)]
         faded[-1] = setpoint[-1]
+        self._was, self._was_ns = faded, now_ns
         return faded
 
     def _row(self, now_ns: int) -> int:

@@ -87,13 +87,6 @@ def test_the_joints_fade_over_in_a_straight_line_and_the_switch_does_not():
         assert mixed[2] == 0.0
 
 
-def test_a_fade_never_draws_on_a_chunk_past_its_validity():
-    old = ChunkPlan(chunk(0, 0, first=0.0), 0, np.zeros(3))
-    plan = ChunkPlan(chunk(1, 380, first=50.0), 390 * MS, np.full(3, 50.0), None, old, 100 * MS)
-    assert plan.at(395 * MS)[0] < 40.0
-    assert plan.at(401 * MS)[0] == pytest.approx(50.0)
-
-
 @given(st.lists(st.integers(0, 390), min_size=2, max_size=12), st.integers(0, 200))
 def test_what_is_foreseen_is_what_comes(times, ahead_ms):
     made = chunk(0, 0, ahead_ns=ahead_ms * MS)

@@ -1,0 +1,168 @@
+"""What a fade may draw on: nothing withdrawn, expired, of another episode or from before a hold."""
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from plant import PERIOD_NS, POLICY, embodiment
+
+from contract.body import Episode
+from contract.clock import NS_PER_MS, NS_PER_S
+from contract.ledger import Refusal
+from contract.messages import ActionChunk, Observation
+from device.arbiter import PREMISE_RAD, Arbiter
+from device.config import ActingConfig, DeviceConfig
+from device.node import DeviceNode
+from policy.chunks import FADES, ChunkPlan
+
+MS = NS_PER_MS
+BLEND_NS = 100 * MS
+HOLD_NS = NS_PER_S
+
+
+def chunk(seq: int, captured_ms: int, value: float, **changes) -> ActionChunk:
+    """All joints at `value` in every row."""
+    captured_ns = captured_ms * MS
+    made = ActionChunk(
+        device="arm", boot=1, seq=seq, captured_ns=captured_ns, period_ns=50 * MS,
+        valid_until_ns=captured_ns + 400 * MS, policy_version=4, tier="edge", batch=1,
+        held_ns=0, compute_ns=0, actions=np.full((8, 3), value, np.float32),
+    )  # fmt: skip
+    return msgspec.structs.replace(made, **changes)
+
+
+def arbiter() -> Arbiter:
+    return Arbiter("arm", 1, POLICY, HOLD_NS, ActingConfig(blend_ms=BLEND_NS / MS))
+
+
+def wishes(a: Arbiter, since_ms: int, until_ms: int) -> list[list[float]]:
+    chosen = [a.choose(t * MS) for t in range(since_ms, until_ms)]
+    return [wish.tolist() for wish in chosen if wish is not None]
+
+
+def in_force(version: int = 4) -> Arbiter:
+    """In the middle of a fade from version 3 to `version`, at 60 ms."""
+    a = arbiter()
+    a.offer(0, chunk(0, 0, -1.0, policy_version=3), np.full(3, -1.0))
+    wishes(a, 0, 40)
+    a.offer(40 * MS, chunk(1, 30, 1.0, policy_version=version), np.full(3, -1.0))
+    wishes(a, 40, 60)
+    assert a.plan is not None
+    assert a.plan.fades == 1
+    return a
+
+
+def alone(made: ActionChunk, setpoint: np.ndarray) -> list[list[float]]:
+    """What is wished where there was nothing before."""
+    a = arbiter()
+    assert a.offer(60 * MS, made, setpoint) is Refusal.NONE
+    return wishes(a, 60, 300)
+
+
+SETPOINT = np.array([-0.6, -0.6, 1.0])
+
+
+def test_after_a_step_back_nothing_of_the_withdrawn_version_acts():
+    a, back = in_force(), chunk(2, 50, 0.3, policy_version=3)
+    assert a.offer(60 * MS, back, SETPOINT) is Refusal.NONE
+    came = wishes(a, 60, 300)
+    assert came == alone(back, SETPOINT)
+    assert came[0][:2] == SETPOINT[:2].tolist(), "it moves on from where the setpoint is"
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_the_same_version_and_a_newer_one_are_faded_into(version):
+    a, on = in_force(), chunk(2, 50, 0.3, policy_version=version)
+    a.offer(60 * MS, on, SETPOINT)
+    assert a.plan.fades == 2
+    assert wishes(a, 60, 300) != alone(on, SETPOINT)
+
+
+def test_a_withdrawn_version_does_not_go_on_because_a_premise_failed():
+    a, off = in_force(), np.full(3, 2 * PREMISE_RAD) + 1.0
+    on = chunk(2, 50, 0.3)
+    assert a.offer(60 * MS, on, SETPOINT, off) is Refusal.PREMISE
+    back = chunk(3, 55, 0.3, policy_version=3)
+    assert a.offer(60 * MS, back, SETPOINT, off) is Refusal.NONE
+
+
+@pytest.mark.parametrize(("ended_ms", "parts"), [(30, False), (31, True), (50, True), (51, False)])
+def test_nothing_of_another_episode_is_blended(ended_ms, parts):
+    """In force is what was seen at 30 ms; what comes was seen at 50 ms."""
+    a, on = in_force(), chunk(2, 50, 0.3)
+    a.part(ended_ms * MS)
+    a.part(200 * MS)
+    a.offer(60 * MS, on, SETPOINT)
+    assert (wishes(a, 60, 300) == alone(on, SETPOINT)) is parts
+
+
+def test_nothing_from_before_a_hold_is_blended():
+    a = in_force()
+    assert a.choose(500 * MS) is None
+    on = chunk(2, 490, 0.3)
+    a.offer(500 * MS, on, SETPOINT)
+    fresh = arbiter()
+    fresh.offer(500 * MS, on, SETPOINT)
+    assert wishes(a, 500, 700) == wishes(fresh, 500, 700)
+
+
+def test_a_node_parts_what_it_does_where_an_episode_ends():
+    robot = embodiment()
+    node = DeviceNode("arm", 1, robot, DeviceConfig(), "test")
+    now_ns, faded = NS_PER_S, []
+    node.on_start(now_ns)
+    for tick in range(240):
+        now_ns += PERIOD_NS
+        if tick == 121:
+            robot.body.outcomes = (Episode(0, True, "reached", NS_PER_S, now_ns),)
+        _, effects = node.on_tick(now_ns, robot.body.read(now_ns))
+        node.on_written(now_ns)
+        for asked in (e.message for e in effects if isinstance(e.message, Observation)):
+            node.on_message(now_ns, "edge", chunk(
+                asked.seq, 0, 0.1, captured_ns=asked.captured_ns, ahead_ns=asked.ahead_ns,
+                valid_until_ns=asked.captured_ns + POLICY.validity_ns,
+            ))  # fmt: skip
+            faded.append((tick, node.arbiter.plan.fades))
+    alone = [tick for tick, fades in faded if fades == 0]
+    assert alone == [faded[0][0], min(tick for tick, _ in faded if tick >= 121)]
+
+
+class Noted(ChunkPlan):
+    """Notes when it was asked where it leads."""
+
+    def __init__(self, *args) -> None:
+        self.asked: list[int] = []
+        super().__init__(*args)
+
+    def _at(self, now_ns: int) -> list[float]:
+        self.asked.append(now_ns)
+        return super()._at(now_ns)
+
+
+@pytest.mark.parametrize("tick_ms", [1, 3, 7])
+@pytest.mark.parametrize("captured_ms", [310, 345, 390])
+def test_a_chunk_that_expires_in_mid_fade_is_not_drawn_on_and_leaves_no_jump(captured_ms, tick_ms):
+    old = Noted(chunk(0, 0, 0.91), 0, np.full(3, 0.91))
+    old.at(captured_ms * MS)
+    new = ChunkPlan(
+        chunk(1, captured_ms, 0.0), captured_ms * MS, np.zeros(3), None, old, BLEND_NS
+    )  # fmt: skip
+    path = [new.at(t * MS)[0] for t in range(captured_ms, captured_ms + 120, tick_ms)]
+    assert max(old.asked) < 400 * MS
+    assert path[0] == pytest.approx(0.91)
+    assert path[-1] == 0.0
+    steps = -np.diff(path)
+    assert (steps >= -1e-12).all()
+    assert steps.max() <= 0.91 * tick_ms / 100 + 1e-6, "no steeper than the fade itself"
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=60))
+def test_a_chain_of_fades_is_bounded_however_many_answers_come_at_once(gaps_ms):
+    plan, now_ns = None, 0
+    for seq, gap_ms in enumerate(gaps_ms):
+        now_ns += gap_ms * MS
+        setpoint = np.zeros(3) if plan is None else plan.at(now_ns)
+        plan = ChunkPlan(chunk(seq, now_ns // MS, seq % 2), now_ns, setpoint, None, plan, 500 * MS)
+        assert plan.fades <= FADES
+    assert 0.0 <= plan.at(now_ns + MS)[0] <= 1.0
