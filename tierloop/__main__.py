@@ -3,6 +3,8 @@
 import signal
 import sys
 
+from tierloop import screen
+
 OLDEST, NEWEST = (3, 11), (3, 13)
 """Of Python, as in pyproject.toml."""
 STOPPED = 130
@@ -24,6 +26,8 @@ def main() -> int:
 
     try:
         signal.signal(signal.SIGINT, stop)
+        if sys.stdout is sys.__stdout__:
+            screen.install()
         from tierloop.cli import main as run
 
         if asked:  # what is raised in the midst of an import may be swallowed there

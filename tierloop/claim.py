@@ -5,11 +5,14 @@ The kernel lets go of it whatever way the run ends.
 
 import fcntl
 import os
-from collections.abc import Iterable
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import datetime
+from itertools import count
 from pathlib import Path
 
 from contract.errors import UserError
+from contract.reading import reading
 
 PREFIX = ".claim-"
 
@@ -48,3 +51,26 @@ def _locked(held: int, how: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+@contextmanager
+def fresh_folder(name: str) -> Iterator[Path]:
+    """A new folder under runs/, nobody else's, named after the second; gone if nothing came of it.
+
+    Raises UserError if it cannot be made.
+    """
+    out = base = Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+    for number in count(2):
+        with reading(out, "give another --out"):
+            try:
+                out.mkdir(parents=True)
+                break
+            except FileExistsError:
+                if not base.parent.is_dir():
+                    raise
+                out = base.with_name(f"{base.name}-{number}")
+    try:
+        yield out
+    finally:
+        with suppress(OSError):
+            out.rmdir()

@@ -1,7 +1,7 @@
 """The command line. Heavy parts are imported by the command that needs them."""
 
 import sys
-from datetime import datetime
+from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from contract.errors import UserError
-from tierloop import cli_measure
+from tierloop import cli_measure, screen
 from tierloop.cli_measure import ClockName, File, Sets
 
 FINE, FAILED, WRONG_INPUT = 0, 1, 2
@@ -154,6 +154,7 @@ def schema() -> None:
     from tierloop.schema import schema
 
     sys.stdout.write(schema().decode())
+    screen.delivered()
 
 
 @app.command()
@@ -181,6 +182,7 @@ def _run(
     faults: Path | None,
     virtual: bool = False,
 ) -> None:
+    from tierloop.claim import fresh_folder
     from tierloop.closing import conduct, conduct_virtual
     from tierloop.deployment import load
 
@@ -188,8 +190,7 @@ def _run(
     options += [f"run.duration_s={for_s}"] if for_s is not None else []
     options += [f"seed={seed}"] if seed is not None else []
     deployment = load(file, options, faults)
-    started = datetime.now().strftime("%Y%m%d-%H%M%S")
-    out = out or Path("runs") / f"{deployment.name}-{started}"
-    raise typer.Exit(
-        conduct_virtual(deployment, out) if virtual else conduct(deployment, roles, out)
-    )
+    with nullcontext(out) if out else fresh_folder(deployment.name) as folder:
+        raise typer.Exit(
+            conduct_virtual(deployment, folder) if virtual else conduct(deployment, roles, folder)
+        )

@@ -21,7 +21,7 @@ import psutil
 
 from contract.errors import UserError
 from sim.scenario import policy_spec
-from tierloop import __version__
+from tierloop import __version__, screen
 from tierloop.deployment import Deployment, LinksConfig
 from tierloop.faults import Faults
 from tierloop.inflict import body, clock, connector, wrapper
@@ -198,6 +198,7 @@ def _watch_lifeline() -> None:
 def main() -> int:
     """Runs the one process that standard input orders; its exit code."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    screen.install()
     with os.fdopen(os.dup(0), "rb", buffering=0) as pipe:
         line, boot = pipe.readline(), pipe.readline()
     hold_lifeline()

@@ -34,14 +34,18 @@ from tierloop.view import Status, View
 
 STEP_S = 0.05
 SHOW_EVERY_NS = NS_PER_S // 4
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Signals:
-    """Counts requests to stop; from the second on, the next kills this process outright."""
+    """Counts requests to stop; from the second on, the next kills this process outright.
+
+    That the terminal went away is none: the record is a run's duty, not the screen.
+    """
 
     def __init__(self) -> None:
         self.heard = 0
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         for number in _SIGNALS:
             signal.signal(number, self._hear)
 

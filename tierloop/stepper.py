@@ -1,6 +1,5 @@
 """Shows a replay: lines in a pipe, one moment at a time in a terminal."""
 
-import os
 import sys
 import termios
 import tty
@@ -11,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from contract.ledger import LEDGER
+from tierloop import screen
 from tierloop.replay import Moment, line
 
 KEYS = "n next decision   p previous decision   e next event   q quit"
@@ -25,12 +25,11 @@ def show(moments: Sequence[Moment], origin_ns: int, after: Sequence[str]) -> Non
         lines: Iterable[str] = after
     else:
         lines = chain((line(moment, origin_ns) for moment in moments), after)
-    try:
-        for text in lines:
-            print(text)
-        sys.stdout.flush()
-    except BrokenPipeError:  # whoever read has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    for text in lines:
+        print(text)
+        if screen.failure() is not None:
+            break
+    screen.delivered()
 
 
 def moved(moments: Sequence[Moment], at: int, key: str) -> int:

@@ -1,0 +1,59 @@
+"""A folder is one run's while it lives, whoever came at the same instant."""
+
+import pytest
+from records import deployment, fill, short_run
+
+from contract.errors import UserError
+from tierloop.claim import Claim, fresh_folder, under_way
+from tierloop.join import join
+from tierloop.run import claim, prepare
+
+
+def test_of_two_runs_that_saw_the_same_empty_folder_one_has_it(tmp_path):
+    made = deployment()
+    prepare(tmp_path / "run", made)
+    prepare(tmp_path / "run", made)
+    held = claim(made, ("device", "edge", "cloud"), tmp_path / "run")
+    with pytest.raises(UserError, match="another run of its edge is going; give another --out"):
+        claim(made, ("edge",), tmp_path / "run")
+    held.close()
+    claim(made, ("edge",), tmp_path / "run").close()
+
+
+def test_tiers_of_one_deployment_share_a_folder(tmp_path):
+    held = [Claim(tmp_path, [role]) for role in ("device", "edge", "cloud")]
+    assert under_way(tmp_path)
+    for one in held:
+        one.close()
+    assert not under_way(tmp_path)
+
+
+def test_a_run_that_was_recorded_meanwhile_is_not_written_over(tmp_path):
+    fill(tmp_path, short_run())
+    with pytest.raises(UserError, match="holds a run of arm-0 already"):
+        claim(deployment(), ("device",), tmp_path)
+
+
+def test_a_run_that_is_still_going_is_not_joined(tmp_path):
+    fill(tmp_path, short_run())
+    held = Claim(tmp_path, ["device"])
+    with pytest.raises(UserError, match="still going"):
+        join(tmp_path)
+    held.close()
+    assert join(tmp_path)["robots"] == ["arm-0", "arm-1"]
+
+
+def test_two_runs_in_one_second_get_two_folders_and_what_stays_empty_goes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with fresh_folder("cell") as first, fresh_folder("cell") as second, fresh_folder("cell"):
+        assert first != second
+        (first / "kept").touch()
+        assert len(list((tmp_path / "runs").iterdir())) == 3
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == [first.name]
+
+
+def test_a_place_where_no_folder_can_be_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(UserError, match=r"runs/cell-.*; give another --out"), fresh_folder("cell"):
+        pass
