@@ -68,9 +68,7 @@ class OnnxPolicy:
 
         self.spec = artefact.manifest.spec
         self.version = artefact.manifest.version
-        found = graph.check(artefact.onnx)
-        form.require_ends(found, self.spec)
-        form.require(found, _network(artefact))
+        require_form(artefact)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 4
@@ -121,6 +119,13 @@ def load(artefact: Artefact, backend: Backend = "auto") -> Policy:
     return OnnxPolicy(artefact)
 
 
+def require_form(artefact: Artefact) -> None:
+    """Raises ArtefactError unless the graph is that of the network beside it; needs no runtime."""
+    found = graph.check(artefact.onnx)
+    form.require_ends(found, artefact.manifest.spec)
+    form.require(found, _network(artefact))
+
+
 def warm_up(policy: Policy) -> None:
     """Runs a policy on samples of its spec, so that the first real call finds everything in place.
 
@@ -129,11 +134,11 @@ def warm_up(policy: Policy) -> None:
     """
     spec = policy.spec
     rng = np.random.default_rng(0)
-    starts = _starts(spec.observation)
+    begun = starts(spec.observation)
     for rows in WARM_ROWS:
         features = np.stack([spec.observation.sample(rng) for _ in range(rows)])
         _judge(policy, features)
-        features[: len(starts)] = starts[:rows]
+        features[: len(begun)] = begun[:rows]
         _judge(policy, features)
 
 
@@ -151,7 +156,7 @@ def require_pace(policy: Policy) -> None:
         raise ArtefactError("slow", f"{said}, at most {most_ns / 1e6:.3g}")
 
 
-def _starts(spec: ArraySpec) -> FloatArray:
+def starts(spec: ArraySpec) -> FloatArray:
     """Zero as far as it lies within, the middle, and both corners of an observation."""
     low, high = np.array(spec.low), np.array(spec.high)
     return np.stack([np.clip(0.0, low, high), (low + high) / 2, low, high]).astype(np.float32)

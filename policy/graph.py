@@ -108,7 +108,7 @@ class _Budget:
 
 def _walk(kind: str, data: memoryview, budget: _Budget) -> Message:
     found: Message = {}
-    for number, value in _fields(data):
+    for number, value in fields(data):
         budget.spend()
         name = _FIELDS[kind].get(number)
         if name is None:
@@ -176,8 +176,8 @@ def _texts(message: Message, field: str) -> tuple[str, ...]:
     return tuple(str(value, "utf-8") for value in message.get(field, []))
 
 
-def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Number and content of each field."""
+def fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+    """Number and content of each field of a message. Raises ArtefactError or IndexError."""
     at = 0
     while at < len(data):
         key, at = _varint(data, at)

@@ -6,6 +6,8 @@ from pathlib import Path
 from contract.errors import UserError
 from contract.specs import PolicySpec
 from policy.artefact import Artefact, ArtefactError, digest, unpack
+from policy.engine import load, require_form, require_pace, warm_up
+from policy.shelf import GAP_MAX
 from tierloop.strict import check_file
 
 
@@ -22,9 +24,21 @@ def read(path: Path) -> Artefact:
 
 
 def check(path: Path, spec: PolicySpec) -> Artefact:
-    """The artefact in `path`. Raises UserError if it is none, SpecError if it does not fit."""
+    """The artefact in `path`, tried as every edge will try it.
+
+    Raises UserError if it is none or no edge would take it, SpecError if it does not fit.
+    """
     artefact = read(path)
     spec.require(artefact.manifest.spec, path.name)
+    try:
+        if artefact.manifest.version > GAP_MAX:
+            raise ArtefactError("version", f"{artefact.manifest.version}, at most {GAP_MAX}")
+        require_form(artefact)
+        policy = load(artefact, "numpy")
+        warm_up(policy)
+        require_pace(policy)
+    except ArtefactError as error:
+        raise UserError(f"{path}: no edge would take this policy: {error}") from None
     return artefact
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from cloud.export import export
+from cloud.export import export, to_onnx
 from cloud.store import Store
 from contract.errors import SpecError, UserError
 from contract.specs import PolicySpec
-from policy.artefact import digest, pack
+from policy.artefact import digest, pack, unpack
 from policy.mlp import Mlp
 from sim.scenario import Scenario, policy_spec
 from tierloop.deployment import load
@@ -54,3 +54,16 @@ def test_what_is_no_artefact_is_refused(tmp_path):
     (tmp_path / "c.policy").write_bytes(b"not one")
     with pytest.raises(UserError, match="no policy artefact"):
         check(tmp_path / "c.policy", SPEC)
+
+
+def test_a_policy_that_no_edge_would_take_is_found_before_the_run(tmp_path):
+    artefact(tmp_path / "bad.policy", SPEC)
+    good = unpack((tmp_path / "bad.policy").read_bytes())
+    graph = to_onnx(Mlp.random(SPEC, (8,), seed=9))
+    manifest = msgspec.structs.replace(good.manifest, onnx_sha256=digest(graph))
+    (tmp_path / "bad.policy").write_bytes(pack(good._replace(manifest=manifest, onnx=graph)))
+    with pytest.raises(UserError, match=r"bad\.policy: no edge would take this policy: parity: "):
+        check(tmp_path / "bad.policy", SPEC)
+    artefact(tmp_path / "far.policy", SPEC, version=2**40)
+    with pytest.raises(UserError, match=r"no edge would take this policy: version: "):
+        check(tmp_path / "far.policy", SPEC)

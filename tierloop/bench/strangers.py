@@ -9,6 +9,9 @@ from contract.body import Body
 from contract.clock import NS_PER_MS
 from contract.errors import UserError
 from contract.specs import ArraySpec, FloatArray, PolicySpec
+from policy.engine import starts
+from tierloop.bench import foreign
+from tierloop.bench.trial import Trial, TrialError, open_session, trial
 
 PERIOD_NS = 50 * NS_PER_MS
 """Between decisions of a body that does not say."""
@@ -19,8 +22,8 @@ FLOAT = "tensor(float)"
 class OnnxFile:
     """A stranger's graph: one float32 input [B, D], one float32 output [B, H, A] or [B, A].
 
-    Raises UserError where it cannot be opened, is of another form, or does not fit the body: one
-    line with the field and both shapes.
+    Raises UserError where it cannot be opened, is of another form, has a memory or weights outside
+    of its folder, or does not fit the body: one line with the field and both shapes or orders.
     """
 
     version = 0
@@ -28,40 +31,29 @@ class OnnxFile:
     def __init__(self, path: Path, spec: PolicySpec | None, body: Body) -> None:
         import onnxruntime
 
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 4
         try:
-            self._session = onnxruntime.InferenceSession(
-                path.read_bytes(), options, providers=["CPUExecutionProvider"]
-            )
+            data = path.read_bytes()
         except OSError as error:
             raise UserError(f"{path}: {error.strerror or error}") from None
-        except Exception as error:
-            raise UserError(f"{path}: no policy: {str(error).splitlines()[0]}") from None
-        into, out = self._session.get_inputs(), self._session.get_outputs()
-        if len(into) != 1 or len(out) != 1:
-            raise UserError(
-                f"{path}: {len(into)} inputs and {len(out)} outputs; one each is needed"
-            )
-        self._name = into[0].name
-        size = spec.observation.size if spec else 2 * len(body.spec.joints)
-        action = spec.action.size if spec else len(body.spec.joints) + 1
-        _fit(path, "observation", into[0].type, into[0].shape, [["*", size]])
-        shape = self._tried(path, size) if out[0].type == FLOAT else out[0].shape
-        horizon: int | str = spec.horizon if spec else "H"
-        answers: list[list[int | str]] = [["*", horizon, action], ["*", action]]
-        _fit(path, "action", out[0].type, shape, answers if horizon in ("H", 1) else answers[:1])
-        self.spec = spec or _plain_spec(body, int(shape[1]) if len(shape) == 3 else 1)
-
-    def _tried(self, path: Path, size: int) -> list[int | str]:
-        """The shape of the answer to one observation, whatever the graph declares."""
+        about = foreign.read(path, data)
+        foreign.require_no_memory(path, about)
+        weights = len(data) + foreign.weigh(path, about)
+        observation = (spec or _plain_spec(body, 1)).observation
         try:
-            (answer,) = self._session.run(None, {self._name: np.zeros((1, size), np.float32)})
-        except Exception as error:
-            said = str(error).splitlines()[0]
-            raise UserError(f"{path}: does not run on float32[1, {size}]: {said}") from None
-        return ["*" if answer.shape[:1] == (1,) else answer.shape[0], *answer.shape[1:]]
+            tried = trial(str(path), _postures(observation), weights)
+        except TrialError as error:
+            raise UserError(f"{path}: no policy: {error}") from None
+        self.spec = _fitted(path, tried, spec, body)
+        labels = {
+            "joint": body.spec.joints,
+            "observation": self.spec.observation.labels,
+            "action": self.spec.action.labels,
+        }
+        foreign.require_names(path, about, labels)
+        if tried.wrong:
+            raise UserError(f"{path}: no policy: {tried.wrong}")
+        self._name = tried.inputs[0][0]
+        self._session = open_session(onnxruntime, str(path))
 
     def act(self, features: FloatArray) -> FloatArray:
         """Observations float32[B, D] to setpoints float32[B, H, A]."""
@@ -72,6 +64,35 @@ class OnnxFile:
     def bare(self, features: FloatArray) -> None:
         """The runtime alone."""
         self._session.run(None, {self._name: features})
+
+
+def _postures(observation: ArraySpec) -> FloatArray:
+    """Where bodies start, and some others."""
+    rng = np.random.default_rng(0)
+    others = [observation.sample(rng) for _ in range(8)]
+    return np.concatenate([starts(observation), others])
+
+
+def _fitted(path: Path, tried: Trial, spec: PolicySpec | None, body: Body) -> PolicySpec:
+    """The spec that the graph serves. Raises UserError."""
+    into, out = tried.inputs, tried.outputs
+    if len(into) != 1 or len(out) != 1:
+        raise UserError(
+            f"{path}: {len(into)} inputs and {len(out)} outputs; one each is needed "
+            "(a stateful policy, which takes its state and gives it back, is not served)"
+        )
+    size = spec.observation.size if spec else 2 * len(body.spec.joints)
+    action = spec.action.size if spec else len(body.spec.joints) + 1
+    _fit(path, "observation", into[0][1], into[0][2], [["*", size]])
+    if tried.failed and out[0][1] == FLOAT:
+        raise UserError(f"{path}: does not run on float32[1, {size}]: {tried.failed}")
+    shape = tried.shape if out[0][1] == FLOAT else out[0][2]
+    if shape[:1] == [1]:
+        shape = ["*", *shape[1:]]
+    horizon: int | str = spec.horizon if spec else "H"
+    answers: list[list[int | str]] = [["*", horizon, action], ["*", action]]
+    _fit(path, "action", out[0][1], shape, answers if horizon in ("H", 1) else answers[:1])
+    return spec or _plain_spec(body, int(shape[1]) if len(shape) == 3 else 1)
 
 
 def _fit(
