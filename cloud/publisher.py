@@ -114,7 +114,7 @@ class Publisher:
             self.active[edge], self._running[edge] = status.version, status.digest
         elif status.state == "refused":
             reason = status.reason.split(":")[0]
-            if reason != PASSING:
+            if reason != PASSING and status.digest in self._releases:
                 self._refusals[edge, status.digest] += OFFERS_MAX if reason in FINAL else 1
             self.counts["release_refused"] += 1
 

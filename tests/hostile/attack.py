@@ -21,10 +21,10 @@ from typing import NamedTuple
 import aftermath
 import psutil
 from verdict import Verdict
-from victims import Victim, plant
+from victims import DEFAULT, Victim, plant, tcp
 
-sys.path.append(str(Path(__file__).parents[1]))
-from ports import free_address
+from link.address import IPC
+from tierloop.deployment import LinksConfig
 
 HONEST, GHOST = ("arm-0", "arm-1"), "ghost"
 DOWN = '\n[[fault]]\nkind = "crash"\nat_s = 4.0\nfor_s = 100000.0\ntarget = "ghost"\n'
@@ -57,38 +57,39 @@ class Attack:
 
     def start(self, clients: int) -> list[Front]:
         """Starts the victims; the fronts to attack them at."""
-        up, top, cloud, edge, above, below = (free_address() for _ in range(6))
+        whole = self._victim("whole", "run", (*HONEST, GHOST), tcp(), DOWN)
+        cloud = self._victim("cloud", "cloud", HONEST)
+        edge = self._victim("edge", "edge", HONEST)
+        device = self._victim("device", "device", HONEST)
         tiers = ("edge", "cloud")
-        self._victim("whole", "run", up, top, (*HONEST, GHOST), DOWN)
-        self._victim("cloud", "cloud", free_address(), cloud, HONEST)
-        self._victim("edge", "edge", edge, above, HONEST)
-        self._victim("device", "device", below, free_address(), HONEST)
         for name, awaited in {"whole": (*HONEST, *tiers), "cloud": tiers[1:], "edge": tiers[:1],
                               "device": HONEST}.items():  # fmt: skip
             self.victims[name].until_heard(awaited)
-        fronts = [
-            Front("whole.edge", up, "clients", "device", 0.28, clients // 2, GHOST),
-            Front("whole.cloud", top, "clients", "edge", 0.25, clients - clients // 2),
-            Front("cloud", cloud, "clients", "edge", 0.12, insider="edge"),
-            Front("edge", edge, "clients", "device", 0.08, insider=HONEST[0]),
-            Front("edge, from above", above, "server", "cloud", 0.08),
-            Front("device, from above", below, "server", "edge", 0.17),
+        few, many = clients // 2, clients - clients // 2
+        return [
+            Front("whole.edge", whole.device_edge, "clients", "device", 0.28, many, GHOST),
+            Front("whole.cloud", whole.edge_cloud, "clients", "edge", 0.25, few),
+            Front("cloud", cloud.edge_cloud, "clients", "edge", 0.12, insider="edge"),
+            Front("edge", edge.device_edge, "clients", "device", 0.08, insider=HONEST[0]),
+            Front("edge, from above", edge.edge_cloud, "server", "cloud", 0.08),
+            Front("device, from above", device.device_edge, "server", "edge", 0.17),
+            Front("roof", self._sink(), "pushers", "device", 0.02),
         ]
-        sink = self._sink()
-        return [*fronts, Front("roof", sink, "pushers", "device", 0.02)] if sink else fronts
 
     def _victim(
-        self, name: str, command: str, edge: str, cloud: str, robots: tuple[str, ...],
+        self, name: str, command: str, robots: tuple[str, ...], links: LinksConfig = DEFAULT,
         faults: str = "",
-    ) -> None:  # fmt: skip
-        file = plant(self.folder, name, edge, cloud, robots, self.seed, faults=faults)
+    ) -> LinksConfig:  # fmt: skip
+        """Starts a victim; its addresses."""
+        file = plant(self.folder, name, robots, self.seed, links=links, faults=faults)
         self.victims[name] = Victim(command, file, self.folder / name)
+        return links.placed(self.folder / name)
 
-    def _sink(self) -> str | None:
-        """Where the whole stack's supervisor takes reports, if that is a port."""
+    def _sink(self) -> str:
+        """Where the whole stack's supervisor takes reports."""
         own = psutil.Process(self.victims["whole"].process.pid)
-        listens = [c for c in own.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
-        return f"tcp://127.0.0.1:{listens[0].laddr.port}" if listens else None
+        bound = {c.laddr for c in own.net_connections("unix") if str(c.laddr).endswith("roof.sock")}
+        return f"{IPC}{bound.pop()}"
 
     def storm(self, fronts: list[Front], frames: int, minutes: float) -> list[dict[str, int]]:
         """Lets the attackers loose until they are done or the time is over; what they did."""

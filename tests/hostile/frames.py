@@ -58,13 +58,16 @@ def resealed(frame: bytes, rng: random.Random) -> bytes:
 
 
 class Frames:
-    """What one attacker says. `name` and `boot` are its own, `names` those of the living."""
+    """What one attacker says. `name` and `boot` are its own, `names` those of the living;
+    `asked` the number it was last asked about, `true` what it says of a field unless it lies there.
+    """
 
     def __init__(self, seed: int, names: tuple[str, ...], spec: PolicySpec) -> None:
         self.rng = random.Random(seed)
         self.spec = spec
         self.names = names
         self.name, self.boot, self.asked = "evil", 1, 0
+        self.true: dict[str, Any] = {}
         self._hints = {kind: get_type_hints(kind) for kind in m.ALL}
         self._tags = {kind: str(kind.__struct_config__.tag) for kind in m.ALL}
 
@@ -121,6 +124,14 @@ class Frames:
             for field in kind.__struct_fields__:
                 for value in self._ends(self._hints[kind][field]):
                     yield self._build(kind, {field}, value)
+
+    def ends(self, kind: type[m.Message], field: str) -> tuple[Any, ...]:
+        """What a field may be bent to."""
+        return self._ends(self._hints[kind][field])
+
+    def bent(self, kind: type[m.Message], field: str, value: Any) -> bytes:
+        """A message that lies in this one field."""
+        return self._build(kind, {field}, value)
 
     def hello(self, role: str) -> bytes:
         """The Hello of this name, as it should be."""
@@ -197,6 +208,8 @@ class Frames:
         rng, now_ns = self.rng, time.monotonic_ns()
         if hint is np.ndarray:
             return self._fitting(kind, field)
+        if field in self.true:
+            return self.true[field]
         if field in ("device", "node", "process"):
             return self.name if rng.random() < 0.7 else rng.choice((*self.names, "evil"))
         if field == "boot":

@@ -15,7 +15,8 @@ from frames import Frames, resealed
 
 from contract import messages as m
 from contract.codec import Codec
-from contract.errors import SpecError, WireError
+from contract.errors import WireError
+from link.address import IPC, hold
 from sim.scenario import Scenario, policy_spec
 
 SPEC = policy_spec(Scenario(task="reach", body="plant"))
@@ -47,6 +48,8 @@ class Impostor:
         self.socket.setsockopt(zmq.LINGER, 0)
         self.socket.setsockopt(zmq.SNDHWM, 1000)
         self.socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        if plan["at"].startswith(IPC):
+            hold(plan["at"])
         self.socket.bind(plan["at"])
 
     def turn(self) -> None:
@@ -92,6 +95,12 @@ class Impostor:
     def _lie(self, route: bytes, said: m.Message) -> None:
         if isinstance(said, m.Observation | m.Sealed):
             self.frames.asked = said.seq
+        if isinstance(said, m.Observation):
+            self.frames.true = {
+                field: value
+                for field, value in msgspec.structs.asdict(self._chunk(said)).items()
+                if field != "actions"
+            }
         for _ in range(min(BURST, self.left)):
             drawn = self.rng.random()
             if drawn < 0.2:
@@ -99,7 +108,7 @@ class Impostor:
             elif drawn < 0.4:
                 frame = resealed(self.frames.lie(), self.rng)
             elif drawn < 0.5 and isinstance(said, m.Observation):
-                frame = self._bent(said)
+                frame = self.frames.lie(m.ActionChunk)
             else:
                 frame = next(self.every, None) or self.frames.lie(
                     self.rng.choice(TOWARDS[self.role])
@@ -108,18 +117,6 @@ class Impostor:
                 self.sent, self.left = self.sent + 1, self.left - 1
             else:
                 self.full += 1
-
-    def _bent(self, said: m.Observation) -> bytes:
-        """An answer to what was asked, with one stamp or number that is not true."""
-        field = self.rng.choice(
-            ("captured_ns", "ahead_ns", "boot", "seq", "held_ns", "arrived_ns", "policy_version")
-        )
-        number = getattr(self._chunk(said), field) + self.rng.choice(
-            (-(2**62), -(10**9), -1, 1, 10**7, 10**10, 2**62)
-        )
-        with contextlib.suppress(SpecError, OverflowError, msgspec.MsgspecError):
-            return self.codec.encode(msgspec.structs.replace(self._chunk(said), **{field: number}))
-        return self.frames.raw()
 
     def _send(self, route: bytes, frame: bytes) -> bool:
         try:

@@ -24,9 +24,6 @@ from books import LOSSES, Books, inspect
 from verdict import Verdict
 from victims import ROOF, Victim, plant
 
-sys.path.append(str(Path(__file__).parents[1]))
-from ports import free_address
-
 ROBOTS = ("arm-0", "arm-1")
 ROLES = (*ROBOTS, "edge", "cloud")
 A_PLAY = 10
@@ -46,11 +43,9 @@ class Play:
         self.number, self.kills, self.struck = number, kills, 0
         self.roof_dies = number % 2 == 1
         self.by_name: dict[str, int] = {}
-        file = plant(
-            folder, f"play-{number}", free_address(), free_address(), ROBOTS, seed + number,
-            decisions=2,
-        )  # fmt: skip
-        self.victim = Victim("run", file, folder / f"play-{number}")
+        name = f"play-{number}"
+        file = plant(folder, name, ROBOTS, seed + number, decisions=2)
+        self.victim = Victim("run", file, folder / name)
 
     def run(self) -> None:
         """Kills until all have been struck, then ends the run."""

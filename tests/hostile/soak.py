@@ -19,13 +19,11 @@ from typing import Any
 
 from books import inspect
 from verdict import Verdict, lives, slope
-from victims import ROOF, Victim, Vital, plant
+from victims import DEFAULT, ROOF, Victim, Vital, plant
 
+from link.address import IPC
 from tierloop.faults import DEVICE, KINDS
 from tierloop.summary import INFLICTED, OVER
-
-sys.path.append(str(Path(__file__).parents[1]))
-from ports import free_address
 
 ROBOTS = ("arm-0", "arm-1")
 EVERY_S = 10.0
@@ -111,9 +109,7 @@ def main() -> int:
     faults = timeline(random.Random(options.seed), lasts_s)
     with tempfile.TemporaryDirectory(prefix="soak-") as text:
         folder = options.keep or Path(text)
-        file = plant(
-            folder, "soak", free_address(), free_address(), ROBOTS, options.seed, faults=faults
-        )
+        file = plant(folder, "soak", ROBOTS, options.seed, faults=faults)
         victim = Victim("run", file, folder / "soak", "--for", f"{lasts_s:g}")
         end_s = time.monotonic() + lasts_s + 60
         try:
@@ -126,7 +122,9 @@ def main() -> int:
         verdict.none("processes left", len(victim.orphans(5.0)))
         _record(verdict, victim.out, faults.count("[[fault]]"))
         judge(verdict, victim.vitals)
-        left = [*victim.left(), *sorted(str(path) for path in shared() - before)]
+        sockets = Path(DEFAULT.placed(victim.out).device_edge.removeprefix(IPC)).parent
+        new = [*sockets.iterdir(), *(shared() - before)]
+        left = [*victim.left(), *sorted(map(str, new))]
         verdict.none("left in scratch folders", len(left))
         if left:
             verdict.note("  namely", ", ".join(left[:5]))

@@ -12,6 +12,12 @@ from typing import NamedTuple
 
 import psutil
 
+from tierloop.deployment import LinksConfig
+
+sys.path.append(str(Path(__file__).parents[1]))
+from ports import free_address
+
+DEFAULT = LinksConfig()
 ROOF = "roof"
 
 PLANT = """
@@ -153,15 +159,22 @@ def _runs(process: psutil.Process) -> bool:
 
 
 def plant(
-    folder: Path, name: str, edge: str, cloud: str, robots: Sequence[str], seed: int,
-    decisions: int = 10, faults: str = "",
+    folder: Path, name: str, robots: Sequence[str], seed: int, decisions: int = 10,
+    links: LinksConfig = DEFAULT, faults: str = "",
 ) -> Path:  # fmt: skip
-    """A deployment file of the analytic plant in `folder`."""
+    """A deployment file of the analytic plant in `folder`; a record in `folder`/`name` is to go
+    with it, where `placed` finds its addresses."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{name}.toml"
     quoted = "[" + ", ".join(f'"{robot}"' for robot in robots) + "]"
     text = PLANT.format(
-        name=name, seed=seed, robots=quoted, edge=edge, cloud=cloud, decisions=decisions
-    )
+        name=name, seed=seed, robots=quoted, decisions=decisions,
+        edge=links.device_edge, cloud=links.edge_cloud,
+    )  # fmt: skip
     file.write_text(text + faults)
     return file
+
+
+def tcp() -> LinksConfig:
+    """Ports of this process's own."""
+    return LinksConfig(device_edge=free_address(), edge_cloud=free_address())
