@@ -119,7 +119,7 @@ class _Disk:
         return self._attempt(store, lambda: stores.rows(self._out / store, query), [])
 
     def numbers(self, packed: bytes) -> Iterable[int]:
-        return self._attempt(EDGE_OUTBOX, lambda: _numbers(packed), ())
+        return self._attempt(EDGE_OUTBOX, lambda: numbers(packed), ())
 
     def steps(self) -> tuple[Step, ...]:
         path = self._out / EDGE_JOURNAL
@@ -140,7 +140,8 @@ class _Disk:
             return nothing
 
 
-def _numbers(packed: bytes) -> Iterable[int]:
+def numbers(packed: bytes) -> Iterable[int]:
+    """The segment numbers of a boot, as the outbox packs them."""
     runs = msgspec.msgpack.decode(packed, type=list[tuple[int, int]])
     if sum(end - first for first, end in runs) > NUMBERS_MAX:
         raise ValueError("more numbers than a run can make")

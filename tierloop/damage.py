@@ -6,15 +6,15 @@ from typing import Any, NamedTuple
 from contract.clock import NS_PER_S
 
 OF_STORES = {
-    "state/cloud/": ("exactly_once", "nothing_acked_lost", "nothing_altered"),
-    "state/edge/outbox": ("nothing_acked_lost",),
+    "state/cloud/": ("exactly_once", "nothing_acked_lost", "nothing_altered", "books_balanced"),
+    "state/edge/outbox": ("nothing_acked_lost", "books_balanced"),
     "state/edge/policies": ("version_regress",),
 }
 """Invariants that rest on what lies under each of these; on the reports rest all others, too."""
 
 _AUDITED = frozenset(("exactly_once", "nothing_altered"))
 """Rest on the stores alone."""
-_WHOLE = frozenset(("conservation", "in_session"))
+_WHOLE = frozenset(("conservation", "in_session", "books_balanced"))
 """Compare what several processes said last: a lost report alone can make it differ."""
 
 

@@ -13,6 +13,7 @@ from contract.errors import UserError
 from contract.ledger import LEDGER
 from contract.reading import reading
 from tierloop import audit, hardware, parts
+from tierloop.books import balance, holdings
 from tierloop.claim import under_way
 from tierloop.damage import Damage
 from tierloop.deployment import Deployment
@@ -115,7 +116,8 @@ def audited(record: Record, deployment: Deployment, out: Path) -> dict[str, Any]
         for life in record.of("device")
     }
     found = audit.audit(out, acked, shed(record.counters("edge")), record.damaged)
-    return summarise(record, deployment, found, audit.releases(out))
+    books = balance(record, holdings(out))
+    return summarise(record, deployment, found, audit.releases(out), books)
 
 
 def write(path: Path, data: bytes) -> None:

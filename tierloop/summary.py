@@ -14,6 +14,7 @@ from contract.clock import NS_PER_MS, NS_PER_S, NS_PER_US
 from contract.ledger import INDEX, Refusal, Rung, Tier
 from sim.scenario import policy_spec
 from tierloop.audit import Audit, Release
+from tierloop.books import Books
 from tierloop.damage import judged
 from tierloop.deployment import Deployment
 from tierloop.energy import account
@@ -34,7 +35,11 @@ OVER = "fault.over"
 
 
 def summarise(
-    record: Record, deployment: Deployment, audit: Audit, releases: Iterable[Release]
+    record: Record,
+    deployment: Deployment,
+    audit: Audit,
+    releases: Iterable[Release],
+    books: Books,
 ) -> dict[str, Any]:
     """Every key of the record's summary, from raw samples."""
     start_ns, end_ns = record.span_ns()
@@ -42,6 +47,7 @@ def summarise(
     outcomes = record.outcomes()
     found = {
         **invariants(record, policy_spec(deployment.scenario), audit),
+        "books_balanced": books.unbalanced if audit.checked else 0,
         "in_session": len(apart(record, deployment)),
     }
     held, not_judged = judged(found, record.damaged)
@@ -64,7 +70,7 @@ def summarise(
         "ticks": _ticks(record),
         "decisions": _decisions(record, rows),
         "energy_j": account(record, deployment, successes),
-        "experience": _experience(record, audit),
+        "experience": _experience(record, audit, books),
         "cloud": _cloud(record.counters("cloud")),
         "faults": _faults(record, start_ns),
         "invariants": held,
@@ -174,17 +180,23 @@ def _decisions(record: Record, rows: Rows) -> dict[str, Any]:
     }
 
 
-def _experience(record: Record, audit: Audit) -> dict[str, int]:
+def _experience(record: Record, audit: Audit, books: Books) -> dict[str, int]:
+    """In segments. Where the stores are not here, only what the processes said is known."""
     device, edge = record.counters("device"), record.counters("edge")
+    told_shed = int(device.get("segments.shed", 0)) + shed(edge)
+    known = audit.checked
     return {
-        "produced": int(device.get("segments.produced", 0)),
+        "produced": books.produced if known else int(device.get("segments.produced", 0)),
         "acked": int(device.get("segments.acked", 0)),
         "stored": audit.stored,
+        "refused": books.refused,
         "waiting": audit.waiting,
+        "waiting_device": books.waiting_device if known else 0,
+        "shed": books.shed_device + max(0, books.dropped - audit.missing) if known else told_shed,
+        "lost": books.lost if known else 0,
         "duplicate": audit.duplicate,
         "missing": audit.missing,
         "altered": audit.altered,
-        "shed": int(device.get("segments.shed", 0)) + shed(edge),
         "checked": audit.checked,
     }
 

@@ -257,8 +257,8 @@ def test_the_summary_has_every_key_and_its_figures_are_right(tmp_path):
     assert s["energy_j"]["per_success"] == 320
     assert s["energy_j"]["source"] == "model"
     assert s["experience"] == {
-        "produced": 40, "acked": 0, "stored": 0, "waiting": 0, "duplicate": 0, "missing": 0,
-        "altered": 0, "shed": 3, "checked": False,
+        "produced": 40, "acked": 0, "stored": 0, "refused": 0, "waiting": 0, "waiting_device": 0,
+        "shed": 3, "lost": 0, "duplicate": 0, "missing": 0, "altered": 0, "checked": False,
     }  # fmt: skip
     assert s["faults"] == [
         {"at_s": 4.0, "process": "edge", "fault": "died", "detail": "killed by SIGKILL"},
