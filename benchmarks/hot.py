@@ -205,8 +205,8 @@ def serve() -> Work:
     shelf.stage(blob, digest(blob))
     shelf.activate(0)
     outbox = Outbox(folder / "outbox.sqlite", 10**8)
-    node = EdgeNode(EdgeConfig(idle_w=1.0, busy_w=2.0), spec, shelf, outbox, 1)
     names = [f"arm-{i}" for i in range(8)]
+    node = EdgeNode(EdgeConfig(idle_w=1.0, busy_w=2.0), spec, shelf, outbox, 1, names)
     seq, answers = 0, list[bytes]()
 
     def apply(effects: list[Any]) -> None:

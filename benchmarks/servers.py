@@ -48,7 +48,7 @@ def _edge(spec: PolicySpec, bind: str, cloud: str, state: Path) -> None:
     from edge.main import run
 
     stay(1)
-    run(EdgeConfig(), spec, bind, cloud, state, None, "benchmark")
+    run(EdgeConfig(), spec, None, bind, cloud, state, None, "benchmark")
 
 
 def _bare(bind: str, onnx: bytes, inputs: int, batched: bool, ready: Event) -> None:

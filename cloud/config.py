@@ -1,9 +1,15 @@
 """What a deployment file may say about the cloud tier."""
 
+from ipaddress import ip_address
+from itertools import pairwise
+
 import msgspec
 
 COUNT_MAX, WORKERS_MAX, WIDTH_MAX = 1_000_000, 1024, 65_536
 """Beyond these a round would not end, or a cluster not start."""
+
+LAYERS_MAX, WEIGHTS_MAX = 32, 2_000_000
+"""Hidden layers, and weights between them: an artefact holds each twice, in 16 MiB at most."""
 
 
 class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -41,6 +47,12 @@ class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             raise ValueError("rounds_max and min_lived must not be negative")
         if not self.hidden or not all(1 <= width <= WIDTH_MAX for width in self.hidden):
             raise ValueError(f"widths in hidden must lie between 1 and {WIDTH_MAX}")
+        weights = sum(one * next_one for one, next_one in pairwise(self.hidden))
+        if len(self.hidden) > LAYERS_MAX or weights > WEIGHTS_MAX:
+            raise ValueError(
+                f"hidden has {len(self.hidden)} layers and {weights} weights between them; "
+                f"at most {LAYERS_MAX} and {WEIGHTS_MAX} are trained"
+            )
         if self.learning_rate <= 0:
             raise ValueError("learning_rate must be positive")
         if not 0 < self.gate_p < 1:
@@ -51,7 +63,8 @@ class CloudConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """The `[cloud]` table."""
 
     ray: str = "local"
-    """"local" starts a cluster, "auto" or an address joins one, "none" runs serially in process."""
+    """"local" starts a cluster, "auto" or HOST:PORT joins one on this host, "none" runs serially in
+    process."""
     workers: int = 2
     """Rollout workers."""
     object_store_mb: int = 150
@@ -66,11 +79,24 @@ class CloudConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """That share while it trains; by its hardware's profile if not said."""
 
     def __post_init__(self) -> None:
-        if self.ray not in ("local", "auto", "none") and ":" not in self.ray:
-            raise ValueError(f"unknown ray {self.ray!r}; choose local, auto, none or HOST:PORT")
+        if self.ray not in ("local", "auto", "none"):
+            _check_cluster(self.ray)
         workers = 1 <= self.workers <= WORKERS_MAX
         if not workers or self.object_store_mb < 80 or not 0 <= self.niceness <= 19:
             raise ValueError(
                 f"1 <= workers <= {WORKERS_MAX}, object_store_mb >= 80 and 0 <= niceness <= 19 "
                 "are needed"
             )
+
+
+def _check_cluster(address: str) -> None:
+    """Ray's peers run whatever they send one another, so without keys they are on this host."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not (host and colon and port.isdecimal() and 0 < int(port) < 65536):
+        raise ValueError(f"unknown ray {address!r}; choose local, auto, none or HOST:PORT")
+    try:
+        loopback = host == "localhost" or ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback:
+        raise ValueError(f"ray {address!r}: only a cluster on loopback is joined without keys")

@@ -3,33 +3,35 @@
 What can never fit (bytes that are not what was sealed, another body's spec) is acknowledged as
 well: its sender has nothing better to send, and must not be held up by it. Its name, digest and
 reason are kept; it is counted and reported, never trained on. What has no name that fits, or
-goes by that of another segment, is only counted: there is nothing to acknowledge.
+goes by that of another segment, is only counted: there is nothing to acknowledge. What comes from
+none of the deployment's robots is refused before it is looked into.
 """
 
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from cloud.lineage import Key
+from cloud.plausible import implausible
 from cloud.store import Committed, Datum, Misfit, Store
 from contract.codec import Codec, digest64
 from contract.errors import SpecError, WireError
 from contract.messages import Sealed, Segment, Stored
-from contract.specs import ArraySpec, FloatArray, PolicySpec
+from contract.specs import PolicySpec
 from contract.streams import MAX_BYTES
-
-FAR = 10.0
-"""So many times its span may a value lie beyond its limits; what is farther would spoil the
-learner's normaliser, and overflows it at the end."""
 
 BODY_MAX = MAX_BYTES[Sealed]
 """A body is never inflated past this: what a device sealed had to fit a frame."""
 
 ACKS_MAX = 256
 """Segments listed one by one in an acknowledgement."""
+
+
+BOOTS_MAX = 4096
+"""Boots of which it is remembered up to where all is stored; of others the store is asked anew."""
 
 
 class Misfitting(Exception):
@@ -55,8 +57,9 @@ class Ingested(NamedTuple):
 class Ingest:
     """Opens, checks and stores batches. It belongs to the store's lane, and needs no lock."""
 
-    def __init__(self, store: Store, spec: PolicySpec) -> None:
-        self._store = store
+    def __init__(self, store: Store, spec: PolicySpec, robots: Collection[str] = ()) -> None:
+        """Takes in what comes from `robots`."""
+        self._store, self._robots = store, robots
         self._spec = spec
         self._spec_digest = spec.digest
         self._codec = Codec()
@@ -86,6 +89,8 @@ class Ingest:
         self._store.commit(data)
 
     def _datum(self, key: Key, sealed: Sealed, now_ns: int) -> Datum:
+        if sealed.device not in self._robots:
+            raise Misfitting("stranger")
         body = inflate(sealed) if sealed.deflated else sealed.body.tobytes()
         if digest64(body) != sealed.digest:
             raise Misfitting("digest")
@@ -96,14 +101,19 @@ class Ingest:
         return _datum(segment, sealed.digest, body, now_ns, "lived")
 
     def _acks(self, keys: Sequence[Key]) -> tuple[Stored, ...]:
+        numbers: dict[tuple[str, int], set[int]] = {}
+        for device, boot, seq in keys:
+            numbers.setdefault((device, boot), set()).add(seq)
         acks = []
-        for device, boot in dict.fromkeys((key.device, key.boot) for key in keys):
-            below = self._store.contiguous(device, boot, self._below.get((device, boot), 0))
+        for (device, boot), seqs in numbers.items():
+            below = self._store.contiguous(device, boot, self._below.pop((device, boot), 0))
             self._below[device, boot] = below
-            above = sorted({k.seq for k in keys if k[:2] == (device, boot) and k.seq >= below})
+            above = sorted(seq for seq in seqs if seq >= below)
             for at in range(0, len(above) or 1, ACKS_MAX):
                 also = tuple(above[at : at + ACKS_MAX])
                 acks.append(Stored(device=device, boot=boot, below=below, also=also))
+        while len(self._below) > BOOTS_MAX:
+            del self._below[next(iter(self._below))]
         return tuple(acks)
 
 
@@ -143,16 +153,8 @@ def check(segment: Segment, spec: PolicySpec, digest: str) -> None:
     except SpecError as error:
         finite = "finite" in str(error)
         raise Misfitting("not_finite" if finite else "shape") from None
-    near = _near(segment.features, spec.observation) and _near(segment.applied, spec.action)
-    if not near:
-        raise Misfitting("absurd")
-
-
-def _near(values: FloatArray, spec: ArraySpec) -> bool:
-    """Whether values float32[N, D] are anywhere near what they may be."""
-    low, high = np.array(spec.low), np.array(spec.high)
-    room = FAR * (high - low)
-    return bool(((values >= low - room) & (values <= high + room)).all())
+    if reason := implausible(segment, spec):
+        raise Misfitting(reason)
 
 
 def _datum(segment: Segment, digest: int, body: bytes, now_ns: int, source: str) -> Datum:

@@ -4,7 +4,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from cloud.backend import Backend, Hands, SerialBackend
@@ -31,6 +31,7 @@ def run(
     config: CloudConfig,
     learner: LearnerConfig,
     spec: PolicySpec,
+    robots: Collection[str],
     twin: Callable[[], Twin],
     bind: str,
     state: Path,
@@ -43,10 +44,10 @@ def run(
 ) -> int:
     """Runs the cloud until SIGTERM or SIGINT; 0 if it ended well.
 
-    `twin` makes a twin world. `state` is the folder of what must outlive the process; `clock` is
-    the host's monotonic one by default, `wrap` may put something around the node, `boot` tells this
-    start from every other (by default the wall clock says it). Raises UserError if `bind` cannot be
-    listened at.
+    Experience is taken from `robots` alone. `twin` makes a twin world. `state` is the folder of
+    what must outlive the process; `clock` is the host's monotonic one by default, `wrap` may put
+    something around the node, `boot` tells this start from every other (by default the wall clock
+    says it). Raises UserError if `bind` cannot be listened at.
     """
     server = Server(ServerSocket(bind))
     os.setpriority(os.PRIO_PROCESS, 0, max(config.niceness, os.getpriority(os.PRIO_PROCESS, 0)))
@@ -57,7 +58,7 @@ def run(
     newest = store.policies.newest()
     if newest is not None:
         trainer.resume(newest, store.policies.next_version())
-    node = CloudNode(config, spec, store, trainer, backend, boot, newest)
+    node = CloudNode(config, spec, store, trainer, backend, boot, newest, robots)
     reporter = ReportSource(report_to) if report_to else None
     driven = wrap(node) if wrap else node
     shell = WallShell(driven, clock or WallClock(), server, None, reporter, "an edge")

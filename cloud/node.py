@@ -5,6 +5,7 @@ experience is stored and policies are served while a round runs.
 """
 
 import sqlite3
+from collections.abc import Collection
 from functools import partial
 from typing import Any
 
@@ -33,8 +34,17 @@ from contract.messages import (
 )
 from contract.specs import PolicySpec
 
+EDGE = "edge"
+"""The name and the role of the one peer that is served."""
+
 PENDING_MAX = 1024
 """Segments that may wait for a commit; what comes beyond is dropped, and sent again."""
+
+PENDING_BYTES = 64 * 2**20
+"""Bytes of them at most."""
+
+BATCH_MAX = 256
+"""Segments of one commit: inflated they are 64 MB at most."""
 
 REMIND_NS = 3 * NS_PER_S
 """How often an edge that does not run the newest release is offered it again."""
@@ -52,16 +62,21 @@ class CloudNode:
         backend: Backend,
         boot: int,
         newest: PolicyRecord | None,
+        robots: Collection[str] = (),
     ) -> None:
-        """`newest` is the release to go on from; without one, version 0 is made."""
+        """`newest` is the release to go on from; without one, version 0 is made.
+
+        Experience is taken from `robots` alone.
+        """
         self._config, self._boot, self._newest = config, boot, newest
         self._spec_digest = spec.digest
-        self._ingest = Ingest(store, spec)
+        self._ingest = Ingest(store, spec, robots)
         self._diary, self.publisher = Diary(), Publisher()
         self.rounds = Rounds(
             spec, store, self._ingest, trainer, backend, self.publisher, self._diary
         )
         self._pending: list[tuple[str, Sealed]] = []
+        self._pending_bytes = 0
         self._committing: list[tuple[str, Sealed]] = []
         self._joined: dict[str, int] = {}
         self._started_ns = 0
@@ -120,8 +135,8 @@ class CloudNode:
 
     def _hello(self, now_ns: int, claim: str, hello: Hello) -> Effects:
         reason, name = "", hello.node
-        if hello.role != "edge":
-            reason = f"{hello.role} {name} is no edge; only edges are served here"
+        if hello.role != EDGE or name != EDGE:
+            reason = f"{hello.role} {name} is no edge of this deployment; only its edge is served"
         elif hello.protocol != PROTOCOL:
             reason = f"protocol {hello.protocol}, the cloud speaks {PROTOCOL}"
         elif hello.spec != self._spec_digest:
@@ -143,18 +158,21 @@ class CloudNode:
         self._diary.note(now_ns, "policy_status", what)
 
     def _sealed(self, now_ns: int, peer: str, sealed: Sealed) -> Effects:
-        if len(self._pending) >= PENDING_MAX:
+        size = self._pending_bytes + len(sealed.body)
+        if len(self._pending) >= PENDING_MAX or size > PENDING_BYTES:
             self._diary.counts["dropped.busy"] += 1
             return []
+        self._pending_bytes = size
         self._pending.append((peer, sealed))
         return [] if self._committing else [Timer("commit", now_ns)]
 
     def _commit(self, now_ns: int) -> Effects:
-        """One commit for all that waits, unless one is under way."""
+        """One commit for what waits, unless one is under way."""
         if self._committing or not self._pending:
             return []
-        self._committing, self._pending = self._pending, []
+        self._committing, self._pending = self._pending[:BATCH_MAX], self._pending[BATCH_MAX:]
         batch = [sealed for _, sealed in self._committing]
+        self._pending_bytes -= sum(len(sealed.body) for sealed in batch)
         return [Compute("commit", partial(self._ingest.take, batch, now_ns), "disk", len(batch))]
 
     def _acknowledge(self, now_ns: int, batch: list[tuple[str, Sealed]], done: Ingested) -> Effects:

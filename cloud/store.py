@@ -27,6 +27,10 @@ CREATE TABLE IF NOT EXISTS refused (
 """
 
 
+REFUSED_MAX = 100_000
+"""Refused segments kept by name, about 10 MB; those beyond are acknowledged and not recorded."""
+
+
 class Datum(NamedTuple):
     """One segment as it is kept; `source` says where it was lived: "lived" or "twin"."""
 
@@ -68,10 +72,13 @@ class Store:
         """Opens or makes the file. Raises RuntimeError if SQLite does not grant durability."""
         self._db = connect(path, SCHEMA + lineage.SCHEMA)
         self.policies = Policies(self._db)
+        (self._refused,) = self._db.execute("SELECT COUNT(*) FROM refused").fetchone()
 
     def commit(self, data: Iterable[Datum], misfits: Iterable[Misfit] = ()) -> Committed:
         """Stores what is new, in one transaction; what is known already is counted."""
-        fresh, duplicate, altered, refused = 0, 0, [], []
+        fresh, duplicate, altered = 0, 0, []
+        refused: list[Misfit] = []
+        room = max(0, REFUSED_MAX - self._refused)
         with Transaction(self._db):
             for datum in data:
                 if self._insert(datum):
@@ -81,10 +88,11 @@ class Store:
                 else:
                     altered.append(datum.key)
             for misfit in misfits:
-                if self._note(misfit):
+                if len(refused) >= room or self._note(misfit):
                     refused.append(misfit)
                 else:
                     duplicate += 1
+        self._refused += min(room, len(refused))
         return Committed(fresh, duplicate, tuple(refused), tuple(altered))
 
     def contiguous(self, device: str, boot: int, below: int = 0) -> int:

@@ -2,7 +2,7 @@
 
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -27,6 +27,7 @@ DRAIN_S = 0.5
 def run(
     config: EdgeConfig,
     spec: PolicySpec,
+    robots: Collection[str] | None,
     bind: str,
     cloud: str,
     state: Path,
@@ -39,9 +40,10 @@ def run(
 ) -> int:
     """Serves devices at `bind` until SIGTERM or SIGINT, and returns 0.
 
-    `state` holds the policies and the outbox; `connect` makes the connection to the cloud,
-    `clock` is the host's monotonic one by default, `wrap` may put something around the node, `boot`
-    tells this start from every other (by default the wall clock says it).
+    `robots` may join, or any if it is None. `state` holds the policies and the outbox; `connect`
+    makes the connection to the cloud, `clock` is the host's monotonic one by default, `wrap` may
+    put something around the node, `boot` tells this start from every other (by default the wall
+    clock says it).
     Raises UserError, before anything is written, if an address is unfit or `bind` is in use; and
     if `state` cannot be written or read.
     """
@@ -49,7 +51,7 @@ def run(
     boot = time.time_ns() if boot is None else boot
     with ExitStack() as ends:
         server = ends.enter_context(closing(Server(ServerSocket(bind))))
-        node = build(config, spec, state, boot)
+        node = build(config, spec, robots, state, boot)
         hello = Hello(node=NAME, role=NAME, boot=boot, software=software, spec=spec.digest)
         client = ends.enter_context(closing(Client(connect(cloud), hello, CLOUD)))
         reporter = ends.enter_context(closing(ReportSource(report_to))) if report_to else None
@@ -62,7 +64,13 @@ def run(
     return 0
 
 
-def build(config: EdgeConfig, spec: PolicySpec, state: Path, boot: int) -> EdgeNode:
+def build(
+    config: EdgeConfig,
+    spec: PolicySpec,
+    robots: Collection[str] | None,
+    state: Path,
+    boot: int,
+) -> EdgeNode:
     """A node with its shelf and outbox under `state`. Raises UserError if that cannot be."""
     try:
         state.mkdir(parents=True, exist_ok=True)
@@ -70,4 +78,4 @@ def build(config: EdgeConfig, spec: PolicySpec, state: Path, boot: int) -> EdgeN
     except OSError as error:
         raise UserError(f"{state}: {error.strerror}; choose another directory") from None
     outbox = Outbox(state / "outbox.sqlite", round(config.outbox_mb * 1e6))
-    return EdgeNode(config, spec, shelf, outbox, boot)
+    return EdgeNode(config, spec, shelf, outbox, boot, robots)

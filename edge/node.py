@@ -1,6 +1,6 @@
 """The edge's behaviour: who may speak, and which part of the edge answers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
@@ -32,17 +32,28 @@ from policy.shelf import Shelf
 
 NAME, CLOUD = "edge", "cloud"
 
+ROBOTS_TOLD = 600
+"""Characters of the robots' names in the answer to a stranger."""
+
 
 class EdgeNode:
     """One edge: devices by name below it, the cloud above it.
 
     `shelf` is touched in line once, at the start, and then in the lane "policy" alone; `outbox`
-    in the lane "disk" alone. `boot` tells this start of the edge from every other.
+    in the lane "disk" alone. `boot` tells this start of the edge from every other. `robots` are
+    the names that may join; None lets any, as a benchmark wants it.
     """
 
     def __init__(
-        self, config: EdgeConfig, spec: PolicySpec, shelf: Shelf, outbox: Outbox, boot: int
+        self,
+        config: EdgeConfig,
+        spec: PolicySpec,
+        shelf: Shelf,
+        outbox: Outbox,
+        boot: int,
+        robots: Collection[str] | None = (),
     ) -> None:
+        self._robots = robots
         self._spec_digest = spec.digest
         self._boot = boot
         self._account = Account()
@@ -163,6 +174,9 @@ class EdgeNode:
     def _objection(self, hello: Hello) -> str:
         if hello.role != "device" or hello.node in (NAME, CLOUD):
             return f"{hello.role} {hello.node} is no device; only devices are served here"
+        if self._robots is not None and hello.node not in self._robots:
+            known = ", ".join(self._robots)[:ROBOTS_TOLD]
+            return f"{hello.node} is none of this deployment's robots: {known or 'it has none'}"
         if hello.protocol != PROTOCOL:
             return f"protocol {hello.protocol} of {hello.node} is not the edge's {PROTOCOL}"
         if hello.spec != self._spec_digest:

@@ -19,12 +19,22 @@ from edge import tables
 from edge.spans import Spans
 from edge.triage import Priority
 
-BOOTS_MAX = 4096
-"""Boots whose numbers are kept; beyond it the oldest are forgotten of which no parcel waits. What
-comes of them again is stored again, and known to the cloud."""
+BOOTS_MAX = 64
+"""Boots of one device whose numbers are kept; beyond it the oldest are forgotten of which no parcel
+waits. What comes of them again is stored again, and known to the cloud."""
+
+RUNS_MAX = 1024
+"""Runs without a gap that are kept of a boot's numbers; the lowest are forgotten likewise. A device
+has `backlog_segments` under way and drops the oldest first: so what is below that is settled."""
+
+ROW_BYTES, MARK_BYTES, RUN_BYTES = 128, 64, 18
+"""What a parcel, a boot and a run take beside the bodies, counted towards the quota."""
 
 ACKS_MAX = 512
 """Segments listed one by one in an acknowledgement; fits the stream's frame."""
+
+
+_NONE = Spans()
 
 
 class Name(NamedTuple):
@@ -33,6 +43,10 @@ class Name(NamedTuple):
     device: str
     boot: int
     seq: int
+
+
+Boot = tuple[str, int]
+"""A device and one of its boots."""
 
 
 class Parcel(NamedTuple):
@@ -78,7 +92,8 @@ class Outbox:
         self._path = path
         self._quota_bytes = quota_bytes
         self._db: sqlite3.Connection | None = None
-        self._marks: dict[tuple[str, int], Spans] = {}
+        self._marks: dict[Boot, Spans] = {}
+        self._runs = 0
         self._lent: set[int] = set()
         self._rows = self._bytes = 0
 
@@ -104,41 +119,60 @@ class Outbox:
         """Stores what is new in one transaction and acknowledges it, with `others`.
 
         `others` are known already or refused for good: their numbers are taken in, nothing else.
-        Over the quota, the least telling parcels are dropped, oldest first.
+        Over the quota, the least telling parcels are dropped, oldest first. The work grows with
+        the group, not with what came before it.
         """
         self._connection()
         counts: Counter[str] = Counter()
-        touched: dict[tuple[str, int], Spans] = {}
-        names = [*(p.name for p in parcels), *others]
-        for device, boot, _ in names:
-            known = self._marks.get((device, boot), Spans())
-            touched.setdefault((device, boot), Spans(known.runs))
+        numbers: dict[Boot, list[int]] = {}
+        for device, boot, seq in (*(p.name for p in parcels), *others):
+            numbers.setdefault((device, boot), []).append(seq)
+        touched = {key: self._marks.get(key, _NONE).copy() for key in numbers}
         with self._transaction() as db:
-            fresh = [p for p in parcels if touched[p.name[:2]].add(p.name.seq)]
-            for name in others:
-                touched[name[:2]].add(name.seq)
-            for parcel in fresh:
-                _insert(db, parcel)
+            fresh = [p for p in parcels if touched[p.name[:2]].add(p.name.seq) and _insert(db, p)]
+            for key, seqs in numbers.items():
+                for seq in seqs:
+                    touched[key].add(seq)
+                counts["forgotten.runs"] += touched[key].forget(RUNS_MAX)
             for key, spans in touched.items():
-                runs = msgspec.msgpack.encode(spans.runs)
-                db.execute("INSERT OR REPLACE INTO marks VALUES (?, ?, ?)", (*key, runs))
+                packed = msgspec.msgpack.encode(spans.runs)
+                db.execute("INSERT OR REPLACE INTO marks VALUES (?, ?, ?)", (*key, packed))
             rows = self._rows + len(fresh)
             size = self._bytes + sum(len(p.body) for p in fresh)
-            while size > self._quota_bytes and (shed := self._shed(db)) is not None:
+            forgotten = self._forget(db, touched)
+            runs = self._runs + self._grown(touched, forgotten)
+            boots = len(self._marks.keys() | touched.keys()) - len(forgotten)
+            room = self._quota_bytes - boots * MARK_BYTES - runs * RUN_BYTES
+            while size + rows * ROW_BYTES > room and (shed := self._shed(db)) is not None:
                 counts[f"shed.{Priority(shed[0]).name.lower()}"] += 1
                 tables.note_shed(db, shed[0])
                 rows, size = rows - 1, size - shed[1]
-            surplus = len(self._marks.keys() | touched.keys()) - BOOTS_MAX
-            forgotten = tables.forget(db, surplus) if surplus > 0 else []
         self._marks.update(touched)
         for key in forgotten:
             del self._marks[key]
-        self._rows, self._bytes = rows, size
+        self._rows, self._bytes, self._runs = rows, size, runs
         counts["stored"] = len(fresh)
         counts["duplicates"] = len(parcels) - len(fresh)
         counts["forgotten.boots"] = len(forgotten)
-        acks = tuple(_acks(touched, names))
+        acks = tuple(_acks(touched, numbers))
         return Committed(acks, counts, self._standing(), tuple(forgotten))
+
+    def _forget(self, db: sqlite3.Connection, touched: dict[Boot, Spans]) -> list[Boot]:
+        """Forgets the oldest boots of devices which have just brought one too many."""
+        forgotten: list[Boot] = []
+        for device in dict.fromkeys(key[0] for key in touched if key not in self._marks):
+            boots = {key for key in self._marks if key[0] == device}
+            boots |= {key for key in touched if key[0] == device}
+            if (surplus := len(boots) - BOOTS_MAX) > 0:
+                forgotten += tables.forget(db, device, surplus)
+        return forgotten
+
+    def _grown(self, touched: dict[Boot, Spans], forgotten: list[Boot]) -> int:
+        """By how many the runs of all boots have grown."""
+        gone = set(forgotten)
+        after = sum(len(spans) for key, spans in touched.items() if key not in gone)
+        known = (touched.keys() | gone) & self._marks.keys()
+        return after - sum(len(self._marks[key]) for key in known)
 
     def lend(self, limit: int) -> tuple[list[Parcel], Standing]:
         """The next parcels to send, most telling first, oldest first among equals; each once."""
@@ -200,6 +234,7 @@ class Outbox:
             try:
                 tables.prepare(db)
                 self._marks = tables.marks(db)
+                self._runs = sum(map(len, self._marks.values()))
                 count = "SELECT COUNT(*), COALESCE(SUM(bytes), 0) FROM parcels"
                 self._rows, self._bytes = db.execute(count).fetchone()
             except BaseException:
@@ -209,18 +244,19 @@ class Outbox:
         return self._db
 
 
-def _insert(db: sqlite3.Connection, parcel: Parcel) -> None:
-    db.execute(
+def _insert(db: sqlite3.Connection, parcel: Parcel) -> bool:
+    """False if it waits already, though its number was forgotten."""
+    done = db.execute(
         "INSERT INTO parcels (device, boot, seq, digest, priority, bytes, body) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
         (*parcel.name, parcel.digest, parcel.priority, len(parcel.body), parcel.body),
     )
+    return done.rowcount == 1
 
 
-def _acks(touched: dict[tuple[str, int], Spans], names: Sequence[Name]) -> Iterator[Stored]:
-    for key, spans in touched.items():
-        device, boot = key
-        above = sorted({n.seq for n in names if n[:2] == key and n.seq >= spans.below})
+def _acks(touched: dict[Boot, Spans], numbers: dict[Boot, list[int]]) -> Iterator[Stored]:
+    for (device, boot), spans in touched.items():
+        above = sorted({seq for seq in numbers[device, boot] if seq >= spans.below})
         for at in range(0, len(above) or 1, ACKS_MAX):
             also = tuple(above[at : at + ACKS_MAX])
             yield Stored(device=device, boot=boot, below=spans.below, also=also)

@@ -4,7 +4,7 @@ A segment is acknowledged after its commit, and deleted after the cloud's. One g
 at a time; what comes in meanwhile is the next group.
 """
 
-from collections import deque
+from collections import Counter, deque
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -24,8 +24,14 @@ PACE, RETRY, RESEND = "relay.pace", "relay.retry", "relay.resend"
 WAITING_MAX = 512
 """Segments that may wait for a commit; a device sends again what was dropped here."""
 
+WAITING_BYTES, SHARE_BYTES = 32 * 2**20, 4 * 2**20
+"""Bytes of them, in all and from one device."""
+
 WINDOW = 32
 """Parcels under way to the cloud, not yet acknowledged."""
+
+RECEIPTS_MAX = 256
+"""Acknowledgements that may wait for the disk; beyond it the cloud is asked again."""
 
 RETRY_NS = NS_PER_S
 """After the disk failed, reading and deleting are tried again this much later."""
@@ -56,6 +62,7 @@ class Relay:
         self.loaded = False
         self._open = False
         self._waiting: list[Sealed] = []
+        self._held: Counter[str] = Counter()
         self._committing = False
         self._lending = False
         self._failing = self._read = False
@@ -87,9 +94,14 @@ class Relay:
         if sealed.deflated:
             self._counts["refused.misfit"] += 1
             return []
-        if len(self._waiting) >= WAITING_MAX:
+        size, held = len(sealed.body), self._held
+        if len(self._waiting) >= WAITING_MAX or held.total() + size > WAITING_BYTES:
             self._counts["dropped.relay_full"] += 1
             return []
+        if held[sealed.device] + size > SHARE_BYTES:
+            self._counts["dropped.relay_share"] += 1
+            return []
+        held[sealed.device] += size
         self._waiting.append(sealed)
         return self._commit()
 
@@ -127,6 +139,9 @@ class Relay:
 
     def receipt(self, now_ns: int, stored: Stored) -> Effects:
         """The cloud has stored something."""
+        if len(self._receipts) >= RECEIPTS_MAX:
+            self._counts["dropped.receipt"] += 1
+            return []
         also = set(stored.also)
 
         def settled(name: Name) -> bool:
@@ -171,6 +186,7 @@ class Relay:
         if self._committing or not self._waiting:
             return []
         group, self._waiting, self._committing = self._waiting, [], True
+        self._held.clear()
         return [Compute(COMMIT, partial(self._intake.take, group), LANE, len(group))]
 
     def _settle(self) -> Effects:

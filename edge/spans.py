@@ -18,6 +18,10 @@ class Spans:
     def runs(self) -> list[tuple[int, int]]:
         return list(zip(self._firsts, self._ends, strict=True))
 
+    def __len__(self) -> int:
+        """The number of runs."""
+        return len(self._firsts)
+
     @property
     def below(self) -> int:
         """All numbers from 0 up to this one, itself excluded, are members."""
@@ -26,6 +30,17 @@ class Spans:
     def __contains__(self, number: int) -> bool:
         at = bisect_right(self._firsts, number)
         return at > 0 and number < self._ends[at - 1]
+
+    def copy(self) -> "Spans":
+        return Spans(self.runs)
+
+    def forget(self, most: int) -> int:
+        """Keeps `most` runs, the first if it begins at 0 and the highest; how many were more."""
+        surplus = max(0, len(self._firsts) - most)
+        at = 1 if self.below else 0
+        del self._firsts[at : at + surplus]
+        del self._ends[at : at + surplus]
+        return surplus
 
     def add(self, number: int) -> bool:
         """Takes in a number >= 0; False if it was a member already."""

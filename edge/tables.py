@@ -47,11 +47,12 @@ def note_shed(db: sqlite3.Connection, priority: int) -> None:
     )
 
 
-def forget(db: sqlite3.Connection, surplus: int) -> list[tuple[str, int]]:
-    """Deletes the marks of so many of the oldest boots of which no parcel waits; tells which."""
+def forget(db: sqlite3.Connection, device: str, surplus: int) -> list[tuple[str, int]]:
+    """Deletes the marks of so many of a device's oldest boots of which no parcel waits."""
     return db.execute(
         "DELETE FROM marks WHERE (device, boot) IN (SELECT device, boot FROM marks m WHERE "
+        "device = ? AND "
         "NOT EXISTS (SELECT 1 FROM parcels p WHERE p.device = m.device AND p.boot = m.boot) "
         "ORDER BY boot LIMIT ?) RETURNING device, boot",
-        (surplus,),
+        (device, surplus),
     ).fetchall()

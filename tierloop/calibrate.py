@@ -1,6 +1,5 @@
 """Calibrate: times this machine's jobs and writes a hardware profile of it."""
 
-import os
 import tempfile
 import time
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from tierloop import __version__, hardware
 from tierloop.hardware import Curve, Figure, Jobs, Profile
 from tierloop.initial import read
 from tierloop.join import write
+from tierloop.machine import processors
 from tierloop.probes import Probe, probes, untrained
 from tierloop.summary import processor
 
@@ -107,7 +107,7 @@ def _block(probe: Probe) -> np.ndarray:
 
 def summarise(timings: Sequence[Timing], artefact: Artefact) -> Profile:
     """The profile; a job that was not timed is the stand-in's, scaled by the inference."""
-    about = f"{processor()}, {os.cpu_count()} processors"
+    about = f"{processor()}, {processors()} processors"
     found = {job: [t for t in timings if t.probe.job == job] for job in Jobs.__struct_fields__}
     engine = found["infer"][0].probe.engine
     found["infer"] = [t for t in found["infer"] if t.probe.engine == engine]

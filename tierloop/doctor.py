@@ -5,6 +5,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,10 +14,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cloud.cluster import SHARED
+from cloud.config import CloudConfig
+from cloud.scratch import first, free_bytes
 from contract.errors import UserError
 from link.sockets import check_free
 from tierloop import __version__
 from tierloop.deployment import LinksConfig, load
+from tierloop.machine import memory_bytes, processors
 from tierloop.summary import library
 
 NEEDS: dict[str, tuple[str, ...]] = {
@@ -29,6 +34,9 @@ NEEDS: dict[str, tuple[str, ...]] = {
 }
 """Distributions by the extra that brings them; those of `device` every role needs."""
 ADVISED_CPUS = 2
+STORE = CloudConfig().object_store_mb * 2**20
+WIDE = 200
+"""Columns where nobody looks: a remedy is copied from one line."""
 
 
 class Finding(NamedTuple):
@@ -44,10 +52,11 @@ def examine(file: Path | None) -> bool:
     links = load(file).links if file else LinksConfig()
     findings = [*_machine(), *_libraries(), *_ports(links)]
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    marks = {True: Text("ok", "green"), False: Text("lacks", "red"), None: Text("note", "yellow")}
+    marks = {True: Text("ok", "green"), False: Text("FAIL", "red"), None: Text("note", "yellow")}
     for finding in findings:
         table.add_row(marks[finding.good], finding.name, finding.text)
-    Console().print(table)
+    console = Console()
+    (console if console.is_terminal else Console(width=WIDE)).print(table)
     return all(finding.good is not False for finding in findings)
 
 
@@ -60,11 +69,27 @@ def extra(module: str | None) -> str:
 def _machine() -> Iterator[Finding]:
     yield Finding("tierloop", True, f"{__version__}, Python {platform.python_version()}")
     yield Finding("platform", True, platform.platform())
-    cpus, memory_gb = os.cpu_count() or 1, psutil.virtual_memory().total / 2**30
+    cpus, whole = processors(), os.cpu_count() or 1
     enough = True if cpus >= ADVISED_CPUS else None
-    yield Finding("processors", enough, f"{cpus}; {ADVISED_CPUS} or more advised")
-    yield Finding("memory", True, f"{memory_gb:.1f} GiB")
+    limited = f" of {whole} (limited by affinity or a control group)" if cpus < whole else ""
+    yield Finding("processors", enough, f"{cpus}{limited}; {ADVISED_CPUS} or more advised")
+    memory, whole = memory_bytes(), psutil.virtual_memory().total
+    limited = f" of {whole / 2**30:.1f} (limited by a control group)" if memory < whole else ""
+    yield Finding("memory", True, f"{memory / 2**30:.1f}{limited} GiB")
     yield _realtime()
+    yield from _folders()
+
+
+def _folders() -> Iterator[Finding]:
+    free = free_bytes(SHARED)
+    where = "" if free >= STORE else "; Ray's object store and virtual runs lie on a disk, slower"
+    yield Finding("shared memory", not where or None, f"{SHARED}, {free >> 20} MiB free{where}")
+    try:
+        with closing(first(lambda folder: free_bytes(folder) > 0)) as scratch:
+            place = scratch.path.parent
+            yield Finding("temporary folder", True, f"{place}, {free_bytes(place) >> 20} MiB free")
+    except OSError as error:
+        yield Finding("temporary folder", False, str(error))
 
 
 def _realtime() -> Finding:
@@ -108,10 +133,11 @@ def _ports(links: LinksConfig) -> Iterator[Finding]:
     except UserError as error:
         yield Finding("sockets", False, str(error))
         return
-    for address in (placed.device_edge, placed.edge_cloud):
+    for key in ("device_edge", "edge_cloud"):
+        address = getattr(placed, key)
         try:
             check_free(address)
         except UserError as error:
-            yield Finding("address", False, str(error))
+            yield Finding("address", False, f"links.{key}: {error}")
         else:
             yield Finding("address", True, f"{address} is free")

@@ -92,6 +92,7 @@ def _edge(order: Order) -> int:
     return run(
         deployment.edge,
         policy_spec(deployment.scenario),
+        deployment.scenario.robots,
         deployment.links.device_edge,
         deployment.links.edge_cloud,
         order.state,
@@ -117,6 +118,7 @@ def _cloud(order: Order) -> int:
         deployment.cloud,
         deployment.learner,
         policy_spec(deployment.scenario),
+        deployment.scenario.robots,
         twin_of(deployment, order.software),
         deployment.links.edge_cloud,
         order.state,

@@ -19,6 +19,7 @@ from tierloop.damage import judged
 from tierloop.deployment import Deployment
 from tierloop.energy import account
 from tierloop.invariants import FAULTS, invariants
+from tierloop.machine import processors
 from tierloop.meetings import apart
 from tierloop.parts import LACKS, lacks_of
 from tierloop.record import ROOF, Record, Rows
@@ -112,6 +113,7 @@ def host() -> dict[str, Any]:
         "machine": platform.machine(),
         "processor": processor(),
         "cpus": os.cpu_count(),
+        "cpus_usable": processors(),
         "memory_mb": psutil.virtual_memory().total // 2**20,
         "python": platform.python_version(),
         "libraries": {name: library(name) for name in LIBRARIES},

@@ -1,11 +1,12 @@
 """The cloud's node: sessions, commits, rounds; every step by hand, every failure survived."""
 
+import numpy as np
 import pytest
 from toy import ToyBackend, toy_trainer
 
 from cloud.config import CloudConfig
 from cloud.lineage import Key
-from cloud.node import PENDING_MAX, CloudNode
+from cloud.node import BATCH_MAX, PENDING_BYTES, PENDING_MAX, CloudNode
 from contract.clock import NS_PER_S
 from contract.effects import Compute, Send, Timer
 from contract.messages import (
@@ -79,7 +80,7 @@ def begin(store, spec, newest=None, backend=None, **changes):
     if newest is not None:
         trainer.resume(newest, store.policies.next_version())
     config = CloudConfig(idle_w=60.0, busy_w=150.0)
-    return Shell(CloudNode(config, spec, store, trainer, backend, 3, newest))
+    return Shell(CloudNode(config, spec, store, trainer, backend, 3, newest, ("arm-0", "arm-1")))
 
 
 def hello(policy_spec, **changes):
@@ -179,6 +180,29 @@ def test_a_flood_is_bounded_and_counted(shell, make_segment, seal):
     for _ in range(PENDING_MAX + 5):
         shell.receive(sealed)
     assert shell.node.report(0).counters["dropped.busy"] == 5
+
+
+def test_a_flood_is_bounded_in_bytes_and_committed_bit_by_bit(shell, make_segment, seal):
+    padded = seal(make_segment(), body=np.zeros(250_000, np.uint8))
+    for _ in range(PENDING_MAX):
+        shell.receive(padded)
+    held = [sealed for _, sealed in shell.node._pending]
+    assert sum(len(sealed.body) for sealed in held) <= PENDING_BYTES
+    assert shell.node.report(0).counters["dropped.busy"] == PENDING_MAX - len(held)
+    shell.fire("commit")
+    for rest in range(len(held), 0, -BATCH_MAX):
+        assert len(shell.node._committing) == min(rest, BATCH_MAX)
+        shell.do("commit")
+    assert shell.names().count("commit") == 0
+    assert shell.node._pending_bytes == 0
+
+
+def test_a_stranger_is_refused_by_that_word_and_acknowledged(shell, make_segment, seal):
+    shell.receive(seal(make_segment(device="evil"), digest=3))
+    shell.fire("commit")
+    shell.do("commit")
+    assert [(ack.device, ack.below) for _, ack in shell.take(Stored)] == [("evil", 1)]
+    assert shell.node.report(0).counters["refused.stranger"] == 1
 
 
 def test_refused_data_are_acknowledged_and_told(shell, make_segment, seal):
@@ -480,8 +504,9 @@ def test_a_first_policy_that_could_not_be_made_is_made_later(store, spec):
     assert shell.node.publisher.newest is not None
 
 
-def test_only_an_edge_is_welcome(shell, spec):
-    shell.receive(hello(spec, role="device", node="arm-0"), peer="arm-0")
+@pytest.mark.parametrize(("role", "node"), [("device", "arm-0"), ("edge", "edge-2")])
+def test_only_the_edge_is_welcome(shell, spec, role, node):
+    shell.receive(hello(spec, role=role, node=node), peer=node)
     (refused,) = [m for _, m in shell.take(Refused)]
     assert refused.final
     assert "no edge" in refused.reason

@@ -31,7 +31,9 @@ learner = LearnerConfig(
 )
 config, about = CloudConfig(ray="none", niceness=5), Deployment(name="one")
 spec, twin = policy_spec(about.scenario), twin_of(about, "1")
-sys.exit(run(config, learner, spec, twin, sys.argv[1], Path(sys.argv[2]), 1, sys.argv[3], "1"))
+robots = about.scenario.robots
+bind, state, reports = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
+sys.exit(run(config, learner, spec, robots, twin, bind, state, 1, reports, "1"))
 """
 pytestmark = pytest.mark.process
 
@@ -156,6 +158,8 @@ def test_a_port_in_use_is_the_users_mistake(start, tmp_path, address):
     edge.until(Welcome)
     edge.client.close()
     with pytest.raises(UserError, match="in use"):
-        run(CloudConfig(), LearnerConfig(), spec, no_twin, address, tmp_path / "x", 1, None, "1")
+        run(
+            CloudConfig(), LearnerConfig(), spec, (), no_twin, address, tmp_path / "x", 1, None, "1"
+        )
     assert not (tmp_path / "x").exists()
     assert psutil.Process().nice() == nice

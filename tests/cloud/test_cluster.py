@@ -222,7 +222,8 @@ from tierloop.deployment import Deployment
 from tierloop.twin import twin_of
 bind, state, about = sys.argv[1], Path(sys.argv[2]), Deployment(name="one")
 spec, twin = policy_spec(about.scenario), twin_of(about, "1")
-sys.exit(run(CloudConfig(), LearnerConfig(), spec, twin, bind, state, 1, None, "1"))
+robots = about.scenario.robots
+sys.exit(run(CloudConfig(), LearnerConfig(), spec, robots, twin, bind, state, 1, None, "1"))
 """
 
 

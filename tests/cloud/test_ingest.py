@@ -2,6 +2,7 @@
 
 import sqlite3
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,10 +16,12 @@ from cloud.store import Store
 from contract.codec import Codec, digest64
 from contract.messages import Beat
 
+ROBOTS = ("arm-0", "arm-1", "arm-9")
+
 
 @pytest.fixture
 def ingest(store, spec):
-    return Ingest(store, spec)
+    return Ingest(store, spec, ROBOTS)
 
 
 @pytest.mark.parametrize("deflated", [False, True])
@@ -111,6 +114,17 @@ MISFITS = {
     "truncated": lambda seal, make: _packed(seal, make(), b"\xff\xff"),
     "damaged": lambda seal, make: _packed(seal, make(), b"\x04\0\0\0junk"),
     "malformed": lambda seal, make: _packed(seal, make(), _summed(b"\x04\0\0\0junk")),
+    "stranger": lambda seal, make: seal(make(device="evil")),
+    "stranger ": lambda seal, make: seal(make(device="evil"), digest=3),
+    "absurd": lambda seal, make: seal(make(features=_with(make().features, (2, 1), 4.2))),
+    "absurd ": lambda seal, make: seal(make(applied=_with(make().applied, (1, 0), -4.2))),
+    "absurd  ": lambda seal, make: seal(make(applied=_with(make().applied, (1, 1), 1.05))),
+    "stamps": lambda seal, make: seal(make(captured_ns=np.array([3, 2, 4]))),
+    "stamps ": lambda seal, make: seal(make(captured_ns=np.array([-1, 2, 4]))),
+    "stamps  ": lambda seal, make: seal(make(captured_ns=np.array([1, 2, 2**62]))),
+    "stamps   ": lambda seal, make: seal(make(age_ns=np.array([1, -2, 2]))),
+    "stamps    ": lambda seal, make: seal(make(age_ns=np.array([1, 2, 10**12]))),
+    "stamps     ": lambda seal, make: seal(make(versions=np.array([1, 1, -2]))),
     "empty": lambda seal, make: _packed(seal, make(), b""),
 }
 
@@ -139,6 +153,41 @@ def test_what_can_never_fit_is_refused_acknowledged_and_told(
     assert (sealed.device, sealed.boot, sealed.seq) in acked
     assert len(store.experience(0)) == 1
     assert ingest.take([sealed], 6).counts == {"duplicate": 1}
+
+
+def test_what_honest_sensors_do_is_taken(ingest, make_segment, seal):
+    """Values at their limits, rounded; a joint held outside the policy's range; a silent sensor."""
+    edges = np.array([[4.0000005, -4.0, 4.0]] * 3, np.float32)
+    honest = make_segment(
+        features=edges, applied=np.array([[3.9, 1.0]] * 3, np.float32),
+        captured_ns=np.array([5, 5, 5]), age_ns=np.array([-1, 0, 10**9]),
+        versions=np.array([-1, 0, 3]),
+    )  # fmt: skip
+    assert ingest.take([seal(honest)], 5).counts == {"ingested": 1}
+
+
+def test_refused_rows_are_bounded_and_what_is_beyond_is_acknowledged(
+    store, make_segment, seal, spec, monkeypatch
+):
+    monkeypatch.setattr("cloud.store.REFUSED_MAX", 3)
+    ingest = Ingest(store, spec, ROBOTS)
+    for batch in range(3):
+        seals = [seal(make_segment(2 * batch + n, "evil")) for n in range(2)]
+        done = ingest.take(seals, 5)
+        assert done.counts == {"refused.stranger": 2}
+        acked = {n for a in done.acks for n in (*range(a.below), *a.also)}
+        assert acked >= {2 * batch, 2 * batch + 1}
+    assert store._db.execute("SELECT COUNT(*) FROM refused").fetchone() == (3,)
+    assert Store(Path(store._db.execute("PRAGMA database_list").fetchone()[2]))._refused == 3
+
+
+def test_boots_without_number_leave_nothing_in_memory(ingest, make_segment, seal, monkeypatch):
+    monkeypatch.setattr("cloud.ingest.BOOTS_MAX", 4)
+    for boot in range(20):
+        ack = ingest.take([seal(make_segment(boot=boot))], 5).acks[0]
+        assert ack.below == 1
+    assert len(ingest._below) == 4
+    assert ingest.take([seal(make_segment(1, boot=0))], 5).acks[0].below == 2
 
 
 def test_a_bomb_is_not_unpacked(ingest, make_segment, seal, monkeypatch):
@@ -204,7 +253,7 @@ def test_exactly_once_under_doubles_reorders_and_crashes(
 ):
     path = tmp_path_factory.mktemp("once") / "s.sqlite"
     store = Store(path)
-    ingest, sent, acked, fresh = Ingest(store, spec), set(), set(), 0
+    ingest, sent, acked, fresh = Ingest(store, spec, ROBOTS), set(), set(), 0
     for batch, crash in history:
         sealed = [seal(make_segment(seq, device), deflated=seq % 2 == 0) for device, seq in batch]
         done = ingest.take(sealed, 5)
@@ -213,7 +262,7 @@ def test_exactly_once_under_doubles_reorders_and_crashes(
         if crash:
             store.close()
             store = Store(path)
-            ingest = Ingest(store, spec)
+            ingest = Ingest(store, spec, ROBOTS)
             continue
         for ack in done.acks:
             acked |= {(ack.device, seq) for seq in (*range(ack.below), *ack.also)}

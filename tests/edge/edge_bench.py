@@ -110,7 +110,13 @@ WELCOME = Welcome(node="cloud", boot=1, acked=0)
 class Bench:
     """Drives a node by hand: jobs run in line, except in lanes that are held."""
 
-    def __init__(self, directory: Path, *versions: int, config: EdgeConfig | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *versions: int,
+        config: EdgeConfig | None = None,
+        robots: tuple[str, ...] | None = None,
+    ) -> None:
         self.now_ns = 10 * S
         self.sent: list[Send] = []
         self.timers: dict[str, int] = {}
@@ -119,7 +125,7 @@ class Bench:
         self.shelf = stocked(directory / "policies", *versions)
         config = config or EdgeConfig(idle_w=4.0, busy_w=10.0)
         self.outbox = Outbox(directory / "outbox.sqlite", round(config.outbox_mb * 1e6))
-        self.node = EdgeNode(config, SPEC, self.shelf, self.outbox, boot=99)
+        self.node = EdgeNode(config, SPEC, self.shelf, self.outbox, 99, robots)
 
     def start(self) -> "Bench":
         self.apply(self.node.on_start(self.now_ns))

@@ -10,4 +10,4 @@ from edge.main import run
 
 if __name__ == "__main__":
     bind, cloud, state, reports = sys.argv[1:]
-    sys.exit(run(EdgeConfig(), POLICY, bind, cloud, Path(state), reports or None, "test"))
+    sys.exit(run(EdgeConfig(), POLICY, None, bind, cloud, Path(state), reports or None, "test"))

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from contract.messages import Stored
-from edge.outbox import ACKS_MAX, Name, Outbox, Parcel
+from edge.outbox import ACKS_MAX, MARK_BYTES, ROW_BYTES, RUN_BYTES, RUNS_MAX, Name, Outbox, Parcel
 from edge.triage import Priority
 
-QUOTA = 1000
+QUOTA = 2500
 
 
 def parcel(
@@ -84,7 +84,7 @@ class OutboxMachine(RuleBasedStateMachine):
                 self.stored += 1
         self.seen.update(others)
         shed: dict[Priority, int] = {}
-        while sum(len(p.body) for p in self.held) > QUOTA:
+        while self.used() > QUOTA:
             free = [p for p in self.held if p.name not in self.lent]
             if not free:
                 break
@@ -93,6 +93,12 @@ class OutboxMachine(RuleBasedStateMachine):
             self.shed += 1
             shed[least.priority] = shed.get(least.priority, 0) + 1
         return shed
+
+    def used(self) -> int:
+        boots = {n[:2] for n in self.seen}
+        runs = sum((d, b, s - 1) not in self.seen for d, b, s in self.seen)
+        held = sum(len(p.body) + ROW_BYTES for p in self.held)
+        return held + len(boots) * MARK_BYTES + runs * RUN_BYTES
 
     def below(self, device: str, boot: int) -> int:
         return next(n for n in range(100) if Name(device, boot, n) not in self.seen)
@@ -236,12 +242,57 @@ def test_a_long_list_above_a_gap_is_acknowledged_in_several_messages(outbox):
 
 
 def test_what_is_under_way_is_never_shed(tmp_path):
-    outbox = Outbox(tmp_path / "outbox.sqlite", 100)
+    one = 60 + ROW_BYTES + MARK_BYTES + RUN_BYTES
+    outbox = Outbox(tmp_path / "outbox.sqlite", one + 40)
     outbox.commit([parcel(0, size=60)])
     outbox.lend(1)
     assert outbox.commit([parcel(1, 3, 60)]).counts["shed.failed"] == 1
+    outbox.settle([Stored(device="arm", boot=1, below=1)])
     assert outbox.commit([parcel(2, 0, 30)]).counts["stored"] == 1
-    assert [p.name.seq for p in held(tmp_path / "outbox.sqlite")] == [0, 2]
+    assert [p.name.seq for p in held(tmp_path / "outbox.sqlite")] == [2]
+
+
+def test_numbers_with_gaps_cost_no_more_the_thousandth_time_than_the_first(outbox):
+    """Every other number only: what is kept of them is bounded, and so is each commit."""
+    outbox = Outbox(outbox._path, 10**9)
+    for group in range(2 * RUNS_MAX // 64):
+        done = outbox.commit([parcel(2 * (64 * group + i) + 1) for i in range(64)])
+    (packed,) = outbox._connection().execute("SELECT LENGTH(runs) FROM marks").fetchone()
+    assert packed <= RUNS_MAX * RUN_BYTES
+    assert done.counts["forgotten.runs"] == 64
+    assert outbox.load().standing.rows == 2 * RUNS_MAX
+    assert outbox.knows(parcel(4 * RUNS_MAX - 1).name)
+    assert not outbox.knows(parcel(1).name)
+    again = outbox.commit([parcel(1)])
+    assert (again.acks[0].also, again.counts["duplicates"]) == ((1,), 1), "it still waits"
+    outbox.settle([Stored(device="arm", boot=1, below=2)])
+    assert outbox.commit([parcel(3)]).counts["duplicates"] == 1
+    outbox.settle([Stored(device="arm", boot=1, below=6)])
+    assert outbox.commit([parcel(5)]).counts["stored"] == 1, "once more; the cloud knows it"
+    assert outbox.commit([parcel(0)]).acks[0].below == 1
+
+
+def test_one_device_that_joins_a_thousand_times_pushes_out_no_other(tmp_path, monkeypatch):
+    monkeypatch.setattr("edge.outbox.BOOTS_MAX", 3)
+    outbox = Outbox(tmp_path / "outbox.sqlite", 10**6)
+    outbox.commit([parcel(0, device="honest", boot=1)])
+    outbox.settle([Stored(device="honest", boot=1, below=1)])
+    for boot in range(2, 20):
+        outbox.commit([parcel(0, device="other", boot=boot)])
+        outbox.settle([Stored(device="other", boot=boot, below=1)])
+    assert set(outbox.load().below) == {("honest", 1), *(("other", b) for b in (17, 18, 19))}
+
+
+def test_boots_and_tiny_parcels_count_towards_the_quota(tmp_path):
+    """A parcel of one byte takes a row, a boot a mark: the file stays within its bound."""
+    quota = 40_000
+    outbox = Outbox(tmp_path / "outbox.sqlite", quota)
+    for boot in range(400):
+        outbox.commit([parcel(seq, size=1, boot=boot) for seq in range(5)])
+    standing, boots = outbox.load().standing, len(outbox.load().below)
+    assert standing.rows * ROW_BYTES + boots * MARK_BYTES <= quota
+    assert boots < 400
+    assert outbox._connection().execute("PRAGMA page_count").fetchone()[0] * 4096 < 6 * quota
 
 
 def test_boots_long_past_are_forgotten_unless_a_parcel_of_theirs_waits(tmp_path, monkeypatch):

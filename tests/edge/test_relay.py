@@ -7,14 +7,24 @@ import zlib
 import msgspec
 import numpy as np
 import pytest
-from edge_bench import WELCOME, Bench, S, hello, observation, outcome, seal, sealed
+from edge_bench import WELCOME, Bench, S, hello, observation, outcome, seal, sealed, segment
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contract.codec import digest64
 from contract.messages import ActionChunk, Sealed, Stored, Welcome
 from edge.config import EdgeConfig
-from edge.relay import HEADER_BYTES, LOAD, RESEND_NS, WAITING_MAX, WINDOW
+from edge.outbox import ROW_BYTES
+from edge.relay import (
+    HEADER_BYTES,
+    LOAD,
+    RECEIPTS_MAX,
+    RESEND_NS,
+    SHARE_BYTES,
+    WAITING_BYTES,
+    WAITING_MAX,
+    WINDOW,
+)
 
 
 @pytest.fixture
@@ -309,8 +319,44 @@ def test_a_flood_is_bounded_and_what_did_not_fit_comes_again(bench):
     assert bench.counters()["stored"] == WAITING_MAX + 11
 
 
+def test_what_waits_is_bounded_in_bytes_for_one_device_and_in_all(bench):
+    """While the disk is slow: large segments of one device leave room for the others'."""
+    bench.join("leg", *map(str, range(20)))
+    bench.hold("disk")
+    bench.hear("arm", sealed(0))
+    padded = {"body": np.zeros(250_000, np.uint8)}
+    for seq in range(30):
+        bench.hear("arm", sealed(seq), seal(segment(seq), **padded))
+    waits = sum(len(s.body) for s in bench.node._relay._waiting if s.device == "arm")
+    assert SHARE_BYTES - 300_000 < waits <= SHARE_BYTES
+    assert bench.counters()["dropped.relay_share"] > 10
+    bench.hear("leg", sealed(0, "leg"))
+    assert [s.device for s in bench.node._relay._waiting][-1] == "leg"
+    for device in map(str, range(20)):
+        for seq in range(20):
+            bench.hear(device, seal(segment(seq, device), **padded))
+    assert sum(len(s.body) for s in bench.node._relay._waiting) <= WAITING_BYTES
+    assert bench.counters()["dropped.relay_full"] > 10
+
+
+def test_receipts_that_a_failing_disk_cannot_take_are_asked_for_again(bench):
+    bench.hear("cloud", WELCOME)
+    for seq in range(3):
+        bench.hear("arm", sealed(seq))
+    bench.hold("disk")
+    for _ in range(RECEIPTS_MAX + 10):
+        bench.hear("cloud", Stored(device="arm", boot=6, below=1))
+    bench.hear("cloud", stored(below=3))
+    assert bench.counters()["dropped.receipt"] == 10
+    bench.release("disk")
+    bench.advance(RESEND_NS)
+    assert upward(bench)[3:] == [0, 1, 2]
+    bench.hear("cloud", stored(below=3))
+    assert bench.counters()["forwarded"] == 3
+
+
 def test_over_its_quota_the_outbox_sheds_and_says_what(tmp_path):
-    bench = Bench(tmp_path, 1, config=EdgeConfig(outbox_mb=0.003)).start()
+    bench = Bench(tmp_path, 1, config=EdgeConfig(outbox_mb=0.005)).start()
     bench.join("arm")
     for seq in range(12):
         failed = (outcome(False),) if seq < 3 else ()
@@ -318,7 +364,7 @@ def test_over_its_quota_the_outbox_sheds_and_says_what(tmp_path):
     assert acked(bench) == set(range(12))
     counters = bench.counters()
     standing = bench.node._relay.standing
-    assert standing.bytes <= 3000
+    assert standing.bytes + standing.rows * ROW_BYTES <= 5000
     assert counters["shed.routine"] == 12 - standing.rows
     bench.hear("cloud", WELCOME)
     assert upward(bench)[:3] == [0, 1, 2]

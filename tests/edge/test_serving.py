@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from edge_bench import MS, SPEC, Bench, hello, observation
 
+from contract.codec import Codec
 from contract.messages import ActionChunk, Refused, Welcome
 from edge.config import EdgeConfig
 from edge.serving import ASIDE
@@ -191,6 +192,26 @@ def test_who_is_no_fit_device_is_refused_for_good(tmp_path, changes):
     assert isinstance(answer, Refused)
     assert answer.final
     assert bench.counters()["refused.hello"] == 1
+
+
+def test_a_stranger_does_not_join_and_is_told_the_robots(tmp_path):
+    bench = Bench(tmp_path, 1, robots=("arm-0", "arm-1")).start()
+    (answer,) = bench.hear("evil", hello("evil"))
+    assert isinstance(answer, Refused)
+    assert answer.reason == "evil is none of this deployment's robots: arm-0, arm-1"
+    assert bench.hear("evil", observation(0, "evil")) == []
+    assert isinstance(bench.hear("arm-1", hello("arm-1"))[0], Welcome)
+
+
+def test_an_edge_that_was_told_no_robots_has_none(tmp_path):
+    bench = Bench(tmp_path, 1, robots=()).start()
+    assert isinstance(bench.hear("a", hello("a"))[0], Refused)
+
+
+def test_a_thousand_robots_are_not_all_named_to_a_stranger(tmp_path):
+    robots = tuple(f"{n:0128}" for n in range(1000))
+    (answer,) = Bench(tmp_path, 1, robots=robots).start().hear("evil", hello("evil"))
+    assert len(Codec().encode(answer)) < 2048
 
 
 def test_an_observation_must_come_from_the_device_and_boot_it_names(bench):

@@ -56,7 +56,7 @@ class Edge:
     def __init__(self, policy: Policy, config: EdgeConfig) -> None:
         outbox: Any = SimpleNamespace(load=lambda: SimpleNamespace(below={}, standing=_NOTHING))
         shelf: Any = Shelf(policy)
-        self._node = EdgeNode(config, policy.spec, shelf, outbox, 1)
+        self._node = EdgeNode(config, policy.spec, shelf, outbox, 1, (_DEVICE,))
         self._codec, self._answers = Codec(), list[bytes]()
         self._apply(self._node.on_start(_NOW_NS))
         hello = Hello(node=_DEVICE, role="device", boot=1, software="own", spec=policy.spec.digest)

@@ -1,6 +1,5 @@
 """What every benchmark is: a question, its bare limit measured beside it, figures in blocks."""
 
-import os
 import platform
 import time
 from collections.abc import Callable, Sequence
@@ -12,6 +11,7 @@ import numpy as np
 from contract.budget import Clock
 from tierloop import __version__
 from tierloop.bench.statistics import Blocks, Estimate, Samples
+from tierloop.machine import processors
 from tierloop.summary import processor
 
 
@@ -70,7 +70,7 @@ def machine() -> Machine:
     """This one."""
     return Machine(
         processor=processor(),
-        cores=len(os.sched_getaffinity(0)),
+        cores=processors(),
         system=f"{platform.system()} {platform.machine()}",
         python=platform.python_version(),
         tierloop=__version__,

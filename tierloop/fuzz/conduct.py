@@ -1,6 +1,5 @@
 """Conducts a fuzzing session: seeds over worker processes, progress, marks, the first failures."""
 
-import os
 import signal
 import sys
 import time
@@ -21,6 +20,7 @@ from tierloop.fuzz import marks
 from tierloop.fuzz.case import Case, Plant, draw, mode_of
 from tierloop.fuzz.live import Outcome, live
 from tierloop.fuzz.shrink import shrink
+from tierloop.machine import processors
 
 FINE, FAILED, INCONCLUSIVE = 0, 1, 4
 FAILURES_MAX = 5
@@ -48,7 +48,7 @@ def conduct(seeds: Sequence[int], mode: str, plant: str, jobs: int | None) -> in
     console = Console(highlight=False)
     began_s, outcomes = time.monotonic(), list[Outcome]()
     try:
-        for outcome in _shown(console, seeds, mode, body, jobs or len(os.sched_getaffinity(0))):
+        for outcome in _shown(console, seeds, mode, body, jobs or processors()):
             outcomes.append(outcome)
             if outcome.found:
                 _tell(console, outcome, mode, body)

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
-import psutil
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from contract.errors import UserError
 from tierloop.join import write
+from tierloop.machine import processors
 from tierloop.sweep import pool
 from tierloop.sweep.grid import Cell, Grid, grid
 from tierloop.sweep.pool import Ended
@@ -45,7 +45,7 @@ def conduct(
     console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
     try:
         with _stoppable():
-            summaries, failed = _run(whole, store, jobs or _cores(), console)
+            summaries, failed = _run(whole, store, jobs or processors(), console)
     except KeyboardInterrupt:
         done = sum(store.read(cell) is not None for cell in whole.cells)
         console.print(
@@ -150,10 +150,6 @@ def _broken(whole: Grid, summaries: Mapping[str, Summary], console: Console) -> 
 
 def _complain(console: Console, what: str, cell: Cell) -> None:
     console.print(f"{what}\n    {cell.command}", markup=False, soft_wrap=True)
-
-
-def _cores() -> int:
-    return len(psutil.Process().cpu_affinity())
 
 
 @contextmanager

@@ -169,7 +169,8 @@ def edge(site: Site, name: str, boot: int) -> ServerDriver:
     state.mkdir(parents=True, exist_ok=True)
     outbox = Outbox(state / "outbox.sqlite", round(config.outbox_mb * 1e6))
     shelf = Shelf(state / "policies", site.spec)
-    node = site.wrappers.node(name, EdgeNode(config, site.spec, shelf, outbox, boot))
+    robots = site.deployment.scenario.robots
+    node = site.wrappers.node(name, EdgeNode(config, site.spec, shelf, outbox, boot, robots))
     hello = Hello(node=EDGE, role=EDGE, boot=boot, software=order.software, spec=site.spec.digest)
     bill = EdgeBill(site.charge(config.hardware, order.seed, boot))
     server = Server(site.ports[EDGE].listen(later))
@@ -203,7 +204,9 @@ def cloud(site: Site, name: str, boot: int) -> ServerDriver:
     newest = store.policies.newest()
     if newest is not None:
         trainer.resume(newest, store.policies.next_version())
-    node = site.wrappers.node(name, CloudNode(config, spec, store, trainer, backend, boot, newest))
+    robots = deployment.scenario.robots
+    made = CloudNode(config, spec, store, trainer, backend, boot, newest, robots)
+    node = site.wrappers.node(name, made)
     bill = CloudBill(site.charge(config.hardware, order.seed, boot), backend)
     server = Server(site.ports[CLOUD].listen(later))
     clock = site.wrappers.clock(name)
