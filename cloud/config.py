@@ -5,11 +5,13 @@ from itertools import pairwise
 
 import msgspec
 
-COUNT_MAX, WORKERS_MAX, WIDTH_MAX = 1_000_000, 1024, 65_536
+from policy.mlp import LAYERS_MAX, WIDTH_MAX
+
+COUNT_MAX, WORKERS_MAX = 1_000_000, 1024
 """Beyond these a round would not end, or a cluster not start."""
 
-LAYERS_MAX, WEIGHTS_MAX = 32, 2_000_000
-"""Hidden layers, and weights between them: an artefact holds each twice, in 16 MiB at most."""
+WEIGHTS_MAX = 2_000_000
+"""Weights between hidden layers: an artefact holds each twice, in 16 MiB at most."""
 
 
 class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -48,10 +50,10 @@ class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         if not self.hidden or not all(1 <= width <= WIDTH_MAX for width in self.hidden):
             raise ValueError(f"widths in hidden must lie between 1 and {WIDTH_MAX}")
         weights = sum(one * next_one for one, next_one in pairwise(self.hidden))
-        if len(self.hidden) > LAYERS_MAX or weights > WEIGHTS_MAX:
+        if len(self.hidden) >= LAYERS_MAX or weights > WEIGHTS_MAX:
             raise ValueError(
                 f"hidden has {len(self.hidden)} layers and {weights} weights between them; "
-                f"at most {LAYERS_MAX} and {WEIGHTS_MAX} are trained"
+                f"at most {LAYERS_MAX - 1} and {WEIGHTS_MAX} are trained"
             )
         if self.learning_rate <= 0:
             raise ValueError("learning_rate must be positive")

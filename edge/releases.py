@@ -53,9 +53,13 @@ def install(shelf: Shelf, download: Download) -> Live:
     """Verifies, warms up and activates on disk. Raises ArtefactError or SpecError."""
     offer = download.offer
     policy = shelf.stage(download.blob(), offer.digest)
-    if policy.version != offer.version:
-        raise ArtefactError("version", f"offered as {offer.version}, it is {policy.version}")
-    policy = shelf.rollback(offer.version) if offer.rollback else shelf.activate(offer.version)
+    try:
+        if policy.version != offer.version:
+            raise ArtefactError("version", f"offered as {offer.version}, it is {policy.version}")
+        policy = shelf.rollback(offer.version) if offer.rollback else shelf.activate(offer.version)
+    except ArtefactError:
+        shelf.drop(policy.version)
+        raise
     return Live(policy, offer.digest)
 
 

@@ -97,6 +97,11 @@ class Shelf:
         self._staged[policy.version] = _Ready(expected, policy)
         return policy
 
+    def drop(self, version: int) -> None:
+        """Forgets a staged policy that is not to become active after all, and its file."""
+        self._staged.pop(version, None)
+        self._tidy()
+
     def activate(self, version: int) -> Policy:
         """Makes a staged policy the active one; nothing happens if it already is.
 

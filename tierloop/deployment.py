@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,6 +18,7 @@ from device.config import ComputePower, DeviceConfig
 from edge.config import EdgeConfig
 from link.address import check_address, private
 from link.model import LinkSpec
+from policy.artefact import MAX_BYTES as POLICY_BYTES
 from sim.scenario import Scenario, body_spec, policy_spec
 from tierloop import hardware, timeline
 from tierloop.faults import Faults
@@ -140,6 +142,13 @@ class Deployment(_Table, frozen=True, kw_only=True):
             most = MAX_BYTES[message] - _HEADER_BYTES
             if size > most:
                 raise ValueError(f"{what} makes a message of {size} bytes; {most} fit")
+        inputs, outputs = spec.observation.size, spec.horizon * spec.action.size
+        widths = (inputs, *self.learner.hidden, outputs)
+        numbers = sum((a + 1) * b for a, b in pairwise(widths))
+        if (size := 4 * (2 * numbers + inputs * outputs)) > POLICY_BYTES - _HEADER_BYTES:
+            raise ValueError(
+                f"learner.hidden makes a policy of {size} bytes; {POLICY_BYTES - _HEADER_BYTES} fit"
+            )
 
     def _power(self) -> None:
         """Watts that the file leaves open are those of the tier's hardware."""

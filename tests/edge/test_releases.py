@@ -5,7 +5,7 @@ from edge_bench import MS, SPEC, WELCOME, Bench, S, blob, observation, offer, st
 
 from contract.messages import ActionChunk, Fetch, Part, PolicyStatus, Refused
 from edge.download import PART_BYTES
-from edge.releases import RELOAD_NS, STALL_NS
+from edge.releases import REFUSED_MAX, RELOAD_NS, STALL_NS
 from policy.artefact import digest
 
 
@@ -186,6 +186,37 @@ def test_a_policy_under_another_version_than_offered_is_refused(bench):
     data = blob(2)
     (status,) = serve_parts(bench, data, bench.hear("cloud", offer(2, version=9)))
     assert (status.state, status.reason.split(":")[0]) == ("refused", "version")
+    assert version_of(bench, 0) == 1
+
+
+@pytest.mark.parametrize("told", [2**40, 2**62])
+def test_a_version_no_cloud_can_have_reached_is_refused_and_leaves_nothing(bench, told):
+    far, kept = blob(told), set(bench.shelf._directory.iterdir())
+    release = offer(2, version=told, digest=digest(far), size=len(far))
+    (status,) = serve_parts(bench, far, bench.hear("cloud", release))
+    assert (status.state, status.reason.split(":")[0]) == ("refused", "version")
+    assert set(bench.shelf._directory.iterdir()) == kept
+    (status,) = deliver(bench, 2)
+    assert (status.version, status.state) == (2, "active")
+
+
+def test_after_a_version_that_ran_ahead_the_clouds_releases_come_in_again(bench):
+    deliver(bench, 10_000_000)
+    assert version_of(bench, 0) == 10_000_000
+    said = deliver(bench, 2, rollback=True)
+    assert [(s.version, s.state) for s in said] == [(2, "active")]
+    deliver(bench, 3)
+    assert version_of(bench, 1) == 3
+    assert stocked_version(bench) == 3
+
+
+def test_refusals_are_remembered_up_to_a_number(bench):
+    for number in range(2 * REFUSED_MAX):
+        garbage = b"\x93no artefact" + bytes([number])
+        release = offer(2, digest=digest(garbage), size=len(garbage))
+        (status,) = serve_parts(bench, garbage, bench.hear("cloud", release))
+        assert status.state == "refused"
+    assert len(bench.node._releases._refused) == REFUSED_MAX
     assert version_of(bench, 0) == 1
 
 

@@ -199,6 +199,8 @@ def test_the_published_schema_is_current_and_every_key_is_explained():
     [
         ("scenario.horizon=2500", "scenario.horizon makes a message of 80000 bytes"),
         ("device.segment_decisions=2000", "device.segment_decisions makes a message of"),
+        ("learner.hidden=[4096,488]", "learner.hidden makes a policy of"),
+        ("learner.hidden=[4097]", "widths in hidden must lie between 1 and 4096"),
         ("scenario.control_hz=60000", "above 1000"),
         ("links.device_edge=tcp://127.0.0.1:0", "expected tcp://HOST:PORT"),
     ],
