@@ -20,13 +20,13 @@ _STEP_RAD = 1e-4
 
 
 class _Joint(NamedTuple):
-    """The most that a radian moves the tool, and how the joint brakes; `way_m` is how far it
-    moves the tool while it brakes from 1 rad/s."""
+    """The most that a radian moves the tool; half of what the joint brakes by; its way to rest from
+    1 rad/s; by how much it slows down in half a tick."""
 
     reach_m: float
-    acceleration: float
+    half_brake: float
+    braking_rad: float
     half_dv: float
-    way_m: float
 
 
 class _Look(NamedTuple):
@@ -40,57 +40,89 @@ class _Look(NamedTuple):
     left_s: float = 0.0
 
 
+class _Way(NamedTuple):
+    """From a posture to rest, every joint braking; all along it at least `room_m` is left."""
+
+    posture: list[float]
+    rest: list[float]
+    room_m: float
+
+
 class Workspace:
     """Judges a posture and a velocity by where the tool passes if every joint brakes from there.
 
-    A joint moves the tool no further than its reach times its angle. So a tool that was seen with
-    room around it needs no second look until the joints may have used the room up. Near
-    a wall there are more looks: here, at rest and on the way. Between two of them the tool is at
-    least as far inside as their rooms leave when the joints' travel is taken off. A
-    tool that starts outside may come back, and never strays by more than SLACK_M from there.
+    A joint moves the tool no further than its reach times its angle. So, once a way to rest was
+    looked at, no other is until its ends have moved by the room that was left. Looked at are
+    both ends, and near a wall postures in between: between two of them the tool is at least as
+    far inside as their rooms leave when the joints' travel is taken off. A tool that starts
+    outside may come back, and never strays by more than SLACK_M from there.
     """
 
     def __init__(self, spec: BodySpec, tool_position: ToolPosition, start: list[float]) -> None:
         """`start` float[joints]: the posture at rest from which it moves on."""
         dt_s = spec.control_period_ns * 1e-9
         self._tool_position = tool_position
-        self._space = list(zip(spec.workspace_low_m, spec.workspace_high_m, strict=True))
+        self._low_m, self._high_m = spec.workspace_low_m, spec.workspace_high_m
         self._joints = [
-            _Joint(reach_m, most, most * dt_s / 2, reach_m / most / 2)
+            _Joint(reach_m, most / 2, 0.5 / most, most * dt_s / 2)
             for reach_m, most in zip(
                 _reaches_m(spec, tool_position), spec.acceleration_rad_s2, strict=True
             )
         ]
-        self._seen = self._look(start)
-        outside_m = min(self._seen.room_m, 0.0)
+        self._way = _Way(start, start, self._look(start).room_m)
+        self._refused: tuple[list[float], list[float]] | None = None
+        outside_m = min(self._way.room_m, 0.0)
         self._floor_m = (outside_m if isfinite(outside_m) else 0.0) - SLACK_M
 
     def keeps(self, posture: list[float], velocity: list[float]) -> bool:
-        """Whether the tool stays inside if the joints, float[joints], move on from here."""
-        seen, moved_m, braking_m = self._seen, 0.0, 0.0
-        for at, was, speed, joint in zip(
-            posture, seen.posture, velocity, self._joints, strict=True
+        """Whether the tool stays inside if the joints, float[joints], move on from here.
+
+        In whole ticks a joint at speed v covers what one that slows down evenly covers from
+        v - dv / 2; it may end up to dv dt / 8 before that.
+        """
+        was, rested, room_m = self._way
+        rest: list[float] = []
+        for at, speed, seen, end, (reach_m, _, braking_rad, half_dv) in zip(
+            posture, velocity, was, rested, self._joints, strict=True
         ):
-            reach_m, _, half_dv, way_m = joint
-            moved_m += reach_m * abs(at - was)
-            fast = abs(speed) - half_dv
-            if fast > 0.0:
-                braking_m += way_m * fast * fast
-        least_m = seen.room_m - moved_m - braking_m
-        if least_m < 0.0:
-            self._seen = here = self._look(posture)
-            least_m = here.room_m - braking_m
-            if least_m < self._floor_m <= here.room_m:
-                way = _Way(posture, velocity, self._joints)
-                start = here._replace(left_s=way.left_s)
-                least_m = self._least_m(way, start, self._look(way.at(0.0)), HALVINGS)
-        if not least_m >= self._floor_m:
+            to = at
+            if speed > half_dv:
+                to += (speed - half_dv) ** 2 * braking_rad
+            elif speed < -half_dv:
+                to -= (speed + half_dv) ** 2 * braking_rad
+            rest.append(to)
+            moved, other = abs(at - seen), abs(to - end)
+            room_m -= reach_m * (moved if moved > other else other)
+        if room_m >= self._floor_m:
+            return True
+        if (posture, rest) == self._refused:
             return False
+        return self._looked(posture, rest)
+
+    def _looked(self, posture: list[float], rest: list[float]) -> bool:
+        """Looks at a way to rest, and keeps it in mind: taken or refused.
+
+        After one was refused, the next that is taken must do without looks in between, so that
+        the body does not tremble at a wall.
+        """
+        brakes = zip(posture, rest, self._joints, strict=True)
+        left_s = sqrt(max([abs(to - at) / joint.half_brake for at, to, joint in brakes]))
+        here = self._look(posture, left_s)
+        room_m = here.room_m
+        if left_s > 0.0 and room_m >= self._floor_m:
+            halvings = HALVINGS if self._refused is None else 0
+            room_m = self._least_m((posture, rest), here, self._look(rest), halvings)
+        if not room_m >= self._floor_m:
+            self._refused = posture, rest
+            return False
+        self._way, self._refused = _Way(posture, rest, room_m), None
         if self._floor_m < -SLACK_M:
-            self._floor_m = max(self._floor_m, min(least_m, 0.0) - SLACK_M)
+            self._floor_m = max(self._floor_m, min(room_m, 0.0) - SLACK_M)
         return True
 
-    def _least_m(self, way: "_Way", a: _Look, b: _Look, halvings: int) -> float:
+    def _least_m(
+        self, ends: tuple[list[float], list[float]], a: _Look, b: _Look, halvings: int
+    ) -> float:
         """The room that is left at least between two looks at the way."""
         travel_m = 0.0
         for at, to, joint in zip(a.posture, b.posture, self._joints, strict=True):
@@ -99,44 +131,27 @@ class Workspace:
         if least_m >= self._floor_m or b.room_m < self._floor_m or halvings == 0:
             return least_m
         left_s = hypot(a.left_s, b.left_s) / sqrt(2.0)
-        middle = self._look(way.at(left_s), left_s)
-        later_m = self._least_m(way, middle, b, halvings - 1)
+        middle = self._look(self._braked(*ends, left_s), left_s)
+        later_m = self._least_m(ends, middle, b, halvings - 1)
         if later_m < self._floor_m:
             return later_m
-        return min(later_m, self._least_m(way, a, middle, halvings - 1))
+        return min(later_m, self._least_m(ends, a, middle, halvings - 1))
+
+    def _braked(self, posture: list[float], rest: list[float], left_s: float) -> list[float]:
+        """Where the joints are so long before the last of them rests."""
+        squared = left_s * left_s
+        return [
+            max(at, to - joint.half_brake * squared)
+            if to > at
+            else min(at, to + joint.half_brake * squared)
+            for at, to, joint in zip(posture, rest, self._joints, strict=True)
+        ]
 
     def _look(self, posture: list[float], left_s: float = 0.0) -> _Look:
-        tool_m = self._tool_position(np.array(posture)).tolist()
-        if not isfinite(sum(tool_m)):
-            return _Look(posture, -inf, left_s)
-        room_m = inf
-        for at, (low, high) in zip(tool_m, self._space, strict=True):
-            room_m = min(room_m, at - low, high - at)
-        return _Look(posture, room_m, left_s)
-
-
-class _Way:
-    """How the joints come to rest, each braking as hard as it may.
-
-    In whole ticks a joint at speed v covers what one that slows down evenly covers from v - dv / 2;
-    the last tick may end up to dv dt / 8 before that.
-    """
-
-    def __init__(self, posture: list[float], velocity: list[float], joints: list[_Joint]) -> None:
-        self._joints = [
-            (at, speed < 0.0, max(abs(speed) - joint.half_dv, 0.0), joint.acceleration)
-            for at, speed, joint in zip(posture, velocity, joints, strict=True)
-        ]
-        self.left_s = max(fast / acceleration for _, _, fast, acceleration in self._joints)
-
-    def at(self, left_s: float) -> list[float]:
-        """Where the joints are so long before the last of them rests."""
-        posture, since_s = [], self.left_s - left_s
-        for at, backwards, fast, acceleration in self._joints:
-            braked_s = min(since_s, fast / acceleration)
-            moved = (fast - acceleration * braked_s / 2) * braked_s
-            posture.append(at - moved if backwards else at + moved)
-        return posture
+        x, y, z = self._tool_position(np.array(posture)).tolist()
+        (x0, y0, z0), (x1, y1, z1) = self._low_m, self._high_m
+        room_m = min(x - x0, x1 - x, y - y0, y1 - y, z - z0, z1 - z)
+        return _Look(posture, room_m if isfinite(x + y + z) else -inf, left_s)
 
 
 def _reaches_m(spec: BodySpec, tool_position: ToolPosition) -> list[float]:

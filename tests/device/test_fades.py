@@ -3,8 +3,6 @@
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from plant import PERIOD_NS, POLICY, embodiment
 
 from contract.body import Episode
@@ -157,12 +155,12 @@ def test_a_chunk_that_expires_in_mid_fade_is_not_drawn_on_and_leaves_no_jump(cap
     assert steps.max() <= 0.91 * tick_ms / 100 + 1e-6, "no steeper than the fade itself"
 
 
-@given(st.lists(st.integers(0, 9), min_size=1, max_size=60))
-def test_a_chain_of_fades_is_bounded_however_many_answers_come_at_once(gaps_ms):
+@pytest.mark.parametrize("gap_ms", [0, 1, 5])
+def test_a_chain_of_fades_is_bounded_however_many_answers_come_at_once(gap_ms):
     plan, now_ns = None, 0
-    for seq, gap_ms in enumerate(gaps_ms):
+    for seq in range(60):
         now_ns += gap_ms * MS
         setpoint = np.zeros(3) if plan is None else plan.at(now_ns)
         plan = ChunkPlan(chunk(seq, now_ns // MS, seq % 2), now_ns, setpoint, None, plan, 500 * MS)
         assert plan.fades <= FADES
-    assert 0.0 <= plan.at(now_ns + MS)[0] <= 1.0
+        assert 0.0 <= plan.at(now_ns)[0] <= 1.0
