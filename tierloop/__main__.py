@@ -1,5 +1,6 @@
 """The command `tierloop`."""
 
+import os
 import signal
 import sys
 
@@ -8,6 +9,8 @@ from tierloop import screen
 OLDEST, NEWEST = (3, 11), (3, 13)
 """Of Python, as in pyproject.toml."""
 STOPPED = 130
+OTHERS_WRITE = 0o022
+"""What no umask permits here: a record, its state and its sockets are their owner's alone."""
 
 
 def main() -> int:
@@ -18,6 +21,9 @@ def main() -> int:
         )
         sys.stderr.write(f"tierloop: needs Python {oldest} to {newest}, this is Python {have}\n")
         return 2
+    os.umask(os.umask(OTHERS_WRITE) | OTHERS_WRITE)
+    if sys.getfilesystemencoding().lower() != "utf-8":
+        _again_in_utf8()
     asked = []
 
     def stop(*_: object) -> None:
@@ -36,6 +42,17 @@ def main() -> int:
         return run()
     except KeyboardInterrupt:
         return STOPPED
+
+
+def _again_in_utf8() -> None:
+    """Runs this command anew with names and files in UTF-8, whatever the locale says.
+
+    What is printed stays in the terminal's encoding; what that lacks becomes a question mark.
+    """
+    said = getattr(sys.stdout, "encoding", None) or "utf-8"
+    os.environ.setdefault("PYTHONIOENCODING", f"{said}:replace")
+    os.environ["PYTHONUTF8"] = "1"
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 if __name__ == "__main__":

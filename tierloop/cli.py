@@ -48,7 +48,7 @@ def main() -> int:
     try:
         app(prog_name="tierloop")
     except UserError as error:
-        print(f"tierloop: {error}", file=sys.stderr)
+        print(f"tierloop: {_line(str(error))}", file=sys.stderr)
         return WRONG_INPUT
     except ModuleNotFoundError as error:
         from tierloop.doctor import extra
@@ -59,6 +59,11 @@ def main() -> int:
         print(f"tierloop: {error.name} is needed for this: {remedy}", file=sys.stderr)
         return WRONG_INPUT
     return FINE
+
+
+def _line(text: str) -> str:
+    """A text in one line, whatever of a user's is in it: what does not print is escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 @app.command()
@@ -185,10 +190,13 @@ def _run(
     from tierloop.claim import fresh_folder
     from tierloop.closing import conduct, conduct_virtual
     from tierloop.deployment import load
+    from tierloop.strict import check_name
 
     options = list(sets or ())
     options += [f"run.duration_s={for_s}"] if for_s is not None else []
     options += [f"seed={seed}"] if seed is not None else []
+    if out is not None:
+        check_name(out)
     deployment = load(file, options, faults)
     with nullcontext(out) if out else fresh_folder(deployment.name) as folder:
         raise typer.Exit(

@@ -35,13 +35,21 @@ _TYPE_NAMES = {"object": "table", "array": "list"}
 
 def check_file(path: Path) -> None:
     """Raises UserError for what no file can be: a name with a NUL, a folder, a device."""
-    if "\0" in str(path):
-        raise UserError(f"{str(path)!r}: a null character in a file's name")
+    check_name(path)
     try:
         if path.exists() and not path.is_file():
             raise UserError(f"{path}: not a file")
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
+
+
+def check_name(path: Path) -> None:
+    """Raises UserError for a name, or a folder's above it, that no record could hold."""
+    name = str(path.absolute())
+    if "\0" in name:
+        raise UserError(f"{str(path)!r}: a null character in a file's name")
+    if not name.isascii() and any("\ud800" <= c <= "\udfff" for c in name):
+        raise UserError(f"{name!r}: a file's name that is not UTF-8 text; rename it")
 
 
 class Source:

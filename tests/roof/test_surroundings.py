@@ -1,0 +1,75 @@
+"""The surroundings of a command: locale, umask, home, folders that take nothing, odd names."""
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SHIPPED = ROOT / "deployments" / "sorting-cell.toml"
+PLAIN_C = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+
+
+def tierloop(cwd, *words, umask=-1, without=(), **more):
+    kept = {name: value for name, value in os.environ.items() if name not in without}
+    return subprocess.run(
+        [sys.executable, "-m", "tierloop", *words], cwd=cwd, umask=umask, timeout=100,
+        env=kept | {"PYTHONPATH": str(ROOT)} | more, capture_output=True,
+    )  # fmt: skip
+
+
+def test_a_run_in_the_plain_locale_takes_any_name_and_says_it_as_well_as_it_can(tmp_path):
+    place = tmp_path / "spä ce"
+    place.mkdir()
+    shutil.copy(SHIPPED, place / "cäll.toml")
+    words = ("run", "spä ce/cäll.toml", "--clock", "virtual", "--for", "0.3", "--out", "spä ce/rün")
+    done = tierloop(tmp_path, *words, without=("HOME",), **PLAIN_C)
+    assert b"Traceback" not in done.stderr
+    assert (place / "rün" / "summary.json").is_file(), done
+    assert b"sp? ce" in done.stdout
+
+
+def test_no_umask_lets_others_write_and_a_strict_one_stays(tmp_path):
+    for umask, allowed in ((0o000, 0o755), (0o077, 0o700)):
+        out = tmp_path / oct(umask)
+        tierloop(
+            tmp_path, "run", str(SHIPPED), "--clock", "virtual", "--for", "0.3", "--out", str(out),
+            umask=umask,
+        )  # fmt: skip
+        found = [out, *out.rglob("*")]
+        assert len(found) > 5
+        modes = {stat.S_IMODE(path.stat().st_mode) for path in found}
+        assert all(mode & ~allowed == 0 for mode in modes), modes
+
+
+@pytest.mark.parametrize("kind", ["file", "out"])
+def test_a_name_that_no_record_could_hold_is_one_line(tmp_path, kind):
+    odd = tmp_path / os.fsdecode(b"b\xe4d")
+    odd.mkdir()
+    shutil.copy(SHIPPED, odd / "d.toml")
+    file = odd / "d.toml" if kind == "file" else SHIPPED
+    done = tierloop(tmp_path, "run", file, "--clock", "virtual", "--out", odd / "r")
+    assert done.returncode == 2
+    (line,) = done.stderr.decode().splitlines()
+    assert line.endswith("a file's name that is not UTF-8 text; rename it")
+    assert not (odd / "r").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("run", "x\ny\x1b[31m.toml"), r"tierloop: x\ny\x1b[31m.toml: No such file"),
+        (("run", str(SHIPPED), "--set", 'name="a\\nb"'), r"'a\nb' is no name"),
+        (("run", str(SHIPPED), "--set", "a\nb=1"), r"--set: unknown key 'a\nb'"),
+    ],
+)
+def test_whatever_a_user_brings_a_mistake_is_one_line(tmp_path, words, said):
+    done = tierloop(tmp_path, *words)
+    assert done.returncode == 2
+    (line,) = done.stderr.decode().splitlines()
+    assert said in line
+    assert line.isprintable()
