@@ -11,8 +11,8 @@ from cloud.backend import Backend, Hands, SerialBackend
 from cloud.cluster import RayBackend
 from cloud.config import CloudConfig, LearnerConfig
 from cloud.node import CloudNode
+from cloud.opening import opened
 from cloud.rollout import Twin
-from cloud.store import Store
 from cloud.teacher import labeller
 from cloud.trainer import Trainer
 from contract.clock import Clock, WallClock
@@ -41,27 +41,29 @@ def run(
     clock: Clock | None = None,
     wrap: Callable[[Node], Node] | None = None,
     boot: int | None = None,
+    begin: Callable[[], None] = lambda: None,
 ) -> int:
     """Runs the cloud until SIGTERM or SIGINT; 0 if it ended well.
 
     Experience is taken from `robots` alone. `twin` makes a twin world. `state` is the folder of
     what must outlive the process; `clock` is the host's monotonic one by default, `wrap` may put
     something around the node, `boot` tells this start from every other (by default the wall clock
-    says it). Raises UserError if `bind` cannot be listened at.
+    says it), `begin` comes before the store is opened. A disk that cannot take the store is waited
+    for. Raises UserError if `bind` cannot be listened at, or a later version wrote the store.
     """
     server = Server(ServerSocket(bind))
     os.setpriority(os.PRIO_PROCESS, 0, max(config.niceness, os.getpriority(os.PRIO_PROCESS, 0)))
     boot = time.time_ns() if boot is None else boot
-    store = Store(state / "store.sqlite")
+    clock = clock or WallClock()
+    reporter = ReportSource(report_to) if report_to else None
+    store, newest = opened(state / "store.sqlite", begin, boot, clock, reporter)
     backend = choose(config, (spec, learner, twin), state)
     trainer = Trainer(spec, learner, labeller(spec), backend, seed, software, boot)
-    newest = store.policies.newest()
     if newest is not None:
         trainer.resume(newest, store.policies.next_version())
     node = CloudNode(config, spec, store, trainer, backend, boot, newest, robots)
-    reporter = ReportSource(report_to) if report_to else None
     driven = wrap(node) if wrap else node
-    shell = WallShell(driven, clock or WallClock(), server, None, reporter, "an edge")
+    shell = WallShell(driven, clock, server, None, reporter, "an edge")
 
     def stop(*_: object) -> None:
         shell.stop()

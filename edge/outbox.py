@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import msgspec
 
@@ -35,6 +35,12 @@ ACKS_MAX = 512
 
 
 _NONE = Spans()
+
+
+_NEXT = (
+    "SELECT id, device, boot, seq, digest, body FROM parcels WHERE priority = ? "
+    "AND id NOT IN (SELECT value FROM json_each(?)) ORDER BY id LIMIT ?"
+)
 
 
 class Name(NamedTuple):
@@ -96,6 +102,7 @@ class Outbox:
         self._runs = 0
         self._lent: set[int] = set()
         self._rows = self._bytes = 0
+        self._damage: Exception | None = None
 
     def close(self) -> None:
         """Lets go of the file; the next call opens it again."""
@@ -104,8 +111,22 @@ class Outbox:
             self._db = None
 
     def load(self) -> Loaded:
-        """Opens the file and tells what is in it."""
-        self._connection()
+        """Opens the file and tells what is in it.
+
+        A file that is damaged, and is so again when asked anew, or was found so while open, is kept
+        beside, never deleted: that is raised as sqlite3.DatabaseError; the next call begins anew.
+        """
+        known = self._damage
+        try:
+            if known is not None and self._db is not None:
+                raise known
+            self._connection()
+        except (sqlite3.Error, msgspec.MsgspecError) as error:
+            if tables.damaged(error):
+                self._damage = error
+                if known is not None:
+                    self._set_aside(error)
+            raise
         below = {key: spans.below for key, spans in self._marks.items()}
         return Loaded(below, self._standing())
 
@@ -178,12 +199,10 @@ class Outbox:
         """The next parcels to send, most telling first, oldest first among equals; each once."""
         found: dict[int, Parcel] = {}
         for priority in sorted(Priority, reverse=True):
-            rows = self._connection().execute(
-                "SELECT id, device, boot, seq, digest, body FROM parcels WHERE priority = ? "
-                "AND id NOT IN (SELECT value FROM json_each(?)) ORDER BY id LIMIT ?",
-                (priority, _json(self._lent), limit - len(found)),
-            )
-            for row, device, boot, seq, digest, body in rows.fetchall():
+            with self._watched():
+                wanted = (priority, _json(self._lent), limit - len(found))
+                rows = self._connection().execute(_NEXT, wanted).fetchall()
+            for row, device, boot, seq, digest, body in rows:
                 found[row] = Parcel(Name(device, boot, seq), digest, priority, body)
         self._lent.update(found)
         return list(found.values()), self._standing()
@@ -203,6 +222,23 @@ class Outbox:
         self._lent.difference_update(row for row, _ in gone)
         return len(gone), self._standing()
 
+    def _set_aside(self, error: Exception) -> NoReturn:
+        self.close()
+        kept, self._damage = tables.set_aside(self._path), None
+        self._lent.clear()
+        what = f"{self._path}: damaged ({error}); kept as {kept.name}, begun anew"
+        raise sqlite3.DatabaseError(what) from error
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Notes damage that is found on the way; `load` sees to it."""
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            if tables.damaged(error):
+                self._damage = error
+            raise
+
     def _shed(self, db: sqlite3.Connection) -> tuple[int, int] | None:
         """Drops one parcel that is not under way; its priority and bytes."""
         row: tuple[int, int] | None = db.execute(
@@ -219,14 +255,15 @@ class Outbox:
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         db = self._connection()
-        db.execute("BEGIN IMMEDIATE")
-        try:
-            yield db
-            db.execute("COMMIT")
-        except BaseException:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-            raise
+        with self._watched():
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+                db.execute("COMMIT")
+            except BaseException:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+                raise
 
     def _connection(self) -> sqlite3.Connection:
         if self._db is None:
@@ -240,7 +277,7 @@ class Outbox:
             except BaseException:
                 db.close()
                 raise
-            self._db = db
+            self._db, self._damage = db, None
         return self._db
 
 

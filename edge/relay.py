@@ -13,6 +13,7 @@ import numpy as np
 from contract.clock import NS_PER_S
 from contract.effects import Compute, Effects, Send, Timer
 from contract.messages import Sealed, Stored
+from edge import tables
 from edge.account import Account
 from edge.intake import Intake
 from edge.outbox import Name, Outbox, Parcel, Standing
@@ -65,7 +66,7 @@ class Relay:
         self._held: Counter[str] = Counter()
         self._committing = False
         self._lending = False
-        self._failing = self._read = False
+        self._failing, self._read = "", False
         self._ready: deque[Parcel] = deque()
         self._flying: dict[Name, Flight] = {}
         self._free_ns = 0
@@ -84,7 +85,7 @@ class Relay:
         self.loaded = True
         if isinstance(result, Exception):
             return self._failed(now_ns, result)
-        self._read, self._failing = True, False
+        self._read, self._failing = True, ""
         self.below, self.standing = dict(result.below), result.standing
         return self._forward(now_ns)
 
@@ -110,7 +111,7 @@ class Relay:
         self._committing = False
         if isinstance(result, Exception):
             return self._failed(now_ns, result) + self._commit()
-        self._failing = False
+        self._failing = ""
         self._counts.update(result.counts)
         self.standing = result.standing
         self.below.update({(a.device, a.boot): a.below for a in result.acks})
@@ -240,7 +241,10 @@ class Relay:
 
     def _failed(self, now_ns: int, error: Exception) -> Effects:
         self._counts["outbox_failures"] += 1
-        if not self._failing:
-            self._failing = True
-            self._account.event(now_ns, "outbox_failed", f"{type(error).__name__}: {error}")
+        if tables.damaged(error):
+            self._read = False
+        words = f"{type(error).__name__}: {error}"
+        if words != self._failing:
+            self._failing = words
+            self._account.event(now_ns, "outbox_failed", words)
         return [Timer(RETRY, now_ns + RETRY_NS)]

@@ -1,10 +1,16 @@
 """The outbox's tables, and what is done to them row by row."""
 
 import sqlite3
+from itertools import count
+from pathlib import Path
 
 import msgspec
 
+from contract.errors import UserError
 from edge.spans import Spans
+
+VERSION = 1
+"""Of the tables, kept in the file as `user_version`; 0 is of before that, and the same."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS parcels (
@@ -23,14 +29,39 @@ CREATE TABLE IF NOT EXISTS shed (priority INTEGER PRIMARY KEY, parcels INTEGER N
 
 
 def prepare(db: sqlite3.Connection) -> None:
-    """Settings and tables. Raises sqlite3.Error, also if durability is not granted."""
+    """Settings and tables. Raises sqlite3.Error, also if durability is not granted.
+
+    Raises UserError for the file of a later version.
+    """
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    if version > VERSION:
+        raise UserError(f"version {version} of the outbox; this tierloop reads {VERSION}")
     wanted = {"locking_mode": "exclusive", "journal_mode": "wal", "synchronous": 2}
     for pragma, value in wanted.items():
         db.execute(f"PRAGMA {pragma}={value}")
         (given,) = db.execute(f"PRAGMA {pragma}").fetchone()
         if given != value:
             raise sqlite3.OperationalError(f"{pragma} is {given}, {value} was asked for")
-    db.executescript(SCHEMA)
+    db.executescript(f"{SCHEMA}PRAGMA user_version={VERSION};")
+
+
+def damaged(error: Exception) -> bool:
+    """Whether it says that the file holds something else than what was written."""
+    if isinstance(error, msgspec.MsgspecError):
+        return True
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def set_aside(path: Path) -> Path:
+    """Renames a database, with its log, to the first free NAME.damaged-N; where it now lies."""
+    taken = (path.with_name(f"{path.name}.damaged-{n}") for n in count(1))
+    kept = next(place for place in taken if not place.exists())
+    for suffix in ("-shm", "-wal", ""):
+        part = path.with_name(path.name + suffix)
+        if part.exists():
+            part.rename(kept.with_name(kept.name + suffix))
+    return kept
 
 
 def marks(db: sqlite3.Connection) -> dict[tuple[str, int], Spans]:

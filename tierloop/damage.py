@@ -14,7 +14,7 @@ OF_STORES = {
 
 _AUDITED = frozenset(("exactly_once", "nothing_altered"))
 """Rest on the stores alone."""
-_WHOLE = frozenset(("conservation", "in_session", "books_balanced"))
+_WHOLE = frozenset(("conservation", "in_session", "books_balanced", "workers_up"))
 """Compare what several processes said last: a lost report alone can make it differ."""
 
 

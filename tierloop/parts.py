@@ -22,15 +22,16 @@ from tierloop.damage import Damage
 SUFFIX = ".reports"
 LACKS = "lacks"
 """Names the label under which the roof says what the disk did not take."""
-LACKS_MAX = 20
-"""Stretches told one by one; later ones are added to the last."""
+LACKS_MAX = 8
+"""Stretches told one by one, so that a label holds them; later ones are added to the last."""
+WHY_MAX = 60
 
 _LENGTH = struct.Struct("<I")
 _MARK, _MARK_AT = b"\xa6report", 9
 """Stands so far behind the beginning of every report: behind two lengths and the header's first."""
 
 
-class Lack(msgspec.Struct, kw_only=True):
+class Lack(msgspec.Struct, array_like=True, kw_only=True):
     """A stretch of the run whose reports the disk did not take, and why."""
 
     since_ns: int
@@ -93,6 +94,7 @@ class Parts:
         return {LACKS: msgspec.json.encode(self.lacks).decode()} if self.lacks else {}
 
     def _lack(self, report: Report, why: str) -> None:
+        why = why[:WHY_MAX]
         if not self.full:
             self.full = f"{self._folder}: {why}"
             self._news.append(("record_lacks", f"{why}; the run goes on without its record"))

@@ -112,8 +112,11 @@ def _cloud(order: Order) -> int:
     from tierloop.twin import twin_of
 
     deployment = order.deployment
-    if initial := deployment.policy.initial:
-        enter(Path(initial), policy_spec(deployment.scenario), Path(order.out) / CLOUD_STORE)
+
+    def begin() -> None:
+        if initial := deployment.policy.initial:
+            enter(Path(initial), policy_spec(deployment.scenario), Path(order.out) / CLOUD_STORE)
+
     return run(
         deployment.cloud,
         deployment.learner,
@@ -128,6 +131,7 @@ def _cloud(order: Order) -> int:
         clock(order.faults, order.began_ns),
         wrapper(order.faults, order.began_ns),
         order.boot,
+        begin,
     )
 
 

@@ -3,6 +3,7 @@
 import shutil
 import sqlite3
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from contract.errors import UserError
 from contract.messages import Stored
 from edge.outbox import ACKS_MAX, MARK_BYTES, ROW_BYTES, RUN_BYTES, RUNS_MAX, Name, Outbox, Parcel
 from edge.triage import Priority
@@ -309,3 +311,82 @@ def test_boots_long_past_are_forgotten_unless_a_parcel_of_theirs_waits(tmp_path,
     assert set(outbox.load().below) == {("arm", 1), ("arm", 4), ("arm", 5)}
     assert outbox.commit([parcel(0, boot=1)]).counts["duplicates"] == 1
     assert outbox.commit([parcel(0, boot=2)]).counts["stored"] == 1
+
+
+def bent(path: Path, *, header: bool) -> None:
+    """What a failing disk makes of a closed outbox: no database any more, or a malformed one."""
+    data = bytearray(path.read_bytes())
+    if header:
+        data[:100] = b"\xff" * 100
+    else:
+        data[100:] = b"\xff" * len(data[100:])
+    path.write_bytes(bytes(data))
+
+
+@pytest.mark.parametrize("header", [True, False])
+def test_a_damaged_file_is_kept_beside_told_once_and_the_next_load_begins_anew(tmp_path, header):
+    path = tmp_path / "outbox.sqlite"
+    first = Outbox(path, QUOTA)
+    first.commit([parcel(seq) for seq in range(50)])
+    first.close()
+    bent(path, header=header)
+    damaged = path.read_bytes()
+    outbox = Outbox(path, QUOTA)
+    with pytest.raises(sqlite3.DatabaseError, match=r"not a database|malformed"):
+        outbox.load()
+    assert path.read_bytes() == damaged
+    with pytest.raises(sqlite3.DatabaseError, match=r"damaged .*kept as outbox\.sqlite\.damaged-1"):
+        outbox.load()
+    assert (tmp_path / "outbox.sqlite.damaged-1").read_bytes() == damaged
+    assert outbox.load().standing == (0, 0, 0)
+    assert outbox.commit([parcel(50)]).counts["stored"] == 1
+    outbox.close()
+    bent(path, header=header)
+    outbox = Outbox(path, QUOTA)
+    for words in ("not a database|malformed", "damaged-2"):
+        with pytest.raises(sqlite3.DatabaseError, match=words):
+            outbox.load()
+    assert (tmp_path / "outbox.sqlite.damaged-1").read_bytes() == damaged
+
+
+def test_damage_that_is_met_later_is_seen_to_by_the_next_load(tmp_path, monkeypatch):
+    outbox = Outbox(tmp_path / "outbox.sqlite", QUOTA)
+    outbox.commit([parcel(0)])
+    outbox.lend(1)
+    malformed = sqlite3.DatabaseError("database disk image is malformed")
+    malformed.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    db = outbox._db
+
+    class Malformed:
+        in_transaction = False
+        close = db.close
+
+        def execute(self, *_):
+            raise malformed
+
+    monkeypatch.setattr(outbox, "_db", Malformed())
+    with pytest.raises(sqlite3.DatabaseError, match="malformed"):
+        outbox.commit([parcel(1)])
+    with pytest.raises(sqlite3.DatabaseError, match=r"kept as outbox\.sqlite\.damaged-1"):
+        outbox.load()
+    assert outbox.load().standing == (0, 0, 0)
+    assert outbox.commit([parcel(1)]).counts["stored"] == 1
+    assert [p.name.seq for p in outbox.lend(9)[0]] == [1], "what was lent before is forgotten"
+    kept = Outbox(tmp_path / "outbox.sqlite.damaged-1", QUOTA)
+    assert [p.name.seq for p in kept.lend(9)[0]] == [0]
+
+
+@pytest.mark.parametrize(("version", "read"), [(0, True), (1, True), (2, False)])
+def test_yesterdays_file_is_read_and_tomorrows_refused(tmp_path, version, read):
+    path = tmp_path / "outbox.sqlite"
+    outbox = Outbox(path, QUOTA)
+    outbox.commit([parcel(0)])
+    outbox.close()
+    with closing(sqlite3.connect(path)) as database:
+        database.execute(f"PRAGMA user_version={version}")
+    if read:
+        assert Outbox(path, QUOTA).load().standing.rows == 1
+    else:
+        with pytest.raises(UserError, match="version 2 of the outbox; this tierloop reads 1"):
+            Outbox(path, QUOTA).load()
+        assert path.exists()

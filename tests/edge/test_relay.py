@@ -308,6 +308,22 @@ def test_an_outbox_that_does_not_open_leaves_the_edge_serving(tmp_path):
     assert bench.hear("arm", sealed(0)) == [stored(below=1)]
 
 
+def test_a_damaged_outbox_is_kept_beside_on_record_and_the_edge_goes_on(tmp_path):
+    (tmp_path / "outbox.sqlite").write_bytes(b"no database" * 100)
+    bench = Bench(tmp_path, 1).start()
+    bench.join("arm")
+    assert bench.hear("arm", sealed(0)) == []
+    bench.advance(3 * S)
+    assert bench.hear("arm", sealed(0)) == [stored(below=1)]
+    assert (tmp_path / "outbox.sqlite.damaged-1").read_bytes() == b"no database" * 100
+    told = [e.detail for e in bench.node.report(bench.now_ns).events if e.name == "outbox_failed"]
+    assert [words.partition(": ")[2] for words in told] == [
+        "file is not a database",
+        f"{tmp_path}/outbox.sqlite: damaged (file is not a database); "
+        "kept as outbox.sqlite.damaged-1, begun anew",
+    ]
+
+
 def test_a_flood_is_bounded_and_what_did_not_fit_comes_again(bench):
     bench.hold("disk")
     for seq in range(WAITING_MAX + 11):

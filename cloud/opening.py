@@ -1,0 +1,52 @@
+"""Opens the cloud's store, and goes on trying where the disk says no: it holds the only copy."""
+
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from cloud.diary import Diary
+from cloud.lineage import PolicyRecord
+from cloud.store import Store
+from contract.clock import Clock
+from link.sockets import ReportSource
+
+RETRY_S = 1.0
+WAITING = "waiting for its disk"
+
+
+def opened(
+    path: Path,
+    begin: Callable[[], None],
+    boot: int,
+    clock: Clock,
+    reporter: ReportSource | None,
+    pause: Callable[[float], None] = time.sleep,
+) -> tuple[Store, PolicyRecord | None]:
+    """The store and its newest release, once both can be had; `begin` is called before each try.
+
+    A full, read-only or damaged disk is told in one line, on the log and on record, when it is
+    first met and when its words change. Raises UserError for another version's store.
+    """
+    diary, told = Diary(), ""
+    while True:
+        try:
+            begin()
+            store = Store(path)
+            try:
+                return store, store.policies.newest()
+            except BaseException:
+                store.close()
+                raise
+        except (OSError, sqlite3.Error, msgspec.MsgspecError, RuntimeError) as error:
+            why = f"{path}: {error}; nothing is stored or learnt until it can be opened"
+        now_ns = clock.now_ns()
+        if why != told:
+            told = why
+            print(why, flush=True)
+            diary.note(now_ns, "store_failed", why)
+        if reporter is not None:
+            reporter.send(diary.report(now_ns, boot, {}, {"phase": WAITING}))
+        pause(RETRY_S)
