@@ -12,7 +12,7 @@ from rich.console import Console
 
 from tierloop.damage import line
 from tierloop.deployment import Deployment
-from tierloop.join import SUMMARY, conclude, join
+from tierloop.join import PAGE, PARTS, SUMMARY, conclude, join
 from tierloop.processes import ROLES
 from tierloop.record import Record
 from tierloop.run import Run, Signals, check, check_folder
@@ -110,7 +110,8 @@ def print_summary(summary: Mapping[str, Any], out: Path) -> None:
     print()
     for name, text in headlines(summary):
         print(f"  {name:<18}{text}")
-    print(f"\nRecord: {out}  (to read it, open {out / 'report.html'})")
+    read = f"  (to read it, open {out / PAGE})" if kept(summary, PAGE) else ""
+    print(f"\nRecord: {out}{read}")
 
 
 def warnings(summary: Mapping[str, Any]) -> list[str]:
@@ -121,15 +122,15 @@ def warnings(summary: Mapping[str, Any]) -> list[str]:
         for lack in summary["lacks"]
     ]
     return [
-        *map(line, summary["damaged"]),
+        *(line(damage) for damage in summary["damaged"] if damage["file"] != PARTS),
         *lacks,
         *(f"not kept: {words}" for words in summary["unkept"]),
     ]
 
 
-def kept(summary: Mapping[str, Any]) -> bool:
-    """Whether the summary is on the disk."""
-    return not any(words.startswith(SUMMARY) for words in summary.get("unkept", ()))
+def kept(summary: Mapping[str, Any], name: str = SUMMARY) -> bool:
+    """Whether this file of the record is on the disk."""
+    return not any(words.startswith(name) for words in summary.get("unkept", ()))
 
 
 def headlines(summary: Mapping[str, Any]) -> list[tuple[str, str]]:

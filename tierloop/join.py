@@ -23,7 +23,7 @@ from tierloop.summary import shed, summarise
 
 DEPLOYMENT = "deployment.json"
 PARTS = "parts"
-SUMMARY = "summary.json"
+SUMMARY, PAGE = "summary.json", "report.html"
 
 
 def load(out: Path) -> tuple[Deployment, Record]:
@@ -96,7 +96,7 @@ def conclude(
     made: dict[str, Callable[[], bytes]] = {
         SUMMARY: lambda: msgspec.json.format(msgspec.json.encode(summary), indent=2),
         "ledger.parquet": lambda: _ledger(record),
-        "report.html": lambda: render(summary, record, deployment).encode(),
+        PAGE: lambda: render(summary, record, deployment).encode(),
     }
     for name, make in made.items():
         try:

@@ -43,7 +43,8 @@ class Lack(msgspec.Struct, array_like=True, kw_only=True):
 class Parts:
     """Writes parts. Unbuffered: what was appended outlives the process.
 
-    `lacks`: what the disk did not take; `full`: why, while that goes on. Each append tries again.
+    `lacks`: what the disk did not take; `full`: why, as long as a process's part lacks what it told
+    last. Each append tries again.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -53,6 +54,7 @@ class Parts:
         self._torn: dict[Path, int] = {}
         self.lacks: list[Lack] = []
         self.full = ""
+        self._missed: set[str] = set()
         self._news: list[tuple[str, str]] = []
 
     def append(self, report: Report) -> None:
@@ -64,7 +66,8 @@ class Parts:
         except SpecError as error:
             self._lack(report, str(error))
         else:
-            if self.full:
+            self._missed.discard(report.process)
+            if self.full and not self._missed:
                 self.full = ""
                 self._news.append(("record_resumed", f"{self.lacks[-1].reports} reports lack"))
 
@@ -95,6 +98,7 @@ class Parts:
 
     def _lack(self, report: Report, why: str) -> None:
         why = why[:WHY_MAX]
+        self._missed.add(report.process)
         if not self.full:
             self.full = f"{self._folder}: {why}"
             self._news.append(("record_lacks", f"{why}; the run goes on without its record"))

@@ -74,12 +74,16 @@ def test_a_record_that_can_take_no_more_says_so_and_goes_on_when_it_can(tmp_path
     assert "parts" in written.full
     assert [name for name, _ in written.news()] == ["record_lacks"]
     written.append(report("arm-0", "device", 3))
-    assert not written.full
-    assert written.news() == [("record_resumed", "1 reports lack")]
+    written.append(report("edge", "edge", 3))
+    assert written.full
+    assert written.news() == []
     (tmp_path / "parts" / f"edge{parts.SUFFIX}").rmdir()
-    assert [r.at_ns for r in parts.read(tmp_path / "parts")] == [1 * S, 3 * S]
+    written.append(report("edge", "edge", 4))
+    assert not written.full
+    assert written.news() == [("record_resumed", "2 reports lack")]
+    assert [r.at_ns for r in parts.read(tmp_path / "parts")] == [1 * S, 3 * S, 4 * S]
     (lack,) = written.lacks
-    assert (lack.since_ns, lack.until_ns, lack.reports) == (2 * S, 2 * S, 1)
+    assert (lack.since_ns, lack.until_ns, lack.reports) == (2 * S, 3 * S, 2)
 
 
 @pytest.mark.parametrize(

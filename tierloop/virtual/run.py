@@ -178,10 +178,10 @@ def _copied(state: Path, out: Path) -> tuple[str, ...]:
     """Puts the tiers' state into the record, whole or not at all; what is to be said if not."""
     try:
         shutil.copytree(state, out, dirs_exist_ok=True)
-    except (OSError, shutil.Error) as error:
+    except OSError as error:
         shutil.rmtree(out, ignore_errors=True)
-        why = error.strerror if isinstance(error, OSError) else None
-        return (f"state: {why or 'no room?'}",)
+        first = error.args[0][0][-1] if isinstance(error, shutil.Error) else error.strerror
+        return (f"state: {first}",)
     return ()
 
 
