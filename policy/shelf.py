@@ -23,6 +23,9 @@ from policy.engine import Backend, load, require_pace, warm_up
 KEEP = 4
 """Policies kept on disk: the active one and what it could go back to."""
 
+JOURNAL_MAX = 1024
+"""Entries kept; the oldest that say nothing of today's stack make room."""
+
 GAP_MAX = 2**24
 """Versions missed at most: a cloud that releases every other second needs a year for as many."""
 
@@ -112,7 +115,7 @@ class Shelf:
         ready = self._staged.get(version)
         if ready is None:
             raise ArtefactError("unknown", f"version {version} is not staged")
-        stack = self._stack()
+        stack = _stack(self._journal)
         if stack and ready.digest == stack[-1].digest:
             self._active = ready.policy
             return ready.policy
@@ -133,7 +136,7 @@ class Shelf:
         Where `version` is no step back, because this shelf never had what is undone, it is
         activated. Raises ArtefactError with reason no_previous, unknown, missing or hash.
         """
-        stack = self._stack()
+        stack = _stack(self._journal)
         if version is None:
             failure = ArtefactError("no_previous", "nothing to go back to")
             for entry in reversed(stack[:-1]):
@@ -157,6 +160,8 @@ class Shelf:
 
     def _record(self, action: Action, version: int, ready: _Ready) -> Policy:
         journal = [*self._journal, self._entry(action, version, ready.digest)]
+        old, kept = journal[:-JOURNAL_MAX], _stack(journal)
+        journal = [e for e in old if any(e is k for k in kept)] + journal[-JOURNAL_MAX:]
         _write(self._directory / JOURNAL, msgspec.json.format(msgspec.json.encode(journal)))
         self._journal, self._active = journal, ready.policy
         self._staged = {v: r for v, r in self._staged.items() if v > version}
@@ -164,16 +169,9 @@ class Shelf:
         return ready.policy
 
     def _entry(self, action: Action, version: int, name: str) -> Entry:
-        stack = self._stack()
+        stack = _stack(self._journal)
         instead_of = stack[-1].version if stack else -1
         return Entry(action=action, version=version, digest=name, instead_of=instead_of)
-
-    def _stack(self) -> list[Entry]:
-        """The active policy (last) and what it could go back to, lowest version first."""
-        stack: list[Entry] = []
-        for entry in self._journal:
-            stack = [*(e for e in stack if e.version < entry.version), entry][-KEEP:]
-        return stack
 
     def _undone(self) -> set[int]:
         """Versions that a step back passed over."""
@@ -188,7 +186,7 @@ class Shelf:
 
     def _reopen(self) -> Policy | None:
         """The last good policy; where the disk is full the next entry puts it on record."""
-        stack = self._stack()
+        stack = _stack(self._journal)
         for entry in reversed(stack):
             try:
                 policy = self._load(entry.digest)
@@ -233,11 +231,21 @@ class Shelf:
 
     def _tidy(self) -> None:
         """Removes what neither the journal nor a staged policy needs."""
-        needed = {e.digest for e in self._stack()} | {r.digest for r in self._staged.values()}
+        needed = {e.digest for e in _stack(self._journal)} | {
+            r.digest for r in self._staged.values()
+        }
         for path in self._directory.iterdir():
             if path.suffix == ".new" or (path.suffix == ".policy" and path.stem not in needed):
                 with suppress(OSError):
                     os.unlink(path)
+
+
+def _stack(journal: list[Entry]) -> list[Entry]:
+    """The active policy (last) and what it could go back to, lowest version first."""
+    stack: list[Entry] = []
+    for entry in journal:
+        stack = [*(e for e in stack if e.version < entry.version), entry][-KEEP:]
+    return stack
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -157,6 +157,19 @@ def test_one_that_ran_ahead_and_was_undone_shuts_no_honest_one_out(shelf, ordere
     assert reason(release_numbered, shelf, GAP_MAX) == "regress"
 
 
+def test_the_journal_is_bounded_and_what_can_be_gone_back_to_is_not_forgotten(shelf, monkeypatch):
+    monkeypatch.setattr(module, "JOURNAL_MAX", 8)
+    release(shelf, 1, 2, 3)
+    for _ in range(30):
+        put(shelf, 5)
+        shelf._record("activate", 5, shelf._staged[5])
+        put(shelf, 4)
+        shelf.rollback(4)
+    assert len(shelf.journal) <= 8 + KEEP
+    reopened = again(shelf)
+    assert [reopened.rollback().version for _ in range(2)] == [3, 2]
+
+
 def test_rolling_back_goes_to_the_last_good_one_never_to_what_was_rolled_back(shelf):
     release(shelf, 1, 2)
     shelf.rollback()
