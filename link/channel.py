@@ -12,7 +12,7 @@ from contract.errors import SpecError, WireError
 from contract.messages import Hello, Message, Refused, Welcome
 from contract.streams import DELIVERY, Delivery
 from link.outgoing import Outgoing, Pool
-from link.session import OUTDATED, REPLACED, ClientSession, ServerSession, State
+from link.session import REPLACED, TAKEN, ClientSession, ServerSession, State
 from link.tally import Tally
 
 DRAIN_MAX = 512
@@ -157,7 +157,7 @@ class Server:
                     continue
             except WireError as error:
                 self.tally.refuse(error.reason)
-                if error.reason == OUTDATED:
+                if error.reason == TAKEN:
                     self._answer(route, REPLACED)
                 continue
             peer, answer = self.session.receive(now_ns, route, message)

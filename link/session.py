@@ -3,8 +3,9 @@
 Client:  OPENING --Welcome--> OPEN --silence or Refused--> OPENING. While it is not OPEN it repeats
 its Hello, more rarely the longer it is refused; while OPEN it beats at the declared rate.
 Server: a Hello is a claim to a name, and changes nothing. The node judges it: with its Welcome the
-route has the name, and whoever had it until then is told so. A name in session is not given to an
-older boot, which may be a late message of a dead process; once its holder is silent, to anyone.
+route has the name, and whoever had it until then is told so. A name in session is not given away
+while its holder speaks, nor to an older boot, which may be a late message of a dead process; once
+its holder is silent, to anyone.
 """
 
 from collections import deque
@@ -32,9 +33,12 @@ BEATS_KEPT = 16
 _LINK_OWN = frozenset((Echo, Welcome, Refused))
 """What a client's link reads itself; all else is for the node."""
 
+LIVING_NS = 2 * BEAT_EVERY_NS
+"""Whoever was heard within this keeps its name, whatever boot another claims over another route."""
+
 NO_SESSION = Refused(reason="no session", final=False)
-OUTDATED = "outdated"
-"""Why a Hello is not let in whose name a newer boot has."""
+TAKEN = "taken"
+"""Why a Hello is not let in whose name somebody living has, or a newer boot."""
 REPLACED = Refused(reason="another process has this name", final=False)
 
 
@@ -184,8 +188,10 @@ class ServerSession:
         known = self._by_route.get(route) or claim
         if known is not None and known.name != name:
             raise WireError("renamed")
-        if holder is not None and hello.boot < holder.boot:
-            raise WireError(OUTDATED)
+        if holder is not None:
+            living = holder.route != route and now_ns - holder.heard_ns <= LIVING_NS
+            if living or hello.boot < holder.boot:
+                raise WireError(TAKEN)
         if not (known or holder) and len(self._by_route) + len(self._claims) >= PEERS_MAX:
             raise WireError("crowded")
         if claim is None:

@@ -1,6 +1,7 @@
 """Siblings of the hostile cases: names, sessions, floods. Held, counted; honest work goes on."""
 
 import numpy as np
+import pytest
 from benches import CODEC, MS, ROBOTS, Robot, S, beat, cloud, edge, hello
 from plant import POLICY
 
@@ -44,9 +45,11 @@ def test_two_hellos_of_one_name_in_one_poll_leave_one_session(tmp_path):
     assert len(answered) == 1
 
 
-def test_a_name_with_its_own_boot_over_another_route_goes_back_to_who_speaks(tmp_path):
+@pytest.mark.parametrize("pause_ns", [0, 500 * MS], ids=["speaking", "in a pause"])
+def test_a_name_with_its_own_boot_over_another_route_goes_back_to_who_speaks(tmp_path, pause_ns):
     bench = edge(tmp_path, 1)
     bench.hear(b"honest", hello("arm-0", "device"))
+    bench.step(pause_ns)
     bench.hear(b"thief", hello("arm-0", "device"))
     for seq in range(12):
         said = bench.hear(b"honest", beat(seq), question(seq))
@@ -61,8 +64,10 @@ def test_ten_thousand_joins_of_one_name_hold_one_session(tmp_path):
     bench = edge(tmp_path, 1)
     for boot in range(10_000):
         bench.hear(b"r%d" % boot, hello("arm-0", "device", boot))
+    bench.step(500 * MS)
+    bench.hear(b"last", hello("arm-0", "device", 10_000))
     assert bench.report().gauges["devices"] == 1
-    assert ActionChunk in kinds(bench.hear(b"r9999", question(boot=9999)))
+    assert ActionChunk in kinds(bench.hear(b"last", question(boot=10_000)))
     held = bench.server.session
     assert len(held._by_route) == len(held._by_name) == 1
     assert len(held._claims) <= PEERS_MAX

@@ -25,7 +25,14 @@ from contract.messages import (
 from contract.streams import DEPTH, socket_cap_bytes
 from link.address import check_address
 from link.channel import PEER_BYTES, SERVER_BYTES, Client, Server
-from link.session import HELLO_EVERY_NS, HELLO_RAREST_NS, REPLACED, SILENCE_NS, State
+from link.session import (
+    HELLO_EVERY_NS,
+    HELLO_RAREST_NS,
+    LIVING_NS,
+    REPLACED,
+    SILENCE_NS,
+    State,
+)
 from link.sockets import (
     ClientSocket,
     Poller,
@@ -390,6 +397,7 @@ def other(rig: Rig, hello: Hello = HELLO, route: bytes = b"other") -> list:
 def test_a_name_is_taken_over_only_by_whom_the_node_welcomes():
     rig = Rig().open()
     other(rig)
+    rig.now = LIVING_NS + 1
     label = rig.claim()
     assert rig.server.session.find("arm").route == b"route"
     rig.client.send(observation(1))
@@ -442,19 +450,22 @@ def test_a_late_hello_of_a_life_that_is_over_takes_no_name():
     told = other(rig, replace(HELLO, boot=HELLO.boot - 1))
     assert rig.server.poll(1) == []
     assert rig.server.session.find("arm") is living
-    assert rig.server.tally.dropped["frames", "outdated"] == 1
+    assert rig.server.tally.dropped["frames", "taken"] == 1
     assert [rig.client._codec.decode(data) for data in told] == [REPLACED]
     assert rig.server.tally.sent[Refused] == 1
 
 
 def test_who_lost_its_name_has_it_again_once_the_other_is_silent():
-    """One Hello of a stranger with the highest boot costs a silence, not a life."""
+    """One Hello of a stranger with the highest boot, in a pause, costs a silence, not a life."""
     rig = Rig().open()
     other(rig, replace(HELLO, boot=2**63 - 1))
-    rig.server.send(rig.server.poll(1)[0][0], WELCOME)
-    assert [type(m) for _, m in rig.client.poll(1)] == [Refused], "the node is told"
+    rig.now = LIVING_NS + 1
+    rig.server.send(rig.server.poll(rig.now)[0][0], WELCOME)
+    assert [type(m) for _, m in rig.client.poll(rig.now)] == [Refused], "the node is told"
     assert not rig.client.open
-    for rig.now in range(2, SILENCE_NS + 2 * HELLO_RAREST_NS, HELLO_EVERY_NS):
+    for rig.now in range(
+        LIVING_NS + 2, LIVING_NS + SILENCE_NS + 2 * HELLO_RAREST_NS, HELLO_EVERY_NS
+    ):
         rig.client.poll(rig.now)
         rig.server.lost(rig.now)
         for label, _ in rig.server.poll(rig.now):

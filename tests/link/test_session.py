@@ -10,6 +10,7 @@ from link.session import (
     BEAT_EVERY_NS,
     HELLO_EVERY_NS,
     HELLO_RAREST_NS,
+    LIVING_NS,
     NO_SESSION,
     PEERS_MAX,
     SILENCE_NS,
@@ -143,10 +144,24 @@ def test_a_server_knows_a_route_by_the_hello_that_was_welcome():
 def test_a_restarted_client_takes_its_name_over():
     server = ServerSession()
     old = joined(server, b"old")
-    new, before = server.open(server.claim(1, b"new", HELLO))
+    with pytest.raises(WireError, match="taken"):
+        server.claim(LIVING_NS, b"new", HELLO)
+    new, before = server.open(server.claim(LIVING_NS + 1, b"new", HELLO))
     assert before is old
     assert server.find("arm") is new
-    assert server.receive(2, b"old", STORED) == (None, NO_SESSION)
+    assert server.receive(LIVING_NS + 2, b"old", STORED) == (None, NO_SESSION)
+
+
+def test_who_speaks_keeps_its_name_whatever_boot_another_claims():
+    server = ServerSession()
+    peer = joined(server)
+    for beat in range(10):
+        now_ns = beat * BEAT_EVERY_NS
+        assert server.receive(now_ns, b"r", Beat(seq=beat, sent_ns=0))[1]
+        with pytest.raises(WireError, match="taken"):
+            server.claim(now_ns + LIVING_NS, b"thief", replace(HELLO, boot=2**62))
+        assert server.find("arm") is peer
+    assert server.claim(now_ns, b"r", HELLO), "over its own route at once"
 
 
 def test_one_route_has_one_name():
@@ -165,10 +180,11 @@ def test_one_route_has_one_name():
 def test_a_name_in_session_stays_with_the_newest_boot():
     server = ServerSession()
     peer = joined(server, b"new", boot=2)
-    with pytest.raises(WireError, match="outdated"):
-        server.claim(0, b"old", replace(HELLO, boot=1))
-    assert server.open(server.claim(0, b"newer", replace(HELLO, boot=3))).before is peer
-    server.lost(SILENCE_NS + 1)
+    with pytest.raises(WireError, match="taken"):
+        server.claim(LIVING_NS + 1, b"old", replace(HELLO, boot=1))
+    newer = server.claim(LIVING_NS + 1, b"newer", replace(HELLO, boot=3))
+    assert server.open(newer).before is peer
+    server.lost(LIVING_NS + SILENCE_NS + 2)
     assert joined(server, b"old", boot=1), "whatever the clock of its host says"
 
 
@@ -180,8 +196,9 @@ def test_a_server_lets_in_so_many_and_whoever_has_a_name_already():
             server.open(label)
     with pytest.raises(WireError, match="crowded"):
         server.claim(PEERS_MAX, b"new", replace(HELLO, node="one-more"))
-    assert server.open(server.claim(9, b"new", replace(HELLO, node="arm-3"))).before.route == b"3"
-    assert len(server.lost(SILENCE_NS + PEERS_MAX)) == PEERS_MAX // 2
+    again = server.claim(LIVING_NS + 4, b"new", replace(HELLO, node="arm-3"))
+    assert server.open(again).before.route == b"3"
+    assert len(server.lost(SILENCE_NS + LIVING_NS + 5)) == PEERS_MAX // 2
     assert server.claim(0, b"new", replace(HELLO, node="one-more"))
 
 
