@@ -16,6 +16,7 @@ import msgspec
 
 from contract.errors import UserError
 from contract.policy import Policy
+from contract.reading import reading
 from contract.specs import PolicySpec
 from policy.artefact import ArtefactError, digest, unpack
 from policy.engine import Backend, load, require_pace, warm_up
@@ -224,10 +225,8 @@ class Shelf:
         path = self._directory / JOURNAL
         if not path.exists():
             return []
-        try:
+        with reading(f"{path}: unreadable journal", f"remove {path.parent}"):
             return msgspec.json.decode(path.read_bytes(), type=list[Entry])
-        except (OSError, msgspec.MsgspecError) as error:
-            raise UserError(f"{path}: unreadable ({error}); remove {path.parent}") from None
 
     def _tidy(self) -> None:
         """Removes what neither the journal nor a staged policy needs."""

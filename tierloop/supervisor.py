@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from itertools import groupby
 from pathlib import Path
+from typing import BinaryIO
 
 import psutil
 
@@ -56,7 +57,7 @@ class Child:
     def start(self, now_s: float) -> None:
         """Begins a life. Its boot is above every other's, whatever the wall clock says."""
         self.boot = max(self.boot + 1, time.time_ns())
-        with self.log.open("ab") as log:
+        with self._opened() as log:
             self._log_from = log.tell()
             self.popen = subprocess.Popen(
                 self.process.command,
@@ -102,6 +103,13 @@ class Child:
         assert self.popen.stdin is not None
         self.popen.stdin.close()
         self.popen = self.pulse = None
+
+    def _opened(self) -> BinaryIO:
+        """The log, or nothing where the disk has no room for one: a life is worth more."""
+        try:
+            return self.log.open("ab")
+        except OSError:
+            return open(os.devnull, "ab")
 
     def last_line(self) -> str:
         """The last line that the newest life has printed and that is not empty."""

@@ -343,7 +343,9 @@ def test_a_missing_file_counts_as_damaged(shelf):
     assert is_running(again(shelf), 1)
 
 
-@pytest.mark.parametrize("content", [b"", b"[", b'[{"action": "promote"}]', b"\xff"])
+@pytest.mark.parametrize(
+    "content", [b"", b"[", b'[{"action": "promote"}]', b"\xff", b'["\xff"]', b"[" * 9999]
+)
 def test_a_journal_that_cannot_be_read_is_never_taken_for_none(shelf, content):
     release(shelf, 1)
     (shelf._directory / JOURNAL).write_bytes(content)

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from contract.reading import reading
 from tierloop.bench.protocol import Metric, Series
 from tierloop.bench.statistics import Verdict
 from tierloop.bench.verdicts import Document, Figure, Line, Result, judged_figure, sentence
@@ -30,8 +31,9 @@ def schema() -> bytes:
 
 
 def read(path: Path) -> Document:
-    """The document in a bench.json. Raises OSError or msgspec.MsgspecError."""
-    return msgspec.json.decode(path.read_bytes(), type=Document)
+    """The document in a bench.json. Raises Unreadable."""
+    with reading(path):
+        return msgspec.json.decode(path.read_bytes(), type=Document)
 
 
 def put(

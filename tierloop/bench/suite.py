@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-import msgspec
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from contract.budget import Budget
 from contract.errors import UserError
+from contract.reading import Unreadable
 from tierloop.bench import outputs, verdicts
 from tierloop.bench.protocol import Benchmark, Series
 from tierloop.bench.statistics import Verdict
@@ -83,7 +83,7 @@ def history(out: Path) -> list[Document]:
         if path.parent != out:
             try:
                 found.append(outputs.read(path))
-            except (OSError, msgspec.MsgspecError):
+            except Unreadable:
                 continue
     return sorted(found, key=lambda document: document.at)
 

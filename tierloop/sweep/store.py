@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from contract.errors import UserError
+from contract.reading import Unreadable, reading
 from tierloop.sweep.grid import Cell
 
 CELLS, LOGS = "cells", "logs"
@@ -41,11 +42,13 @@ class Store:
 
     def read(self, cell: Cell) -> Summary | None:
         """The summary of a finished run; None if there is none that can be read whole."""
+        path = self.path(cell)
         try:
-            summary = msgspec.json.decode(self.path(cell).read_bytes(), type=Summary)
-        except (OSError, msgspec.MsgspecError):
+            with reading(path):
+                summary = msgspec.json.decode(path.read_bytes(), type=Summary)
+        except Unreadable:
             return None
-        return summary if all(key in summary for key in NEEDED) else None
+        return summary if all(isinstance(summary.get(key), dict) for key in NEEDED) else None
 
     def strangers(self, cells: tuple[Cell, ...]) -> int:
         """How many runs lie here that are none of these."""
