@@ -4,14 +4,9 @@ from collections import Counter
 
 import numpy as np
 
+from contract.events import Events
 from contract.ledger import LEDGER
-from contract.messages import Event, Report
-
-EVENTS_MAX = 200
-"""Events kept between two reports; those beyond are counted."""
-
-DETAIL_MAX = 200
-"""Characters of an event's detail, some of which are a peer's own words."""
+from contract.messages import Report
 
 
 class Diary:
@@ -20,20 +15,18 @@ class Diary:
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self.gauges: dict[str, float] = {}
-        self._events: list[Event] = []
+        self._events = Events()
 
     def note(self, now_ns: int, name: str, detail: str = "") -> None:
         """An event: `name` is a word, `detail` a sentence."""
-        if len(self._events) >= EVENTS_MAX:
-            self.counts["events_dropped"] += 1
-            return
-        self._events.append(Event(at_ns=now_ns, name=name, detail=detail[:DETAIL_MAX]))
+        self._events.add(now_ns, name, detail)
 
     def report(
         self, now_ns: int, boot: int, counters: dict[str, float], labels: dict[str, str]
     ) -> Report:
         """All counts with `counters` added, and the events since the last report."""
-        events, self._events = self._events, []
+        if self._events.dropped:
+            self.counts["events_dropped"] = self._events.dropped
         return Report(
             process="cloud",
             role="cloud",
@@ -45,5 +38,5 @@ class Diary:
             decisions=np.zeros((0, len(LEDGER)), np.int64),
             lateness_ns=np.zeros(0, np.int64),
             outcomes=(),
-            events=tuple(events),
+            events=self._events.take(),
         )

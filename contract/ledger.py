@@ -72,7 +72,11 @@ class Rung(IntEnum):
 
 
 class Refusal(IntEnum):
-    """Why a chunk did not act. NONE: it acted, or may still."""
+    """Why a chunk did not act. NONE: it acted, or may still.
+
+    NOT_ASKED: its stamps are not those of the question of its number; an answer whose stamps are
+    takes the place of this word in the row.
+    """
 
     NONE = 0
     EXPIRED = 1
@@ -83,3 +87,4 @@ class Refusal(IntEnum):
     SUPERSEDED = 6
     STOPPED = 7
     PREMISE = 8
+    NOT_ASKED = 9

@@ -28,7 +28,7 @@ class Foresight:
 
     def answered(self, delay_ns: int) -> None:
         """An answer came `delay_ns` after the capture of what it answers, in time or not."""
-        self._delays_ns.append(delay_ns)
+        self._delays_ns.append(max(delay_ns, 0))
 
     @property
     def ahead_ns(self) -> int:

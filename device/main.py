@@ -85,6 +85,8 @@ class ControlLoop:
                 break
         self._loop.apply(self._node.flush(self._clock.now_ns()), self._clock.now_ns)
         self._report(self._clock.now_ns(), last=True)
+        while self._node.untold:
+            self._report(self._clock.now_ns(), last=True)
         self._body.close()
         if self._poller is not None:
             self._poller.close()

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from contract.body import Embodiment, Episode, Reading
+from contract.bounds import cut
 from contract.clock import NS_PER_S
 from contract.effects import Effects, Send
+from contract.events import Events
 from contract.ledger import Refusal, Rung
 from contract.messages import (
     ActionChunk,
@@ -36,6 +38,10 @@ MIXED = -1
 LEAP_NS = NS_PER_S // 2
 """What the clock gains between two ticks beyond this, nobody lived through: it has leapt. It is
 counted, and neither charged to the battery nor to a rung."""
+OUTCOMES_TOLD = 64
+"""Outcomes in one report; the rest are for the next."""
+REASON_MAX = 64
+"""Characters of an episode's reason, which are a task's own words."""
 _TELLING = (Refusal.NONE, Refusal.EXPIRED, Refusal.STOPPED, Refusal.PREMISE)
 """Answers of this body and boot, each once: their delay counts."""
 
@@ -77,7 +83,7 @@ class DeviceNode:
         self._cut_out = False
         self._switches: deque[tuple[int, int]] = deque(maxlen=64)
         self._outcomes: list[Outcome] = []
-        self._events: list[Event] = []
+        self._events = Events()
         self._hits: Counter[Limit] = Counter()
         self._refused: dict[Refusal, int] = dict.fromkeys(Refusal, 0)
         self._rung_ns = [0] * len(Rung)
@@ -131,15 +137,12 @@ class DeviceNode:
             features = self._perceiver.features(later)
         self.rows.open(seq, reading.captured_ns, ahead_ns, place, self.arbiter.rung, self.meter)
         self._seq = seq + 1
-        effects: Effects = [
-            Send(
-                "edge",
-                Observation(
-                    device=self.name, boot=self.boot, seq=seq,
-                    captured_ns=reading.captured_ns, features=features, ahead_ns=ahead_ns,
-                ),
-            )
-        ]  # fmt: skip
+        question = Observation(
+            device=self.name, boot=self.boot, seq=seq,
+            captured_ns=reading.captured_ns, features=features, ahead_ns=ahead_ns,
+        )  # fmt: skip
+        self.watch.asked(question)
+        effects: Effects = [Send("edge", question)]
         effects += [Send("edge", sealed) for sealed in self.uplink.due(now_ns)]
         return effects
 
@@ -178,13 +181,12 @@ class DeviceNode:
     def _chunk(self, now_ns: int, chunk: ActionChunk) -> None:
         self.meter.received(chunk.actions.nbytes)
         before = self.arbiter.chunk
-        premise = self.foresight.premise(chunk.seq)
-        if chunk.seq < self._seq:
+        refusal = self._objection(chunk)
+        if refusal is Refusal.NONE:
+            premise = self.foresight.premise(chunk.seq)
             refusal = self.arbiter.offer(now_ns, chunk, self._applied, premise)
-        else:
-            refusal = Refusal.WRONG_BOOT  # this boot has not asked that yet
-        self.rows.answered(now_ns, chunk, refusal, self.offset)
-        if refusal in _TELLING:
+        first = self.rows.answered(now_ns, chunk, refusal, self.offset)
+        if first and refusal in _TELLING:
             self.foresight.answered(now_ns - chunk.captured_ns)
         if refusal is not Refusal.NONE:
             self._refused[refusal] += 1
@@ -192,6 +194,14 @@ class DeviceNode:
         elif before is None or before.policy_version != chunk.policy_version:
             self._switches.append((now_ns, chunk.policy_version))
             self._event(now_ns, "policy", f"v{chunk.policy_version} acts")
+
+    def _objection(self, chunk: ActionChunk) -> Refusal:
+        """Why a chunk answers no question of this life, if it says that it does."""
+        if chunk.device != self.name or chunk.boot != self.boot:
+            return Refusal.NONE  # the arbiter has words for it
+        if chunk.seq >= self._seq:
+            return Refusal.WRONG_BOOT  # this boot has not asked that yet
+        return Refusal.NONE if self.rows.asked(chunk) else Refusal.NOT_ASKED
 
     def on_lost(self, now_ns: int, peer: str) -> Effects:
         self._event(now_ns, "lost", f"{peer} is silent")
@@ -210,7 +220,7 @@ class DeviceNode:
         before = [v for t, v in self._switches if t <= episode.started_ns]
         acted |= set(before[-1:])
         outcome = Outcome(
-            number=episode.number, success=episode.success, reason=episode.reason,
+            number=episode.number, success=episode.success, reason=cut(episode.reason, REASON_MAX),
             policy_version=acted.pop() if len(acted) == 1 else MIXED,
             started_ns=episode.started_ns, ended_ns=episode.ended_ns,
         )  # fmt: skip
@@ -221,10 +231,10 @@ class DeviceNode:
 
     def note(self, event: Event) -> None:
         """Puts an event into the next report."""
-        self._events.append(event)
+        self._events.add(event.at_ns, event.name, event.detail)
 
     def _event(self, now_ns: int, name: str, detail: str) -> None:
-        self.note(Event(at_ns=now_ns, name=name, detail=detail))
+        self._events.add(now_ns, name, detail)
 
     def flush(self, now_ns: int) -> Effects:
         """Seals what is under way, before the end."""
@@ -238,10 +248,12 @@ class DeviceNode:
             "segments.produced": uplink.produced,
             "segments.acked": uplink.acked,
             "segments.shed": uplink.shed,
+            "segments.unsent_acks": uplink.unsent_acks,
             "invariant.backlog_bounded": max(0, uplink.waiting - self._backlog_max),
             "ticks.due": self.watch.due,
             "clock_leap_s": self._leapt_ns / NS_PER_S,
             "ticks.unmeasured": self.meter.unmeasured,
+            "events_dropped": self._events.dropped,
         }
         counters |= {f"invariant.{name}": n for name, n in self.watch.found.items()}
         battery = self.meter.battery
@@ -271,8 +283,12 @@ class DeviceNode:
             },
             decisions=self.rows.take(now_ns, last),
             lateness_ns=np.array(lateness_ns, np.int64),
-            outcomes=tuple(self._outcomes), events=tuple(self._events),
+            outcomes=tuple(self._outcomes[:OUTCOMES_TOLD]), events=self._events.take(),
         )  # fmt: skip
-        self._outcomes.clear()
-        self._events.clear()
+        del self._outcomes[:OUTCOMES_TOLD]
         return report
+
+    @property
+    def untold(self) -> bool:
+        """Whether rows or outcomes wait for another report, as at the end after a long silence."""
+        return bool(self.rows.waiting or self._outcomes)

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from contract.bounds import INT_MAX
 from contract.clock import NS_PER_S
 from contract.ledger import INDEX, LEDGER, Refusal, Rung, Tier
 from contract.messages import ActionChunk
@@ -13,6 +14,8 @@ from link.health import Offset
 OPEN_NS = 2 * NS_PER_S
 """How long a row waits for its answer to act before it goes into the report."""
 CAPACITY = 4096
+ROWS_MAX = 256
+"""Rows in one report: with all else it tells it stays below the stream's cap."""
 
 _SEQ, _CAPTURED, _SENT = INDEX["seq"], INDEX["captured_ns"], INDEX["sent_ns"]
 _RECEIVED, _APPLIED, _HELD = INDEX["received_ns"], INDEX["applied_ns"], INDEX["held_ns"]
@@ -58,40 +61,62 @@ class Rows:
         row = self._rows[seq % CAPACITY]
         row[_SENT], row[_UP] = now_ns, size
 
+    def asked(self, chunk: ActionChunk) -> bool:
+        """Whether a chunk of this boot has the stamps of the question that has its number."""
+        if not max(0, self._end - CAPACITY) <= chunk.seq < self._end:
+            return False
+        row = self._rows[chunk.seq % CAPACITY]
+        return bool(row[_CAPTURED] == chunk.captured_ns and row[_AHEAD] == chunk.ahead_ns)
+
     def answered(
         self, now_ns: int, chunk: ActionChunk, refusal: Refusal, offset: Offset | None
-    ) -> None:
-        """An answer came; what it says about another boot or an old row is not for the ledger.
+    ) -> bool:
+        """An answer came; True if it is the first to a question of this boot.
 
-        `offset`: how far the answering tier's clock is from the device's, as far as is known.
+        What it says about another boot or an old row is not for the ledger. `offset`: how far the
+        answering tier's clock is from the device's, as far as is known.
         """
-        if refusal in (Refusal.WRONG_BODY, Refusal.WRONG_BOOT) or not self._has(chunk.seq):
-            return
+        if refusal in (Refusal.WRONG_BODY, Refusal.WRONG_BOOT) or chunk.seq >= self._end:
+            return False
         row = self._rows[chunk.seq % CAPACITY]
-        if row[_RECEIVED]:
-            return
+        if row[_SEQ] != chunk.seq or row[_RECEIVED]:
+            return False
+        row[_REFUSED] = refusal
+        if refusal is Refusal.NOT_ASKED:
+            return False
         row[_RECEIVED], row[_HELD], row[_COMPUTE] = now_ns, chunk.held_ns, chunk.compute_ns
         row[_BATCH], row[_TIER] = chunk.batch, _TIERS.get(chunk.tier, 0)
-        row[_VERSION], row[_REFUSED] = chunk.policy_version, refusal
-        row[_DOWN] = chunk.actions.nbytes
+        row[_VERSION], row[_DOWN] = chunk.policy_version, chunk.actions.nbytes
         if offset is not None and chunk.arrived_ns:
             there_ns = chunk.arrived_ns - offset.offset_ns
-            row[_THERE], row[_BACK] = there_ns - row[_SENT], now_ns - there_ns - chunk.held_ns
-            row[_BOUND] = offset.bound_ns
+            row[_THERE] = _clipped(there_ns - int(row[_SENT]))
+            row[_BACK] = _clipped(now_ns - there_ns - chunk.held_ns)
+            row[_BOUND] = _clipped(offset.bound_ns)
+        return True
 
     def applied(self, seq: int, now_ns: int) -> None:
         if self._has(seq):
             self._rows[seq % CAPACITY, _APPLIED] = now_ns
 
     def take(self, now_ns: int, last: bool) -> NDArray[np.int64]:
-        """The rows closed since the last call, int64[R, C]; all of them if `last`."""
+        """Rows closed since the last call, int64[R, C], ROWS_MAX at most; open ones if `last`."""
         first = end = self._first
-        while end < self._end:
+        while end < min(self._end, first + ROWS_MAX):
             if not last and now_ns - self._rows[end % CAPACITY, _CAPTURED] < OPEN_NS:
                 break
             end += 1
         self._first = end
         return self._rows[np.arange(first, end) % CAPACITY]
 
+    @property
+    def waiting(self) -> int:
+        """Rows not yet taken."""
+        return self._end - self._first
+
     def _has(self, seq: int) -> bool:
         return self._first <= seq < self._end
+
+
+def _clipped(number: int) -> int:
+    """The nearest number that the ledger can hold."""
+    return min(max(number, -INT_MAX - 1), INT_MAX)

@@ -7,12 +7,14 @@ from typing import NamedTuple
 import numpy as np
 
 from contract.codec import Codec, digest64
-from contract.messages import Outcome, Sealed, Segment, Stored, Welcome
+from contract.messages import OUTCOMES_MAX, Outcome, Sealed, Segment, Stored, Welcome
 from contract.specs import FloatArray, PolicySpec, Vector
 
 RESEND_NS = 3_000_000_000
 """How long an acknowledgement may take before everything not acknowledged is sent again."""
 SENDS_PER_DECISION = 4
+SEAM_MAX_RAD = 1e3
+"""Chunks that disagree by more disagree no worse; what is added up stays a number."""
 
 
 class Place(NamedTuple):
@@ -45,8 +47,11 @@ class Uplink:
         self._seq = 0
         self._backlog: dict[int, Sealed] = {}
         self._resend_ns: dict[int, int] = {}
+        self._sent_end = 0
         self.produced = 0
         self.acked = 0
+        self.unsent_acks = 0
+        """Acknowledgements of what was never sent: they are not believed."""
         self.shed = 0
 
     @property
@@ -63,14 +68,17 @@ class Uplink:
         place = Place(self._seq, i)
         self._captured[i], self._ages[i], self._versions[i] = captured_ns, age_ns, version
         self._features[i], self._applied[i] = features, applied
-        self._seam_rad += seam_rad
+        self._seam_rad += min(seam_rad, SEAM_MAX_RAD)
         self._filled = i + 1
         if self._filled == self._size:
             self.seal()
         return place
 
     def judged(self, outcome: Outcome) -> None:
+        """Takes an outcome; a segment that can hold no more is sealed."""
         self._outcomes.append(outcome)
+        if len(self._outcomes) == OUTCOMES_MAX:
+            self.seal()
 
     def refused(self, reason: str) -> None:
         self._refused[reason] += 1
@@ -109,6 +117,7 @@ class Uplink:
         for seq, sealed in self._backlog.items():
             if now_ns >= self._resend_ns.get(seq, now_ns):
                 ready.append(sealed)
+                self._sent_end = max(self._sent_end, seq + 1)
                 self._resend_ns[seq] = now_ns + RESEND_NS
                 if len(ready) == SENDS_PER_DECISION:
                     break
@@ -116,14 +125,22 @@ class Uplink:
 
     def resume(self, welcome: Welcome) -> None:
         """A session was opened: drops what the edge has, sends the rest again."""
-        self._drop(lambda seq: seq < welcome.acked)
+        if self._sent(welcome.acked):
+            self._drop(lambda seq: seq < welcome.acked)
         self._resend_ns.clear()
 
     def stored(self, message: Stored) -> None:
         """Drops what the edge has committed."""
         if message.device == self._device and message.boot == self._boot:
             also = set(message.also)
-            self._drop(lambda seq: seq < message.below or seq in also)
+            if self._sent(max(message.below, *(seq + 1 for seq in also), 0)):
+                self._drop(lambda seq: seq < message.below or seq in also)
+
+    def _sent(self, end: int) -> bool:
+        """Whether all below `end` was sent, so that it may be acknowledged."""
+        if end > self._sent_end:
+            self.unsent_acks += 1
+        return end <= self._sent_end
 
     def _drop(self, has: Callable[[int], bool]) -> None:
         for seq in [s for s in self._backlog if has(s)]:

@@ -7,17 +7,20 @@ guard, and changes nothing. The same on both clocks.
 from collections import Counter
 from collections.abc import Callable
 
-from contract.messages import ActionChunk
+from contract.messages import ActionChunk, Observation
 from contract.specs import BodySpec, PolicySpec, Vector
 
 SLACK = 1e-6
 """Relative and absolute room for rounding."""
 
 JUDGED = (
-    "stale_action", "action_order", "version_mixed", "row_due", "not_held",
+    "stale_action", "unasked_action", "action_order", "version_mixed", "row_due", "not_held",
     "limit_position", "limit_velocity", "limit_acceleration", "limit_switch", "tick_replayed",
 )  # fmt: skip
 """What is counted, each a promise broken (docs/invariants.md)."""
+
+ASKED_MAX = 256
+"""Questions kept: more than can be asked within any validity."""
 
 Tell = Callable[[int, str, str], None]
 
@@ -45,6 +48,7 @@ class Watch:
         )
         self._setpoint: list[float] = start.tolist()
         self._velocity = [0.0] * len(self._joints)
+        self._asked: dict[int, tuple[int, int, int]] = {}
         self._chunk: ActionChunk | None = None
         self._seq = self._version = -1
         self._before_ns = self._last_ns = self._first_ns = -1
@@ -55,6 +59,13 @@ class Watch:
     def due(self) -> int:
         """Ticks due from the first to the last, both included."""
         return round((self._last_ns - self._first_ns) / self._period_ns) + (self._last_ns >= 0)
+
+    def asked(self, observation: Observation) -> None:
+        """A question was put; what acts from now on must answer one, with its stamps."""
+        asked = self._asked
+        asked[observation.seq] = observation.boot, observation.captured_ns, observation.ahead_ns
+        if len(asked) > ASKED_MAX:
+            del asked[next(iter(asked))]
 
     def wrote(self, now_ns: int, setpoint: Vector, chunk: ActionChunk | None) -> None:
         """The tick of `now_ns` has written float64[A] on behalf of `chunk`, or of nobody."""
@@ -77,6 +88,9 @@ class Watch:
         if late_ns > 0:
             self._broken(now_ns, "stale_action", f"action {chunk.seq}, {late_ns} ns too late")
         if chunk is not self._chunk:
+            stamps = chunk.boot, chunk.captured_ns, chunk.ahead_ns
+            if self._asked and self._asked.get(chunk.seq) != stamps:
+                self._broken(now_ns, "unasked_action", f"action {chunk.seq} answers no question")
             if chunk.seq < self._seq:
                 self._broken(now_ns, "action_order", f"action {chunk.seq} after {self._seq}")
             elif chunk.seq == self._seq and chunk.policy_version != self._version:

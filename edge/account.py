@@ -1,14 +1,9 @@
 """What the edge has done: counters that only grow, and events since the last report."""
 
-from collections import Counter, deque
+from collections import Counter
 
+from contract.events import Events
 from contract.messages import Event
-
-EVENTS_MAX = 256
-"""Events kept between two reports; beyond it the oldest make room."""
-
-DETAIL_MAX = 200
-"""Characters of an event's detail."""
 
 
 class Account:
@@ -16,16 +11,16 @@ class Account:
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
-        self._events: deque[Event] = deque(maxlen=EVENTS_MAX)
+        self._events = Events()
 
     def event(self, now_ns: int, name: str, detail: str) -> None:
-        self._events.append(Event(at_ns=now_ns, name=name, detail=detail[:DETAIL_MAX]))
+        self._events.add(now_ns, name, detail)
 
     def take_events(self) -> tuple[Event, ...]:
-        """The events since the last call."""
-        events = tuple(self._events)
-        self._events.clear()
-        return events
+        """The events since the last call; those that found no room are counted."""
+        if self._events.dropped:
+            self.counts["events_dropped"] = self._events.dropped
+        return self._events.take()
 
 
 class Meter:

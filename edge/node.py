@@ -131,6 +131,7 @@ class EdgeNode:
             "in_flight": self._relay.in_flight,
             "policy_version": self._releases.policy.version if self._releases.policy else -1,
         }
+        events = self._account.take_events()
         counters = {name: float(n) for name, n in counts.items()}
         counters["energy_j.compute"] = self._meter.energy_j(now_ns)
         counters["busy_s"] = self._meter.busy_s(now_ns)
@@ -145,7 +146,7 @@ class EdgeNode:
             decisions=np.empty((0, len(LEDGER)), np.int64),
             lateness_ns=np.empty(0, np.int64),
             outcomes=(),
-            events=self._account.take_events(),
+            events=events,
         )
 
     def _knows(self, peer: str, message: Observation | Sealed) -> bool:

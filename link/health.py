@@ -3,6 +3,11 @@
 from collections import deque
 from typing import NamedTuple
 
+from contract.errors import WireError
+
+STAMP_MAX = 2**62
+"""Times of another clock lie within it, so that what is reckoned from two of them fits 63 bits."""
+
 
 class Offset(NamedTuple):
     """The peer's clock minus ours, true within +- `bound_ns` (half the round trip)."""
@@ -22,8 +27,15 @@ class ClockOffset:
         self._samples: deque[Offset] = deque(maxlen=window)
 
     def add(self, sent_ns: int, received_ns: int, echoed_ns: int, returned_ns: int) -> None:
-        """`sent` and `returned` on our clock, `received` and `echoed` on the peer's."""
-        round_trip = (returned_ns - sent_ns) - (echoed_ns - received_ns)
+        """`sent` and `returned` on our clock, `received` and `echoed` on the peer's.
+
+        Raises WireError for stamps that no honest clock gives: time that runs backwards on a side,
+        or more of it held by the peer than the round trip took.
+        """
+        held_ns = echoed_ns - received_ns
+        round_trip = (returned_ns - sent_ns) - held_ns
+        if held_ns < 0 or round_trip < 0 or max(abs(received_ns), abs(echoed_ns)) > STAMP_MAX:
+            raise WireError("echo")
         offset = ((received_ns - sent_ns) + (echoed_ns - returned_ns)) // 2
         self._samples.append(Offset(offset, (round_trip + 1) // 2, round_trip))
 

@@ -8,6 +8,7 @@ from threading import Lock
 from typing import Any
 
 import zmq
+from msgspec.structs import replace
 
 from contract.clock import NS_PER_MS
 from contract.codec import Codec
@@ -229,18 +230,34 @@ class ReportSource:
     def __init__(self, address: str) -> None:
         check_address(address)
         self._codec = Codec()
+        self._lost: dict[str, float] = {}
         self._context = zmq.Context()
         self._socket = _socket(zmq.PUSH, self._context)
         self._socket.setsockopt(zmq.SNDHWM, DEPTH[Report])
         self._socket.connect(address)
 
     def send(self, report: Report) -> bool:
-        """Hands a report over; False if the queue to the roof is full or the report too big."""
+        """Hands a report over; False if it is lost, as when the queue to the roof is full.
+
+        One that is too big goes without its words, of which a peer may have written some: counters
+        and rows are told. Later reports say how many went so (`reports.unfit`) or not at all
+        (`reports.dropped`).
+        """
+        report.counters.update(self._lost)
         try:
-            self._socket.send(self._codec.encode(report), zmq.NOBLOCK)
-        except (zmq.Again, SpecError):
+            data = self._codec.encode(report)
+        except SpecError:
+            self._lose("reports.unfit")
+            return self.send(replace(report, events=(), labels={})) if report.events else False
+        try:
+            self._socket.send(data, zmq.NOBLOCK)
+        except zmq.Again:
+            self._lose("reports.dropped")
             return False
         return True
+
+    def _lose(self, name: str) -> None:
+        self._lost[name] = self._lost.get(name, 0.0) + 1.0
 
     def close(self) -> None:
         """Waits until what is queued has left, LAST_WORDS_MS at most."""
@@ -263,7 +280,7 @@ class ReportSink:
         if not self._socket.poll(int(timeout_ms)):
             return reports
         with contextlib.suppress(zmq.Again):
-            while True:
+            for _ in range(HIGH_WATER):
                 data = b"".join(self._socket.recv_multipart(zmq.NOBLOCK))
                 try:
                     message = self._codec.decode(data)

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from plant import PERIOD_NS, POLICY, SPEC, Plant
 
 from contract.clock import NS_PER_MS, NS_PER_S
-from contract.messages import ActionChunk
+from contract.messages import ActionChunk, Observation
 from contract.specs import Vector
 from device.arbiter import Arbiter
 from device.guard import Guard
-from device.watch import Watch
+from device.watch import ASKED_MAX, Watch
 
 START = np.zeros(3)
 
@@ -148,3 +148,33 @@ def test_ticks_made_up_for():
     for _ in range(2):
         rig.watch.wrote(rig.now, rig.setpoint, None)
     assert set(rig.found) == {"tick_replayed"}
+
+
+@pytest.mark.parametrize(
+    "lie", [{"captured_ns": 1}, {"ahead_ns": 5}, {"boot": 2}, {"seq": 3}, {"seq": 9}]
+)
+def test_an_action_that_answers_no_question_is_seen_by_the_watch_alone(lie):
+    """It keeps its own list of what was asked, whatever the arbiter believes."""
+    told = []
+    watch = Watch(SPEC, POLICY, False, START, lambda *words: told.append(words))
+    features = np.zeros(4, np.float32)
+    for seq in (1, 2):
+        at_ns = seq * PERIOD_NS
+        watch.asked(
+            Observation(device="arm", boot=1, seq=seq, captured_ns=at_ns, features=features)
+        )
+    watch.wrote(2 * PERIOD_NS, START, chunk(1, PERIOD_NS, rows(0.0)))
+    assert not told
+    made = msgspec.structs.replace(chunk(2, 2 * PERIOD_NS, rows(0.0)), **lie)
+    watch.wrote(3 * PERIOD_NS, START, made)
+    watch.wrote(4 * PERIOD_NS, START, made)
+    assert watch.found["unasked_action"] == 1, "an action is judged once"
+    assert told[0][2] == f"unasked_action: action {made.seq} answers no question"
+
+
+def test_the_watch_keeps_so_many_questions():
+    watch = Watch(SPEC, POLICY, True, START, lambda *words: None)
+    features = np.zeros(4, np.float32)
+    for seq in range(2 * ASKED_MAX):
+        watch.asked(Observation(device="arm", boot=1, seq=seq, captured_ns=seq, features=features))
+    assert len(watch._asked) == ASKED_MAX

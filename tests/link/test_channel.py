@@ -13,6 +13,7 @@ from contract.errors import UserError
 from contract.messages import (
     Beat,
     Echo,
+    Event,
     Hello,
     Observation,
     Offer,
@@ -352,9 +353,31 @@ def last_words(address: str) -> None:
 
 def test_a_report_queue_is_bounded(address):
     source = ReportSource(address)
-    sent = sum(source.send(REPORT) for _ in range(300))
+    report = replace(REPORT, counters={})
+    sent = sum(source.send(report) for _ in range(300))
     assert sent < 300
+    assert report.counters["reports.dropped"] == 300 - sent - 1, "the last one tells of the others"
     source.close()
+
+
+def test_a_report_too_big_goes_without_its_words_and_is_counted():
+    sink = ReportSink()
+    source = ReportSource(sink.address)
+    rows = np.ones((800, 30), np.int64)
+    words = tuple(Event(at_ns=n, name="x", detail="w" * 1024) for n in range(200))
+    big = replace(REPORT, counters={}, decisions=rows, events=words)
+    assert source.send(big)
+    assert source.send(replace(REPORT, counters={}))
+    told = sink.poll(2000)
+    while len(told) < 2:
+        told += sink.poll(2000)
+    assert (told[0].decisions == rows).all()
+    assert told[0].events == ()
+    assert [r.counters["reports.unfit"] for r in told] == [1.0, 1.0]
+    hopeless = replace(big, decisions=np.ones((4000, 30), np.int64))
+    assert not source.send(hopeless)
+    source.close()
+    sink.close()
 
 
 def test_a_wake_ends_one_wait():

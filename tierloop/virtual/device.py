@@ -84,6 +84,8 @@ class DeviceDriver:
     def stop(self) -> None:
         """The last word of a process that ends well."""
         self._report(self._clock.own_ns(self._heap.now_ns), last=True)
+        while self.node.untold:
+            self._report(self._clock.own_ns(self._heap.now_ns), last=True)
         self.crash()
 
     def _next(self, free_ns: int) -> None:
