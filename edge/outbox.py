@@ -33,6 +33,8 @@ ROW_BYTES, MARK_BYTES, RUN_BYTES = 128, 64, 18
 ACKS_MAX = 512
 """Segments listed one by one in an acknowledgement; fits the stream's frame."""
 
+REFUSED = -1
+"""Stands among the priorities of what was dropped for a segment that was refused for good."""
 
 _NONE = Spans()
 
@@ -139,7 +141,8 @@ class Outbox:
     def commit(self, parcels: Sequence[Parcel], others: Iterable[Name] = ()) -> Committed:
         """Stores what is new in one transaction and acknowledges it, with `others`.
 
-        `others` are known already or refused for good: their numbers are taken in, nothing else.
+        `others` are known already or refused for good: their numbers are taken in, and that they
+        were refused is kept, for what was acknowledged and is nowhere must be told from a loss.
         Over the quota, the least telling parcels are dropped, oldest first. The work grows with
         the group, not with what came before it.
         """
@@ -153,7 +156,8 @@ class Outbox:
             fresh = [p for p in parcels if touched[p.name[:2]].add(p.name.seq) and _insert(db, p)]
             for key, seqs in numbers.items():
                 for seq in seqs:
-                    touched[key].add(seq)
+                    if touched[key].add(seq):
+                        tables.note_shed(db, REFUSED)
                 counts["forgotten.runs"] += touched[key].forget(RUNS_MAX)
             for key, spans in touched.items():
                 packed = msgspec.msgpack.encode(spans.runs)

@@ -70,9 +70,10 @@ def audit(
     """Counts what the stores under `out` hold; where the cloud's is not, nothing is missing.
 
     `acked`: segments that each life of a device knows to be safe; `shed`: what the edge says it
-    dropped for want of room, of which its disk may know more. What cannot be read is added to
-    `damaged`; without such a list it raises Unreadable. Raises UserError if a store is in use by a
-    running tier.
+    dropped for want of room or refused for good, of which its disk may know more. Damage is judged
+    of the lives that were heard, if any was: a stranger's is not the stack's. What cannot be read
+    is added to `damaged`; without such a list it raises Unreadable. Raises UserError if a store is
+    in use by a running tier.
     """
     disk = _Disk(out, damaged)
     stored = disk.rows(CLOUD_STORE, _SEGMENTS)
@@ -87,13 +88,14 @@ def audit(
     unknown = sum(max(0, n - known[life]) for life, n in acked.items())
     gone = max(shed, sum(n for (n,) in dropped))
     changed = sum(digest64(body) != digest for *_, digest, body in stored)
+    damaged_by = [reason for *life, _, reason in refused if not acked or tuple(life) in acked]
     stored_here = (out / CLOUD_STORE).exists() and not disk.hides_segments
     return Audit(
         stored=len(keys),
         waiting=len({*waiting} - {*keys}),
         duplicate=len(stored) - len({digest for *_, digest, _ in stored}),
         missing=max(0, len(promised - held) - gone) + unknown if stored_here else 0,
-        altered=changed + sum(reason in DAMAGED for *_, reason in refused),
+        altered=changed + sum(reason in DAMAGED for reason in damaged_by),
         checked=stored_here,
         steps=disk.steps(),
     )

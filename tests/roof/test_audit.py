@@ -144,3 +144,24 @@ def test_a_store_that_is_no_database_is_one_line(tiers):
     (tiers / CLOUD_STORE).write_bytes(b"garbage" * 1000)
     with pytest.raises(UserError, match="not a database"):
         audit(tiers, {LIFE: 10}, 0)
+
+
+def test_what_the_edge_refused_for_good_is_acknowledged_and_not_missing(tiers):
+    outbox = Outbox(tiers / EDGE_OUTBOX, 10**9)
+    stranger = [Name("arm-1", 9, seq) for seq in range(5)]
+    outbox.commit([], stranger)
+    outbox.commit([], [*stranger, Name(*LIFE, 10)])
+    outbox.close()
+    assert audit(tiers, {LIFE: 11}, 0).missing == 0
+    sql(tiers / EDGE_OUTBOX, "DELETE FROM parcels WHERE seq = 9")
+    assert audit(tiers, {LIFE: 11}, 0).missing == 1
+
+
+def test_damage_by_a_life_that_nobody_heard_is_a_strangers(tiers):
+    store = Store(tiers / CLOUD_STORE)
+    store.commit(
+        [], [Misfit(Key("arm-0", 8, 0), 1, 1, "digest"), Misfit(Key(*LIFE, 77), 2, 1, "digest")]
+    )
+    store.close()
+    assert audit(tiers, {LIFE: 10}, 0).altered == 1
+    assert audit(tiers, {}, 0).altered == 2, "where no device was heard, all count"
