@@ -19,6 +19,9 @@ REACH = 10.0
 LAYERS_MAX, WIDTH_MAX = 16, 4096
 """Beyond these an edge has neither the time nor, for a full batch, the memory."""
 
+BASE_MAX = 4_000_000
+"""Inputs times outputs, which an artefact's graph holds as a matrix."""
+
 _LITTLE = np.dtype("<f4")
 
 
@@ -55,6 +58,8 @@ class Mlp:
 
     def __post_init__(self) -> None:
         inputs, outputs = self.spec.observation.size, self.spec.horizon * self.spec.action.size
+        if inputs * outputs > BASE_MAX:
+            raise SpecError(f"mlp: {inputs} inputs by {outputs} outputs, at most {BASE_MAX} in all")
         _fit("mean", self.mean, inputs)
         _fit("std", self.std, inputs)
         _fit("scale", self.scale, outputs)

@@ -12,24 +12,18 @@ from tierloop.strict import check_file
 
 
 def read(path: Path) -> Artefact:
-    """The artefact in `path`. Raises UserError if it is none."""
+    """The artefact in `path`, tried as every edge will try it.
+
+    Raises UserError if it is none, or none that an edge would take.
+    """
     check_file(path)
     try:
-        return unpack(path.read_bytes())
+        artefact = unpack(path.read_bytes())
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}") from None
     except ArtefactError as error:
         made = "one is made by the cloud or by cloud/export.py, a bare ONNX graph is none"
         raise UserError(f"{path}: no policy artefact ({made}): {error}") from None
-
-
-def check(path: Path, spec: PolicySpec) -> Artefact:
-    """The artefact in `path`, tried as every edge will try it.
-
-    Raises UserError if it is none or no edge would take it, SpecError if it does not fit.
-    """
-    artefact = read(path)
-    spec.require(artefact.manifest.spec, path.name)
     try:
         if artefact.manifest.version > GAP_MAX:
             raise ArtefactError("version", f"{artefact.manifest.version}, at most {GAP_MAX}")
@@ -39,6 +33,13 @@ def check(path: Path, spec: PolicySpec) -> Artefact:
         require_pace(policy)
     except ArtefactError as error:
         raise UserError(f"{path}: no edge would take this policy: {error}") from None
+    return artefact
+
+
+def check(path: Path, spec: PolicySpec) -> Artefact:
+    """What `read` gives. Raises UserError as it does, SpecError if it does not fit."""
+    artefact = read(path)
+    spec.require(artefact.manifest.spec, path.name)
     return artefact
 
 

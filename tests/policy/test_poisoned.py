@@ -9,7 +9,7 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from policy_samples import SPEC
+from policy_samples import SPEC, make_spec
 
 from cloud.export import export
 from contract.errors import SpecError
@@ -253,6 +253,12 @@ def test_what_a_network_holds_inside_never_passes_its_reach():
 def test_a_network_deeper_or_wider_than_an_edge_can_serve_is_none(hidden):
     with pytest.raises(SpecError, match=r"mlp: at most 16 layers, at most 4096 wide"):
         Mlp.random(SPEC, hidden, seed=0)
+
+
+def test_a_spec_whose_base_no_artefact_could_hold_is_refused_before_it_is_made():
+    wide = make_spec(features=3000, horizon=500)
+    with pytest.raises(SpecError, match="3000 inputs by 1500 outputs"):
+        Mlp.random(wide, (1,), seed=0)
 
 
 def test_a_million_empty_layers_cost_no_memory():
