@@ -1,41 +1,82 @@
 """Experience: what the learner learns from, as it is in the store."""
 
+from collections import Counter
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 
-from cloud.ingest import open_body
+from cloud.ingest import Misfitting, open_body
 from cloud.lineage import Key
 from cloud.store import Store
+from cloud.testimony import Heard, Witness
 from contract.codec import Codec
-from contract.messages import Outcome
+from contract.messages import Segment
 from contract.specs import FloatArray, PolicySpec
 
 
 class Experience(NamedTuple):
     """Observations float32[N, D] of the segments `keys`; `samples` counts rows by source.
 
-    `outcomes` are those of the bodies; `last` is the store's row to go on from.
+    `owners` are the robots and how many rows each lived, in the order of `features`; the twin's is
+    "". `outcomes` are those of the bodies that are believed, `refused` counts the others by robot
+    and reason; `last` is the store's row to go on from.
     """
 
     features: FloatArray
     keys: tuple[Key, ...]
     samples: dict[str, int]
     last: int
-    outcomes: tuple[Outcome, ...] = ()
+    outcomes: tuple[Heard, ...] = ()
+    owners: tuple[tuple[str, int], ...] = ()
+    refused: Counter[tuple[str, str]] = Counter()  # noqa: RUF012
 
 
-def read(store: Store, spec: PolicySpec, after: int) -> Experience:
-    """What was stored behind row `after`, for a policy of this spec; other specs are left out."""
-    codec, digest = Codec(), spec.digest
+class _Read(NamedTuple):
+    key: Key
+    source: str
+    segment: Segment
+
+
+def read(
+    store: Store, spec: PolicySpec, after: int, testimony: Witness | None = None
+) -> Experience:
+    """What was stored behind row `after`, for a policy of this spec; other specs are left out.
+
+    So is what can no longer be opened: its bytes have gone bad on the disk. Raises sqlite3.Error;
+    then the testimony is as it was.
+    """
+    testimony = testimony or Witness()
+    found, last = _open(store, spec, after)
+    acted = cache(store.policies.acted)
+    for key, _, segment in found:
+        for outcome in segment.outcomes:
+            acted(outcome.policy_version, key)
     features = [np.empty((0, spec.observation.size), np.float32)]
-    keys, samples, last = [], {"lived": 0, "twin": 0}, after
-    outcomes: list[Outcome] = []
+    samples, outcomes, owners = {"lived": 0, "twin": 0}, list[Heard](), list[tuple[str, int]]()
+    refused: Counter[tuple[str, str]] = Counter()
+    for key, source, segment in found:
+        features.append(segment.features)
+        samples[source] += len(segment.features)
+        owners.append((key.device if source == "lived" else "", len(segment.features)))
+        if source == "lived":
+            believed, others = testimony.hear(key, segment, acted)
+            outcomes += believed
+            refused.update({(key.device, reason): n for reason, n in others.items()})
+    keys = tuple(key for key, _, _ in found)
+    return Experience(
+        np.concatenate(features), keys, samples, last, tuple(outcomes), tuple(owners), refused
+    )
+
+
+def _open(store: Store, spec: PolicySpec, after: int) -> tuple[list[_Read], int]:
+    codec, digest, found, last = Codec(), spec.digest, list[_Read](), after
     for row, key, source, body in store.experience(after):
-        segment, last = open_body(codec, body), row
+        last = row
+        try:
+            segment = open_body(codec, body)
+        except Misfitting:
+            continue
         if segment.spec == digest:
-            features.append(segment.features)
-            keys.append(key)
-            samples[source] += len(segment.features)
-            outcomes += segment.outcomes if source == "lived" else ()
-    return Experience(np.concatenate(features), tuple(keys), samples, last, tuple(outcomes))
+            found.append(_Read(key, source, segment))
+    return found, last

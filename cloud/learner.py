@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cloud.config import LearnerConfig
+from cloud.plausible import near
 from contract.errors import SpecError
 from contract.specs import FloatArray, PolicySpec, Vector
 from policy.mlp import REACH, Mlp
@@ -55,8 +56,15 @@ class Learner:
         return learner
 
     def fit(self, features: FloatArray, labels: FloatArray) -> Mlp:
-        """One round on float32[N, D] features and float32[N, H, A] labels. Raises SpecError."""
+        """One round on float32[N, D] features and float32[N, H, A] labels. Raises SpecError.
+
+        Rows beyond the spec are left out: a few would spoil the normaliser.
+        """
         self._require(features, labels)
+        seen = self._mlp.spec.observation
+        if not (inside := near(features, seen.low, seen.high)).all():
+            features, labels = features[inside], labels[inside]
+            self._require(features, labels)
         base = features @ self._mlp.skip
         motion = labels.reshape(len(labels), -1) - base
         start = self._start(features, motion)

@@ -139,6 +139,16 @@ class Policies:
         )
         return tuple(Span(*row) for row in rows)
 
+    def acted(self, version: int, key: Key) -> bool:
+        """Whether a version may have acted in a datum: a release that did not learn from it."""
+        row = self._db.execute(
+            "SELECT EXISTS (SELECT 1 FROM policies WHERE version=:version AND state='released') "
+            "AND NOT EXISTS (SELECT 1 FROM policy_data WHERE version=:version AND device=:device "
+            "AND boot=:boot AND first_seq<=:seq AND last_seq>=:seq)",
+            {"version": version, **key._asdict()},
+        ).fetchone()
+        return bool(row[0])
+
     def policies_of(self, key: Key) -> tuple[int, ...]:
         """The versions that a datum was part of."""
         rows = self._db.execute(

@@ -1,14 +1,23 @@
-"""Lived: how releases fare on the bodies themselves, and whether one has to be withdrawn."""
+"""Lived: how releases fare on the bodies themselves, and whether one has to be withdrawn.
 
-from collections import Counter
+A robot's word on a release counts beside its own word on the release before, and none counts for
+more than the next. Where several robots have a word to say, the verdict must be the same without
+any one of them: one that lies, or whose cell is out of order, takes no release back.
+"""
+
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from cloud.gate import worse
-from contract.messages import Outcome
+from cloud.testimony import Heard
+from contract.clock import NS_PER_S
 
 WITHDRAW_P = 0.01
 """Below the gate's, since every new episode is another chance to be wrong."""
+
+WAIT_NS = 60 * NS_PER_S
+"""So long, from the first word on a release, the verdict waits for robots that lived before it."""
 
 
 class Fall(NamedTuple):
@@ -23,33 +32,86 @@ class Fall(NamedTuple):
         return f"v{self.version} withdrawn for v{self.before}: {self.figures}, p={self.p:.3g}"
 
 
+class Score(NamedTuple):
+    """Episodes and how many of them succeeded."""
+
+    successes: int
+    episodes: int
+
+    def most(self, episodes: int) -> "Score":
+        """The same rate in so many episodes at most."""
+        if self.episodes <= episodes:
+            return self
+        return Score(round(self.successes * episodes / self.episodes), episodes)
+
+
+class Word(NamedTuple):
+    """What one robot has to say: of the release, and of `before`, which it lived before that."""
+
+    before: int
+    now: Score
+    then: Score
+
+
 class Lived:
-    """Episodes and successes of the bodies by the one version that acted in them."""
+    """Episodes of the bodies by robot and by the one version that acted in them."""
 
     def __init__(self) -> None:
-        self._episodes: Counter[int] = Counter()
-        self._successes: Counter[int] = Counter()
+        self._scores: defaultdict[str, dict[int, Score]] = defaultdict(dict)
+        self._first_ns: dict[int, int] = {}
         self._out: set[int] = set()
 
-    def take(self, outcomes: Iterable[Outcome]) -> None:
+    def take(self, heard: Iterable[Heard], now_ns: int = 0) -> None:
         """Each outcome is to be taken once."""
-        for outcome in outcomes:
-            self._episodes[outcome.policy_version] += 1
-            self._successes[outcome.policy_version] += outcome.success
+        for robot, outcome in heard:
+            version, scores = outcome.policy_version, self._scores[robot]
+            ok, n = scores.get(version, Score(0, 0))
+            scores[version] = Score(ok + outcome.success, n + 1)
+            self._first_ns.setdefault(version, now_ns)
 
     def leave_out(self, version: int) -> None:
         """This version is nothing to go back to: it was withdrawn, or is not at hand."""
         self._out.add(version)
 
-    def fallen(self, version: int) -> Fall | None:
-        """Whether the release `version` lives worse, beyond chance, than the one lived before."""
-        earlier = [v for v in self._episodes if 0 <= v < version and v not in self._out]
-        if not earlier or version not in self._episodes:
+    def fallen(self, version: int, now_ns: int = WAIT_NS) -> Fall | None:
+        """Whether the release `version` lives worse, beyond chance, than those lived before it."""
+        words, silent = self._words(version)
+        if not words or (silent and now_ns - self._first_ns[version] < WAIT_NS):
             return None
-        before = max(earlier)
-        ok, n = self._successes[version], self._episodes[version]
-        ok_before, n_before = self._successes[before], self._episodes[before]
-        p = worse(ok, n, ok_before, n_before)
-        if p > WITHDRAW_P:
-            return None
-        return Fall(version, before, p, f"{ok} of {n} lived against {ok_before} of {n_before}")
+        told = Counter(word.before for word in words)
+        before = max(told, key=lambda v: (told[v], v))
+        verdicts = [_verdict(words)]
+        if len(words) > 1:
+            verdicts += [_verdict(words[:i] + words[i + 1 :]) for i in range(len(words))]
+        p = max(p for p, _ in verdicts)
+        return None if p > WITHDRAW_P else Fall(version, before, *verdicts[0])
+
+    def _words(self, version: int) -> tuple[list[Word], bool]:
+        """Who has something to say, and whether someone is still to be heard."""
+        words, silent = [], False
+        for scores in self._scores.values():
+            earlier = [v for v in scores if 0 <= v < version and v not in self._out]
+            if earlier and version in scores:
+                before = max(earlier)
+                words.append(Word(before, scores[version], scores[before]))
+            else:
+                silent = silent or bool(earlier)
+        return words, silent
+
+
+def _verdict(words: list[Word]) -> tuple[float, str]:
+    """How likely by chance, and the figures."""
+    now = _sum([word.now for word in words])
+    then = _sum([word.then for word in words])
+    p = worse(now.successes, now.episodes, then.successes, then.episodes)
+    return p, (
+        f"{now.successes} of {now.episodes} lived against {then.successes} of {then.episodes}"
+    )
+
+
+def _sum(scores: list[Score]) -> Score:
+    """No robot counts for more than the one that lived most after it."""
+    if len(scores) > 1:
+        most = sorted(score.episodes for score in scores)[-2]
+        scores = [score.most(most) for score in scores]
+    return Score(sum(s.successes for s in scores), sum(s.episodes for s in scores))

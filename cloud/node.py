@@ -73,7 +73,7 @@ class CloudNode:
         self._ingest = Ingest(store, spec, robots)
         self._diary, self.publisher = Diary(), Publisher()
         self.rounds = Rounds(
-            spec, store, self._ingest, trainer, backend, self.publisher, self._diary
+            spec, store, self._ingest, trainer, backend, self.publisher, self._diary, robots
         )
         self._pending: list[tuple[str, Sealed]] = []
         self._pending_bytes = 0

@@ -20,6 +20,9 @@ PASSING = "disk"
 FINAL = frozenset({"spec", "format"})
 """Reasons for refusing a release that no second try can change."""
 
+SPARE_BYTES = 16 * PART_MAX
+"""Between two reminders an edge is sent a release twice, and so much more."""
+
 KEPT = 3
 """Releases whose bytes are still served: a download under way may end."""
 
@@ -51,6 +54,7 @@ class Publisher:
         self._withdrawn: set[str] = set()
         self._releases: dict[str, Release] = {}
         self._edges: set[str] = set()
+        self._served: Counter[str] = Counter()
         self._refusals: Counter[tuple[str, str]] = Counter()
 
     @property
@@ -79,6 +83,7 @@ class Publisher:
     def remind(self) -> Effects:
         """Offers the newest release again where it is not known to have come: offers get lost."""
         newest = self.newest
+        self._served.clear()
         if newest is None:
             return []
         behind = [
@@ -105,6 +110,10 @@ class Publisher:
             return []
         end = wanted.offset + min(wanted.length, PART_MAX)
         data = np.frombuffer(release.blob[wanted.offset : end], np.uint8)
+        if self._served[edge] + len(data) > 2 * len(release.blob) + SPARE_BYTES:
+            self.counts["refused.fetch_often"] += 1
+            return []
+        self._served[edge] += len(data)
         self.counts["parts"] += 1
         return [Send(edge, Part(digest=wanted.digest, offset=wanted.offset, data=data))]
 

@@ -5,7 +5,7 @@ the next. A step that fails is told, and its round begun again after a while.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
 
@@ -18,6 +18,7 @@ from cloud.lineage import PolicyRecord
 from cloud.lived import Fall, Lived
 from cloud.publisher import Publisher, Release
 from cloud.store import Store
+from cloud.testimony import Witness
 from cloud.trainer import Trainer
 from contract.clock import NS_PER_S
 from contract.effects import Compute, Effects, Timer
@@ -43,6 +44,7 @@ class Rounds:
         backend: Backend,
         publisher: Publisher,
         diary: Diary,
+        robots: Collection[str],
     ) -> None:
         self._spec, self._ingest = spec, ingest
         self._store, self._policies = store, store.policies
@@ -53,7 +55,7 @@ class Rounds:
         self._news: list[Experience] = []
         self._row = 0
         self._record: PolicyRecord | None = None
-        self._lived = Lived()
+        self._lived, self._testimony = Lived(), Witness(robots)
         self._round_ns: int | None = None
         self._since_ns = 0
         self._spent_ns: Counter[str] = Counter()
@@ -91,7 +93,7 @@ class Rounds:
 
     def on_timer(self, name: str) -> Effects:
         if name == "look":
-            return [self._disk("look", partial(read, self._store, self._spec, self._row))]
+            return [self._disk("look", self._read)]
         if name == "raise":
             return [self._learn("raise", self._backend.start)]
         if name == "conclude":
@@ -123,8 +125,9 @@ class Rounds:
         return [Timer("look", now_ns + after_ns)] if self._trainer.learns else []
 
     def _looked(self, now_ns: int, experience: Experience) -> Effects:
-        self._take(experience)
-        if (fall := self._lived.fallen(self._trainer.incumbent)) is not None:
+        self._take(now_ns, experience)
+        fall = self._lived.fallen(self._trainer.incumbent, now_ns)
+        if fall is not None:
             return [self._disk("withdraw", partial(self._withdraw, fall, now_ns))]
         if self._trainer.resting or not self._trainer.enough(self._news):
             return self._collect(now_ns, LOOK_NS)
@@ -132,23 +135,29 @@ class Rounds:
         self._enter(now_ns, "playing")
         return [self._learn("play", partial(self._trainer.play, tuple(self._news)))]
 
+    def _read(self) -> Experience:
+        return read(self._store, self._spec, self._row, self._testimony)
+
     def _played(self, now_ns: int, segments: list[Segment]) -> Effects:
         def keep() -> Experience:
             self._ingest.keep(segments, now_ns)
-            return read(self._store, self._spec, self._row)
+            return self._read()
 
         return [self._disk("keep", keep)]
 
     def _kept(self, now_ns: int, experience: Experience) -> Effects:
-        self._take(experience)
+        self._take(now_ns, experience)
         self._enter(now_ns, "fitting")
         news, self._news = self._news, []
         return [self._learn("fit", partial(self._trainer.fit, news))]
 
-    def _take(self, experience: Experience) -> None:
+    def _take(self, now_ns: int, experience: Experience) -> None:
         self._news.append(experience)
         self._row = experience.last
-        self._lived.take(experience.outcomes)
+        self._lived.take(experience.outcomes, now_ns)
+        for (robot, reason), n in experience.refused.items():
+            self._diary.counts[f"outcomes.refused.{reason}"] += n
+            self._diary.note(now_ns, "outcomes_refused", f"{robot}: {n} for their {reason}")
         for source, rows in experience.samples.items():
             self._diary.counts[f"samples.{source}"] += rows
 

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cloud.backend import Backend, Fit
 from cloud.config import LearnerConfig
@@ -23,6 +24,9 @@ from policy.artefact import DataRange, digest, pack, unpack
 from policy.mlp import Mlp
 
 _PLAY, _GATE, _FIT = range(3)
+
+ALONE_ROWS = 2000
+"""So many rows one robot may bring however little the others do; beyond it, as many as they do."""
 
 
 class Trainer:
@@ -60,6 +64,7 @@ class Trainer:
         self._verdict: Verdict | None = None
         self._features: list[FloatArray] = []
         self._labels: list[FloatArray] = []
+        self._owners: list[tuple[str, int]] = []
         self._keys: list[Key] = []
         self._played = 0
         self._loss = 0.0
@@ -120,11 +125,14 @@ class Trainer:
             if len(experience.features):
                 self._features.append(experience.features)
                 self._labels.append(self._label(experience.features))
+                self._owners.extend(experience.owners)
             self._keys.extend(experience.keys)
             self.samples.update(experience.samples)
         start = self._policy if self.parent > 0 else None
         (seed,) = self._seeds(_FIT, self.version, n=1)
-        job = Fit(start, np.concatenate(self._features), np.concatenate(self._labels), seed)
+        rows = _shared(self._owners)
+        features, labels = np.concatenate(self._features), np.concatenate(self._labels)
+        job = Fit(start, features[rows], labels[rows], seed)
         self._candidate, self._loss = self._backend.fit(job)
 
     def judge(self) -> Verdict:
@@ -206,3 +214,23 @@ class Trainer:
         """Seeds for one purpose, the same in every run of this seed."""
         words = np.random.SeedSequence((self._seed, *purpose)).generate_state(n)
         return tuple(int(word) >> 1 for word in words)
+
+
+def _shared(owners: Sequence[tuple[str, int]]) -> NDArray[np.int64] | slice:
+    """Which rows to learn from: no robot brings more than all the others together.
+
+    Of one that has lived more, rows evenly spread over all it has. `owners` are robots and rows
+    in order; those of the twin, owned by "", are not bounded.
+    """
+    lived: Counter[str] = Counter()
+    for robot, rows in owners:
+        lived[robot] += rows if robot else 0
+    robot, most = max(lived.items(), key=lambda item: item[1], default=("", 0))
+    bound = max(ALONE_ROWS, lived.total() - most)
+    if most <= bound or lived.total() == most:
+        return slice(None)
+    names = np.array([name == robot for name, _ in owners])
+    its = np.flatnonzero(np.repeat(names, [rows for _, rows in owners]))
+    kept = its[np.linspace(0, len(its) - 1, bound).astype(np.int64)]
+    others = np.flatnonzero(~np.repeat(names, [rows for _, rows in owners]))
+    return np.sort(np.concatenate([others, kept]))

@@ -277,7 +277,7 @@ def lived(make_segment, seq, version, successes, episodes):
     outcomes = tuple(
         Outcome(
             number=seq * 100 + n, success=n < successes, reason="", policy_version=version,
-            started_ns=0, ended_ns=1,
+            started_ns=seq * 100 + n, ended_ns=seq * 100 + n + 1,
         )
         for n in range(episodes)
     )  # fmt: skip

@@ -188,3 +188,18 @@ def test_data_that_do_not_fit_are_named():
     y[0, 0, 0] = np.nan
     with pytest.raises(SpecError, match="labels: not finite"):
         learner.fit(x, y)
+
+
+def test_rows_beyond_the_spec_change_nothing():
+    """Half of the data are where no sensor can be; the student is that of the other half, near."""
+    rng = np.random.default_rng(1)
+    low, high = np.array(SPEC.observation.low), np.array(SPEC.observation.high)
+    good = rng.uniform(low, high, (200, 6)).astype(np.float32)
+    far = (good + 9.9 * (high - low)).astype(np.float32)
+    config = LearnerConfig(hidden=(8,), steps_per_round=5)
+
+    def student(features):
+        labels = np.zeros((len(features), SPEC.horizon, SPEC.action.size), np.float32)
+        return Learner(SPEC, config, 1).fit(features, labels).encode()
+
+    assert student(np.concatenate([good, far])) == student(good)

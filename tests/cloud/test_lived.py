@@ -4,15 +4,19 @@ import pytest
 from scipy.stats import fisher_exact
 
 from cloud.gate import worse
-from cloud.lived import Lived
+from cloud.lived import WAIT_NS, Lived
+from cloud.testimony import Heard
 from contract.messages import Outcome
 
 
-def outcomes(version, successes, episodes):
+def outcomes(version, successes, episodes, robot="arm-0"):
     return [
-        Outcome(
-            number=n, success=n < successes, reason="", policy_version=version, started_ns=0,
-            ended_ns=1,
+        Heard(
+            robot,
+            Outcome(
+                number=n, success=n < successes, reason="", policy_version=version, started_ns=0,
+                ended_ns=1,
+            ),
         )
         for n in range(episodes)
     ]  # fmt: skip
@@ -46,3 +50,53 @@ def test_nothing_falls_for_what_was_withdrawn_or_never_lived():
     lived.leave_out(2)
     assert lived.fallen(3) is None, "three of nine against none may be chance"
     assert lived.fallen(4) is None
+
+
+def test_one_robot_takes_no_release_back_that_the_other_lives_well_with():
+    """Sixty failures of one robot, true or made up, against thirty successes of the other."""
+    lived = Lived()
+    for robot in ("arm-0", "arm-1"):
+        lived.take(outcomes(1, 30, 30, robot))
+    lived.take(outcomes(2, 30, 30, "arm-0") + outcomes(2, 0, 60, "arm-1"))
+    assert lived.fallen(2) is None
+    lived.take(outcomes(2, 0, 40, "arm-0"))
+    assert lived.fallen(2).before == 1, "now both live worse"
+
+
+def test_one_robot_keeps_no_release_that_the_others_fail_with():
+    """Two thousand successes of one robot count for no more than what the next has lived."""
+    lived = Lived()
+    for robot in ("arm-0", "arm-1", "arm-2"):
+        lived.take(outcomes(1, 10, 10, robot))
+    lived.take(outcomes(2, 2000, 2000, "arm-2"))
+    lived.take(outcomes(2, 0, 10, "arm-0") + outcomes(2, 0, 10, "arm-1"))
+    assert str(lived.fallen(2)).startswith("v2 withdrawn for v1: 10 of 30 lived against 30 of 30")
+
+
+@pytest.mark.parametrize("successes", [0, 2000])
+def test_a_robot_that_never_lived_before_has_nothing_to_compare(successes):
+    lived = Lived()
+    lived.take(outcomes(1, 10, 10) + outcomes(2, 10, 10))
+    lived.take(outcomes(2, successes, 2000, "evil"))
+    assert lived.fallen(2) is None
+    lived.take(outcomes(2, 0, 20))
+    assert lived.fallen(2) is not None
+
+
+def test_a_version_that_one_robot_alone_names_judges_nothing():
+    lived = Lived()
+    for robot in ("arm-0", "arm-1"):
+        lived.take(outcomes(1, 30, 30, robot) + outcomes(3, 30, 30, robot))
+    lived.take(outcomes(2, 60, 60, "evil") + outcomes(3, 0, 60, "evil"))
+    assert lived.fallen(3) is None
+
+
+def test_the_verdict_waits_for_who_lived_before_but_not_for_ever():
+    lived, now_ns = Lived(), 10**12
+    for robot in ("arm-0", "arm-1"):
+        lived.take(outcomes(1, 30, 30, robot), now_ns)
+    lived.take(outcomes(2, 0, 60, "arm-1"), now_ns)
+    assert lived.fallen(2, now_ns + WAIT_NS - 1) is None, "the other may speak yet"
+    assert lived.fallen(2, now_ns + WAIT_NS) is not None, "it is gone"
+    lived.take(outcomes(2, 30, 30, "arm-0"), now_ns)
+    assert lived.fallen(2, now_ns + WAIT_NS) is None

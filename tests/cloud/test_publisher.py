@@ -2,7 +2,7 @@
 
 import hashlib
 
-from cloud.publisher import KEPT, OFFERS_MAX, PART_MAX, Publisher, Release
+from cloud.publisher import KEPT, OFFERS_MAX, PART_MAX, SPARE_BYTES, Publisher, Release
 from contract.codec import Codec
 from contract.effects import Send
 from contract.messages import Fetch, Offer, Part, PolicyStatus
@@ -68,6 +68,17 @@ def test_a_download_under_way_may_end_after_the_next_release():
         publisher.release(one)
     assert fetch(publisher, releases[0]) == []
     assert all(fetch(publisher, one) for one in releases[1:])
+
+
+def test_who_asks_for_ever_is_sent_a_bounded_share_until_the_next_reminder():
+    publisher, one = Publisher(), release(1, 3 * PART_MAX)
+    publisher.release(one)
+    sent = [part for n in range(500) for part in fetch(publisher, one, n % 3 * PART_MAX)]
+    assert sum(len(part.message.data) for part in sent) == 2 * len(one.blob) + SPARE_BYTES
+    assert publisher.counts["refused.fetch_often"] == 500 - len(sent)
+    assert publisher.fetch("other", Fetch(digest=one.digest, offset=0, length=9)) != []
+    publisher.remind()
+    assert fetch(publisher, one) != []
 
 
 def test_it_knows_who_runs_what():
