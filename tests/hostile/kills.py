@@ -31,6 +31,9 @@ A_PLAY = 10
 CALM_S = 8.0
 """What a stack gets to find together again before a play ends with Ctrl-C: the longest pause before
 a restart, a start, and a session."""
+PLACES = ("stored", "refused", "waiting", "waiting_device", "shed", "lost", "missing")
+"""Where a segment that was produced may be; `missing` is judged by itself."""
+UNACCOUNTED = "segments unaccounted for"
 ORPHANS_S = 5.0
 """How long children may outlive their roof: the lifeline's grace, and a busy machine."""
 
@@ -92,8 +95,19 @@ def report(out: Path) -> tuple[int, dict[str, int], str]:
     with contextlib.suppress(OSError, msgspec.MsgspecError, KeyError):
         summary = msgspec.json.decode((out / "summary.json").read_bytes())
         broken = {name: n for name, n in summary["invariants"].items() if n}
+        broken |= unaccounted(summary["experience"])
         return done.returncode, broken, ""
     return done.returncode, {"no_summary": 1}, (done.stdout + done.stderr)[-500:]
+
+
+def unaccounted(experience: dict[str, int]) -> dict[str, int]:
+    """Segments that the books of a summary know nothing of, if there are any."""
+    known = sum(experience[place] for place in PLACES)
+    return (
+        {UNACCOUNTED: abs(experience["produced"] - known)}
+        if experience["produced"] != known
+        else {}
+    )
 
 
 class Toll:
@@ -116,7 +130,7 @@ class Toll:
         play.victim.close()
         told, broken, said = report(play.victim.out)
         if play.roof_dies:  # nobody could say goodbye: the end is not one of the run's own
-            broken = {name: n for name, n in broken.items() if name in LOSSES}
+            broken = {name: n for name, n in broken.items() if name in (*LOSSES, UNACCOUNTED)}
         books = inspect(play.victim.out)
         self.orphans += len(orphans)
         self.ended += ended
@@ -139,8 +153,8 @@ class Toll:
         verdict.none("runs that ended otherwise than told", self.ended)
         verdict.none("processes left", self.orphans)
         verdict.none("reports that could not be made", self.failed)
-        for name in sorted({*LOSSES, *self.broken}):
-            verdict.none(f"invariant {name}", self.broken.get(name, 0))
+        for name in sorted({*LOSSES, UNACCOUNTED, *self.broken}):
+            verdict.none(f"run: {name}", self.broken.get(name, 0))
         for name, n in books.wrong.items():
             verdict.none(f"own audit: {name}", n)
         verdict.note(

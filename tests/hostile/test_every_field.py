@@ -2,10 +2,11 @@
 
 import pytest
 from benches import ROBOTS, Robot, S, beat, cloud, edge, hello
-from frames import Frames, resealed
+from frames import INTS, Frames, resealed
+from msgspec import structs
 from plant import POLICY
 
-from contract.messages import Hello, Welcome
+from contract.messages import ActionChunk, Echo, Hello, Observation, Welcome
 
 DRAWN = 2500
 
@@ -66,6 +67,31 @@ def test_a_device_hears_all_of_it():
         if number % 50 == 0:
             robot.tell(Welcome(node="edge", boot=number, acked=0), ticks=20)
             robot.report()
+    _still_well(robot)
+
+
+@pytest.mark.parametrize("field", [f for f in ActionChunk.__struct_fields__ if f != "actions"])
+def test_a_device_is_answered_with_one_field_bent(field):
+    robot, said = Robot(), Frames(5, ROBOTS, POLICY)
+    robot.tell(robot.echo())
+    for value in said.ends(ActionChunk, field):
+        asked = robot.asked(Observation)
+        said.true = robot.answer(asked)
+        robot.tell(said.bent(ActionChunk, field, value), ticks=3)
+        robot.report()
+    _still_well(robot)
+
+
+@pytest.mark.parametrize("field", ["received_ns", "echoed_ns"])
+def test_a_device_whose_beat_is_echoed_with_one_stamp_bent(field):
+    robot, said = Robot(), Frames(6, ROBOTS, POLICY)
+    for value in INTS:
+        said.true = structs.asdict(robot.echo())
+        robot.tell(said.bent(Echo, field, value))
+        asked = robot.asked(Observation)
+        said.true = robot.answer(asked)
+        robot.tell(said.bent(ActionChunk, "held_ns", 1), ticks=3)
+        robot.report()
     _still_well(robot)
 
 

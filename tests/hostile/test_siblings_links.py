@@ -3,17 +3,21 @@
 import numpy as np
 import pytest
 from benches import CODEC, MS, ROBOTS, Robot, S, beat, cloud, edge, hello
+from frames import wire
 from plant import POLICY
 
 from contract.messages import (
     ActionChunk,
+    Beat,
     Echo,
     Fetch,
     Observation,
+    Part,
     PolicyStatus,
     Refused,
     Sealed,
     Stored,
+    Welcome,
 )
 from link.channel import PEER_BYTES
 from link.session import PEERS_MAX
@@ -84,6 +88,16 @@ def test_beats_of_unknown_routes_leave_nothing_behind(tmp_path):
     assert ActionChunk in kinds(bench.hear(b"honest", beat(1), question()))
 
 
+@pytest.mark.parametrize(
+    "name", ["arm-0 ", "ARM-0", "arm-0\u200b", "arm\u20110", "arm-0/", "edge", "cloud", "roof"]
+)
+def test_a_name_that_only_looks_like_a_robots_is_nobodys(tmp_path, name):
+    bench = edge(tmp_path, 1)
+    said = bench.hear(b"r", _claim(name))
+    assert Welcome not in kinds(said)
+    assert bench.report().gauges["devices"] == 0
+
+
 def test_who_never_reads_is_held_within_bytes(tmp_path):
     bench = cloud(tmp_path)
     bench.hear(b"r", hello("edge", "edge"))
@@ -145,6 +159,25 @@ def test_an_echo_before_any_beat_tells_no_clock():
     assert abs(robot.link.session.clock.best.offset_ns) < S
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        lambda n: Welcome(node="w" * 128, boot=n, acked=0),
+        lambda n: Refused(reason=f"{n}: " + "y" * 1000, final=True),
+        lambda n: Refused(reason=f"{n}", final=False),
+        lambda n: Part(digest="0" * 64, offset=n, data=np.zeros(8, np.uint8)),
+    ],
+    ids=["welcome", "refused for good", "refused", "part"],
+)
+def test_a_flood_from_its_edge_leaves_a_device_ticking_and_a_report_that_fits(said):
+    robot = Robot()
+    robot.tell(*map(said, range(FLOOD)))
+    robot.report()
+    robot.tell(Welcome(node="edge", boot=2**40, acked=0), ticks=100)
+    assert isinstance(robot.asked(Observation), Observation)
+    assert any(isinstance(message, Beat) for _, message in robot.wire.gone)
+
+
 def test_segments_that_are_not_there_yet_are_not_stored():
     robot = Robot()
     robot.tell(Stored(device="arm-0", boot=7, below=0, also=tuple(range(5, 200))))
@@ -158,6 +191,10 @@ def test_segments_that_are_not_there_yet_are_not_stored():
         robot.report().gauges["backlog"]
         == counters["segments.produced"] - counters["segments.acked"]
     )
+
+
+def _claim(name):
+    return wire("hello", [name, "device", 7, "x", POLICY.digest, 1], [])
 
 
 def _digest(bench):
