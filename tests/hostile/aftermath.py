@@ -9,18 +9,21 @@ from contract.ledger import INDEX, Rung
 from tierloop.join import load
 from tierloop.record import Life, Record, Rows
 
-MEMORY_MB = {ROOF: 200, "device": 100, "edge": 250, "cloud": 500}
+MEMORY_MB = {ROOF: 150, "device": 100, "edge": 250, "cloud": 550}
 """What a process may hold at most (docs/attack.md): its libraries, and what peers can add."""
-ENDS = ("died", "restarted", "killed")
+ENDS = ("died", "hung", "restarted")
 
 
 def processes(verdict: Verdict, name: str, victim: Victim, code: int, apart: str) -> None:
     """Whether every process of a victim, one `apart`, lived through it, and what it held."""
     _, record = load(victim.out)
-    ended = [h for h in record.happenings if h.role == ROOF and h.name in ENDS]
+    roofs = [h for h in record.happenings if h.role == ROOF and h.process != apart]
     logs = [path.read_text(errors="replace") for path in (victim.out / "logs").glob("*.log")]
     verdict.none(f"{name}: exit code", code)
-    verdict.none(f"{name}: crashes and restarts", sum(h.process != apart for h in ended))
+    verdict.none(f"{name}: crashes and restarts", sum(h.name in ENDS for h in roofs))
+    late = [h.process for h in roofs if h.name == "killed"]
+    if late:
+        verdict.note(f"{name}: slow to stop when told", ", ".join(late))
     verdict.none(f"{name}: tracebacks", sum(text.count("Traceback") for text in logs))
     verdict.none(f"{name}: processes left", len(victim.orphans(5.0)))
     for process, by_pid in lives(victim.vitals).items():
