@@ -80,7 +80,7 @@ class DeviceNode:
         self._decision_ns = 0
         self._seq = 0
         self._fresh = False
-        self._cut_out = False
+        self._cut_out, self._cut_out_v = False, 0.0
         self._switches: deque[tuple[int, int]] = deque(maxlen=64)
         self._outcomes: list[Outcome] = []
         self._events = Events()
@@ -210,7 +210,7 @@ class DeviceNode:
     def _cut(self, now_ns: int) -> None:
         """The battery has cut out: the controlled stop, which nothing ends."""
         battery = self.meter.battery
-        self._cut_out = True
+        self._cut_out, self._cut_out_v = True, battery.voltage_v
         self.arbiter.halt()
         detail = f"cut out at {battery.voltage_v:.2f} V, {max(battery.soc, 0.0):.1%} of the charge"
         self._event(now_ns, "battery", f"{detail} left: controlled stop")
@@ -276,6 +276,7 @@ class DeviceNode:
                 "battery.lowest_v": battery.lowest_v,
                 "battery.soc": battery.soc,
                 "battery.cut_out": float(battery.cut_out),
+                "battery.cut_out_v": self._cut_out_v,
             },
             labels={
                 "rung": self.arbiter.rung.name.lower(),

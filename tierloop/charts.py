@@ -64,7 +64,10 @@ def draw(*paints: Callable[[Axes], None], left_in: float = 0.7, above_in: float 
         for at, paint in enumerate(paints):
             left, wide = at * width + left_in, width - left_in - 0.1
             frame = (left / whole, 0.46 / height, wide / whole, 1 - (0.6 + above_in) / height)
-            paint(figure.add_axes(frame))
+            axes = figure.add_axes(frame)
+            paint(axes)
+            if not np.isfinite(axes.dataLim.get_points()).all():
+                axes.text(0.5, 0.5, "nothing to show", ha="center", transform=axes.transAxes)
         file = io.StringIO()
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
     text = file.getvalue()

@@ -1,6 +1,7 @@
 """The command line. Heavy parts are imported by the command that needs them."""
 
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
@@ -189,12 +190,16 @@ def _run(
 ) -> None:
     from tierloop.claim import fresh_folder
     from tierloop.closing import conduct, conduct_virtual
-    from tierloop.deployment import load
+    from tierloop.deployment import Deployment, RunConfig, load
     from tierloop.strict import check_name
 
     options = list(sets or ())
-    options += [f"run.duration_s={for_s}"] if for_s is not None else []
-    options += [f"seed={seed}"] if seed is not None else []
+    if for_s is not None:
+        _fits("--for", lambda: RunConfig(duration_s=for_s))
+        options += [f"run.duration_s={for_s}"]
+    if seed is not None:
+        _fits("--seed", lambda: Deployment(name="x", seed=seed))
+        options += [f"seed={seed}"]
     if out is not None:
         check_name(out)
     deployment = load(file, options, faults)
@@ -202,3 +207,11 @@ def _run(
         raise typer.Exit(
             conduct_virtual(deployment, folder) if virtual else conduct(deployment, roles, folder)
         )
+
+
+def _fits(option: str, make: Callable[[], object]) -> None:
+    """Raises UserError that names the option as it was typed, if its value is unfit."""
+    try:
+        make()
+    except ValueError as error:
+        raise UserError(f"{option}: {error}") from None

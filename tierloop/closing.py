@@ -1,7 +1,7 @@
 """Conducts a run from the checks to the closing words and the exit code."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
@@ -10,11 +10,13 @@ from typing import Any
 import msgspec
 from rich.console import Console
 
+from tierloop import meetings
 from tierloop.damage import line
 from tierloop.deployment import Deployment
 from tierloop.join import PAGE, PARTS, SUMMARY, conclude, join
 from tierloop.processes import ROLES
 from tierloop.record import Record
+from tierloop.remarks import alone, remarks
 from tierloop.run import Run, Signals, check, check_folder
 from tierloop.summary import missed_share, told_faults
 from tierloop.view import view
@@ -43,12 +45,17 @@ def conduct(deployment: Deployment, roles: tuple[str, ...], out: Path) -> int:
     if why == "mistake":
         Console(stderr=True).print(run.mistake, markup=False, highlight=False, soft_wrap=True)
         return WRONG_INPUT
-    console.print(f"Ended: {_ENDS[why]}.", highlight=False)
+    lived = _lived(run.lived_s, deployment)
+    console.print(f"Ended: {_ENDS[why]}, {lived}.", highlight=False)
     if set(roles) != set(ROLES):
+        lonely = meetings.alone(run.record)
+        for one in meetings.silence(run.record, lonely):
+            if one["lasting"]:
+                console.print(f"{alone(one)}.", markup=False, highlight=False, soft_wrap=True)
         console.print(
             f"Parts of the record: {out}  (join them: tierloop report {out})", soft_wrap=True
         )
-        return FINE
+        return _together(lonely, why == "signal")
     summary = conclude(out, deployment, run.record, out) if run.lacks else join(out)
     print_summary(summary, out)
     return judge(summary, why == "signal") or _budgets(run.record, summary, deployment)
@@ -67,9 +74,19 @@ def conduct_virtual(deployment: Deployment, out: Path) -> int:
         why, summary = run.to_the_end()
     finally:
         shown.close()
-    console.print(f"Ended: {_ENDS[why]}; {run.speed:.1f}x real time.", highlight=False)
+    lived = _lived(run.lived_s, deployment)
+    console.print(f"Ended: {_ENDS[why]}, {lived}; {run.speed:.1f}x real time.", highlight=False)
     print_summary(summary, out)
     return judge(summary, why == "signal") or _budgets(run.record, summary, deployment)
+
+
+def _lived(lived_s: float, deployment: Deployment) -> str:
+    return f"after {lived_s:.1f} s of {deployment.run.duration_s:g} s"
+
+
+def _together(lonely: Sequence[str], interrupted: bool) -> int:
+    """A tier's run has failed if one of its processes was never in session with anybody."""
+    return (INCONCLUSIVE if interrupted else FAILED) if lonely else FINE
 
 
 def _check_budgets(deployment: Deployment) -> None:
@@ -110,6 +127,8 @@ def print_summary(summary: Mapping[str, Any], out: Path) -> None:
     print()
     for name, text in headlines(summary):
         print(f"  {name:<18}{text}")
+    for words in remarks(summary):
+        print(f"\n  {words}.")
     read = f"  (to read it, open {out / PAGE})" if kept(summary, PAGE) else ""
     print(f"\nRecord: {out}{read}")
 
@@ -155,9 +174,13 @@ def headlines(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         lines.append(("energy a success", figure))
     for robot, battery in energy["battery"].items():
         if battery["cut_out"]:
-            lines.append((f"{robot}'s battery", f"cut out at {battery['lowest_v']:.1f} V"))
-    words = ("produced", "acked", "stored", "duplicate", "missing", "altered", "shed")
-    known = "  ".join(f"{word} {experience[word]}" for word in words)
+            cut_v, lowest_v = battery.get("cut_out_v"), battery["lowest_v"]
+            figure = f"cut out at {cut_v:.2f} V, " if cut_v else "cut out, "
+            lines.append((f"{robot}'s battery", f"{figure}{lowest_v:.2f} V at its lowest"))
+    words = ("produced", "acked", "stored", "missing", "altered")
+    also = ("refused", "waiting", "waiting_device", "shed", "lost", "duplicate")
+    told = (*words, *(word for word in also if experience.get(word)))
+    known = "  ".join(f"{word.replace('_', ' on ')} {experience[word]}" for word in told)
     unknown = "" if experience["checked"] else "  (not checked: the cloud's store is not here)"
     lines.append(("experience", known + unknown))
     if summary["cloud"]["waiting_share"] is not None:

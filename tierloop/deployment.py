@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from itertools import pairwise
+from math import inf
 from pathlib import Path
 from typing import TypeVar
 
@@ -48,7 +49,7 @@ class RunConfig(_Table, frozen=True, kw_only=True):
     """Episodes the bodies must have lived under that version before its rate counts."""
 
     def __post_init__(self) -> None:
-        if self.duration_s <= 0:
+        if not 0 < self.duration_s < inf:
             raise ValueError("duration_s must be positive")
         if not 0 <= self.until_success <= 1:
             raise ValueError("until_success must lie between 0 and 1")

@@ -79,6 +79,7 @@ def batteries(record: Record) -> dict[str, Any]:
             "lowest_v": round(gauges["battery.lowest_v"], 4),
             "given_j": round(life.last.counters["battery.given_j"], 3),
             "cut_out": bool(gauges["battery.cut_out"]),
+            "cut_out_v": round(gauges.get("battery.cut_out_v", 0.0), 4) or None,
         }
         for life in record.of("device")
         if "battery.soc" in (gauges := life.last.gauges)

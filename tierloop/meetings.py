@@ -1,8 +1,10 @@
 """Who met whom: whether every client is in session with its server when a run ends."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from typing import Any
 
 from contract.clock import NS_PER_S
+from link.waiting import SILENCE
 from tierloop.deployment import Deployment
 from tierloop.faults import CLOUD, EDGE, ClockDrift, ClockStep, Crash, Hang, LinkFault
 from tierloop.record import ROOF, Happening, Life, Record
@@ -41,6 +43,28 @@ def apart(record: Record, deployment: Deployment) -> list[str]:
             out = _out(life, _newest(record, server))
         found += [client] if out else []
     return found
+
+
+def silence(record: Record, lasting: Collection[str]) -> list[dict[str, Any]]:
+    """What processes said of peers that were not there, each sentence once; seconds of the run.
+
+    `lasting`: the processes that were without a peer to the end; each is listed.
+    """
+    start_ns, _ = record.span_ns()
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for h in record.happenings:
+        if h.name == SILENCE:
+            new = _said(h.process, h.detail, (h.at_ns - start_ns) / NS_PER_S)
+            found.setdefault((h.process, h.detail), new)["times"] += 1
+    last = {one["process"]: one for one in found.values()}
+    for process in lasting:
+        last.setdefault(process, _said(process, "", 0.0))["lasting"] = True
+    return [*found.values(), *(one for one in last.values() if not one["said"])]
+
+
+def _said(process: str, words: str, at_s: float) -> dict[str, Any]:
+    at_s = round(at_s, 3)
+    return {"process": process, "said": words, "at_s": at_s, "times": 0, "lasting": False}
 
 
 def alone(record: Record) -> list[str]:

@@ -9,6 +9,7 @@ from sim.scenario import body_spec, policy_spec
 from tierloop.deployment import Deployment
 from tierloop.invariants import FAULTS
 from tierloop.record import Record
+from tierloop.remarks import remarks
 from tierloop.summary import missed_share, told_faults
 
 EVENTS_MAX = 400
@@ -41,6 +42,7 @@ def render(summary: Mapping[str, Any], record: Record, deployment: Deployment) -
         charts=_charts(summary, record, deployment),
         events=events,
         faults=told_faults(summary),
+        remarks=remarks(summary),
         missed_share=missed_share(summary["ticks"]),
         events_more=len(happenings) - len(events),
         task=deployment.scenario.task,

@@ -149,6 +149,8 @@ class Run:
         self._record = Record()
         self._events: list[Event] = []
         self._phase = "starting"
+        self.lived_s = 0.0
+        """How long it was before the stop, once it is over."""
         prepare(out, deployment)
         self._claim = claim(deployment, roles, out)
         self._parts = parts.Parts(out / PARTS)
@@ -168,6 +170,10 @@ class Run:
         """All that was reported, whatever the disk took of it."""
         return self._record
 
+    @property
+    def _elapsed_s(self) -> float:
+        return (time.monotonic_ns() - self._start_ns) / NS_PER_S
+
     def until_end(self) -> str:
         """Runs to the end and stops everything. Why it ended: goal, time, signal, or mistake."""
         try:
@@ -176,7 +182,7 @@ class Run:
                 self._supervisor.step()
                 self._turn(STEP_S)
         finally:
-            self._phase = "stopping"
+            self._phase, self.lived_s = "stopping", self._elapsed_s
             self._supervisor.stop(self._stopping)
         self._turn(STEP_S)
         self._reserve.free()
@@ -202,7 +208,7 @@ class Run:
             return "mistake"
         if self._signals.heard:
             return "signal"
-        elapsed_s = self._elapsed_s()
+        elapsed_s = self._elapsed_s
         if reached(self._deployment, elapsed_s, self._record):
             return "goal"
         return "time" if elapsed_s >= self._deployment.run.duration_s else ""
@@ -226,7 +232,7 @@ class Run:
             Status(
                 self._deployment.name,
                 self._phase,
-                self._elapsed_s(),
+                self._elapsed_s,
                 self._deployment.run.duration_s,
                 self._start_ns,
                 states,
@@ -279,6 +285,3 @@ class Run:
         self._events.clear()
         self._parts.append(report)
         self._record.take(report)
-
-    def _elapsed_s(self) -> float:
-        return (time.monotonic_ns() - self._start_ns) / NS_PER_S

@@ -20,7 +20,7 @@ from tierloop.deployment import Deployment
 from tierloop.energy import account
 from tierloop.invariants import FAULTS, invariants
 from tierloop.machine import processors
-from tierloop.meetings import apart
+from tierloop.meetings import apart, silence
 from tierloop.parts import LACKS, lacks_of
 from tierloop.record import ROOF, Record, Rows
 
@@ -46,10 +46,11 @@ def summarise(
     start_ns, end_ns = record.span_ns()
     rows = record.decisions()
     outcomes = record.outcomes()
+    out_of_session = apart(record, deployment)
     found = {
         **invariants(record, policy_spec(deployment.scenario), audit),
         "books_balanced": books.unbalanced if audit.checked else 0,
-        "in_session": len(apart(record, deployment)),
+        "in_session": len(out_of_session),
     }
     held, not_judged = judged(found, record.damaged)
     successes = sum(outcome.success for outcome in outcomes)
@@ -67,6 +68,7 @@ def summarise(
         "policy_versions": _versions(record, releases, start_ns),
         "action_age_ms": percentiles(ages_ms(rows)),
         "round_trip_ms": percentiles(round_trips_ms(rows)),
+        "validity_ms": policy_spec(deployment.scenario).validity_ns / NS_PER_MS,
         "tick_lateness_us": percentiles(record.lateness_ns() / NS_PER_US),
         "ticks": _ticks(record),
         "decisions": _decisions(record, rows),
@@ -74,6 +76,7 @@ def summarise(
         "experience": _experience(record, audit, books),
         "cloud": _cloud(record.counters("cloud")),
         "faults": _faults(record, start_ns),
+        "silence": silence(record, out_of_session),
         "invariants": held,
         "not_judged": not_judged,
         "damaged": [damage.told(start_ns, end_ns) for damage in record.damaged],

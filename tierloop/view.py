@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from contract.clock import NS_PER_S
+from tierloop.invariants import FAULTS
 from tierloop.record import ROOF, Happening, Life, Record
 from tierloop.summary import ages_ms
 
@@ -19,6 +20,17 @@ RECENT = 10
 """Reports of a device, one a second, over which recent figures are taken."""
 LINE_EVERY_S = 5.0
 EVENTS_SHOWN = 8
+AGAIN_NS = 10 * NS_PER_S
+TOLD_MAX = 4096
+"""Different events that are remembered; after that they are told afresh."""
+NEVER_CUT = FAULTS - {"restarted"} | {
+    "step_failed",
+    "refused",
+    "refused_by_cloud",
+    "silence",
+    "battery",
+}
+"""Events that are shown however many others there are."""
 GAUGES = {
     "backlog": "backlog",
     "devices": "devices",
@@ -40,6 +52,16 @@ class Status(NamedTuple):
     start_ns: int
     states: dict[str, str]
     record: Record
+
+
+class Told(NamedTuple):
+    """When an event was told last, and how many equal ones have come since."""
+
+    at_ns: int
+    since: int
+
+
+NEVER = Told(-(2**63), 0)
 
 
 class View(Protocol):
@@ -85,26 +107,52 @@ def figures(record: Record) -> Figures:
 
 
 class PlainView:
-    """One line every few seconds, and one an event: fit for a pipe or a log."""
+    """One line every few seconds, and one an event: fit for a pipe or a log.
+
+    Of equal events one is told in AGAIN_NS, with the number of those since. Faults are all told.
+    """
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._due_s = LINE_EVERY_S
         self._shown = 0
+        self._told: dict[tuple[str, str, str], Told] = {}
 
     def show(self, status: Status) -> None:
         happenings = status.record.happenings
         fresh, self._shown = happenings[self._shown :], len(happenings)
-        for happening in fresh[:EVENTS_SHOWN]:
-            self._print(event_line(happening, status.start_ns))
-        if len(fresh) > EVENTS_SHOWN:
-            self._print(f"         … and {len(fresh) - EVENTS_SHOWN} more events")
+        room, more = EVENTS_SHOWN, 0
+        for happening, times in filter(None, map(self._fold, fresh)):
+            room -= 1
+            if room >= 0 or happening.name in NEVER_CUT:
+                count = f"  ({times} times)" if times > 1 else ""
+                self._print(event_line(happening, status.start_ns) + count)
+            else:
+                more += 1
+        if more:
+            self._print(f"         … and {more} more events")
         if status.elapsed_s >= self._due_s:
             self._due_s = status.elapsed_s + LINE_EVERY_S
             self._print(line(status))
 
     def close(self) -> None:
-        pass
+        for (process, name, detail), told in self._told.items():
+            if told.since:
+                self._print(_printable(f"  again {told.since} times: {process} {name}  {detail}"))
+
+    def _fold(self, happening: Happening) -> tuple[Happening, int] | None:
+        """The event, and how many equal ones it stands for; None if another stands for it."""
+        if happening.name in FAULTS:
+            return happening, 1
+        key = happening.process, happening.name, happening.detail
+        told = self._told.get(key, NEVER)
+        if happening.at_ns - told.at_ns < AGAIN_NS:
+            self._told[key] = Told(told.at_ns, told.since + 1)
+            return None
+        if len(self._told) >= TOLD_MAX:
+            self._told.clear()
+        self._told[key] = Told(happening.at_ns, 0)
+        return happening, told.since + 1
 
     def _print(self, text: str) -> None:
         with contextlib.suppress(SystemExit):  # nobody reads any more: the run goes on unseen
@@ -115,6 +163,10 @@ def event_line(happening: Happening, start_ns: int) -> str:
     """An event in one line; what cannot be printed, as from a stranger's name, is not."""
     at_s = (happening.at_ns - start_ns) / NS_PER_S
     text = f"{at_s:7.1f} s {happening.process:>7} {happening.name}  {happening.detail}".rstrip()
+    return _printable(text)
+
+
+def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)
 
 

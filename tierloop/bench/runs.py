@@ -56,7 +56,19 @@ def verdict(record: Record, summary: Mapping[str, Any], budgets: Sequence[Budget
     for line in found:
         if line.verdict is not Verdict.PASS:
             print(f"tierloop: {remark(line)}", file=sys.stderr)
+    if words := passed_over(budgets, summary["clock"]):
+        print(f"\n  {words}.")
     return exit_code(found)
+
+
+def passed_over(budgets: Sequence[Budget], clock: Clock) -> str:
+    """How many budgets a run on this clock does not judge, in words; or nothing."""
+    others = [budget.clock for budget in budgets if budget.clock != clock]
+    if not others:
+        return ""
+    are, were = ("s are", "were") if len(others) > 1 else (" is", "was")
+    names = " and ".join(sorted(set(others)))
+    return f"{len(others)} budget{are} for the {names} clock and {were} not judged"
 
 
 def judge(out: Path, summary: Mapping[str, Any], budgets: Sequence[Budget]) -> tuple[Line, ...]:

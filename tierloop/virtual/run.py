@@ -106,6 +106,11 @@ class VirtualRun:
             return why, conclude(self._out, self._deployment, self._record, place, unkept)
 
     @property
+    def lived_s(self) -> float:
+        """Simulated seconds before the stop."""
+        return self._now_ns / NS_PER_S
+
+    @property
     def speed(self) -> float:
         """Simulated seconds a second."""
         return self._now_ns / NS_PER_S / max(time.monotonic() - self._began_s, 1e-3)
