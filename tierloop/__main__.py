@@ -4,8 +4,6 @@ import os
 import signal
 import sys
 
-from tierloop import screen
-
 OLDEST, NEWEST = (3, 11), (3, 13)
 """Of Python, as in pyproject.toml."""
 STOPPED = 130
@@ -32,6 +30,8 @@ def main() -> int:
 
     try:
         signal.signal(signal.SIGINT, stop)
+        from tierloop import screen
+
         if sys.stdout is sys.__stdout__:
             screen.install()
         from tierloop.cli import main as run

@@ -23,14 +23,25 @@ class Claim:
     def __init__(self, out: Path, roles: Iterable[str]) -> None:
         self._held = ExitStack()
         for role in roles:
-            held = os.open(out / f"{PREFIX}{role}", os.O_RDWR | os.O_CREAT, 0o644)
-            self._held.callback(os.close, held)
-            if not _locked(held, fcntl.LOCK_EX):
+            path = out / f"{PREFIX}{role}"
+            if not self._hold(path):
                 self.close()
                 raise UserError(f"{out}: another run of its {role} is going; give another --out")
+            self._held.callback(path.unlink, missing_ok=True)
 
     def close(self) -> None:
-        self._held.close()
+        """Lets go of them, and leaves nothing behind."""
+        with suppress(OSError):
+            self._held.close()
+
+    def _hold(self, path: Path) -> bool:
+        while True:
+            held = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            self._held.callback(os.close, held)
+            if not _locked(held, fcntl.LOCK_EX):
+                return False
+            if os.fstat(held).st_nlink:  # else its holder let go and removed it in between
+                return True
 
 
 def under_way(out: Path) -> bool:

@@ -4,7 +4,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-FILES, FILE_BYTES = 4, 2**20
+FILES, FILE_BYTES = 4, 2**19
 """As many as the end of a run writes at once (a part, summary, ledger, report), so that neither
 bytes nor inodes lack."""
 

@@ -26,6 +26,7 @@ def test_tiers_of_one_deployment_share_a_folder(tmp_path):
     for one in held:
         one.close()
     assert not under_way(tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_run_that_was_recorded_meanwhile_is_not_written_over(tmp_path):
