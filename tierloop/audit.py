@@ -94,7 +94,7 @@ def audit(
         stored=len(keys),
         waiting=len({*waiting} - {*keys}),
         duplicate=len(stored) - len({digest for *_, digest, _ in stored}),
-        missing=max(0, len(promised - held) - gone) + unknown if stored_here else 0,
+        missing=max(0, len(promised - held) + unknown - gone) if stored_here else 0,
         altered=changed + sum(reason in DAMAGED for reason in damaged_by),
         checked=stored_here,
         steps=disk.steps(),

@@ -73,6 +73,26 @@ def test_what_the_outbox_dropped_is_known_after_a_crash_of_the_edge(tiers):
     assert audit(tiers, {LIFE: 11}, 0) == Audit(8, 0, 0, 0, 0)
 
 
+def test_what_the_outbox_dropped_of_a_boot_that_it_forgot_is_not_missing(tiers, monkeypatch):
+    monkeypatch.setattr("edge.outbox.BOOTS_MAX", 1)
+    outbox = Outbox(tiers / EDGE_OUTBOX, 1)
+    lives = {("arm-1", boot): 1 for boot in (1, 2)}
+    for device, boot in lives:
+        name = Name(device, boot, 0)
+        outbox.commit([Parcel(name, digest64(body(boot)), Priority.ROUTINE, b"x" * 9)])
+    assert ("arm-1", 1) not in outbox.load().below
+    outbox.close()
+    assert audit(tiers, {LIFE: 10, **lives}, 0).missing == 0
+    assert audit(tiers, {LIFE: 11, **lives}, 0).missing == 1
+
+
+def test_what_a_stranger_damaged_is_no_broken_promise(tiers):
+    store = Store(tiers / CLOUD_STORE)
+    store.commit([], [Misfit(Key("evil", 7, n), n, 1, "stranger") for n in range(549)])
+    store.close()
+    assert audit(tiers, {LIFE: 10}, 0).altered == 0
+
+
 def test_an_acknowledgement_before_its_commit_is_missing(tiers):
     assert audit(tiers, {LIFE: 12}, 0).missing == 2
     assert audit(tiers, {LIFE: 3, ("arm-1", 1): 1}, 0).missing == 1
