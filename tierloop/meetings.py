@@ -68,8 +68,8 @@ def _said(process: str, words: str, at_s: float) -> dict[str, Any]:
 
 
 def alone(record: Record) -> list[str]:
-    """The processes that lived and never were in session with anybody."""
-    met: dict[str, bool] = {}
+    """The processes that were started and never were in session with anybody."""
+    met = {h.process: False for h in _told(record) if h.name == "started"}
     for life in record.lives.values():
         if life.role != ROOF:
             counters = life.last.counters

@@ -138,7 +138,7 @@ class PlainView:
     def close(self) -> None:
         for (process, name, detail), told in self._told.items():
             if told.since:
-                self._print(_printable(f"  again {told.since} times: {process} {name}  {detail}"))
+                self._print(_printable(f"  and {told.since} more: {process} {name}  {detail}"))
 
     def _fold(self, happening: Happening) -> tuple[Happening, int] | None:
         """The event, and how many equal ones it stands for; None if another stands for it."""

@@ -148,7 +148,7 @@ def test_equal_events_are_told_once_with_a_count():
         " edge_refused  x", " edge_refused  x  (10 times)", " edge_refused  x  (10 times)",
         " edge_refused  x",
     ]  # fmt: skip
-    assert lines[-1].startswith("  again 4 times: ")
+    assert lines[-1].startswith("  and 4 more: ")
 
 
 def test_a_flood_hides_no_failure():
