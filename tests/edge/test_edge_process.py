@@ -326,16 +326,34 @@ def test_a_port_in_use_is_the_users_mistake_and_nothing_is_written(tmp_path):
         other.listen()
         address = f"tcp://127.0.0.1:{other.getsockname()[1]}"
         with pytest.raises(UserError, match="in use"):
-            run(EdgeConfig(), SPEC, address, free_address(), tmp_path / "s", None, "test")
+            run(EdgeConfig(), SPEC, None, address, free_address(), tmp_path / "s", None, "test")
     with pytest.raises(UserError, match="loopback"):
-        run(EdgeConfig(), SPEC, free_address(), "tcp://10.0.0.1:5", tmp_path / "s", None, "test")
+        run(
+            EdgeConfig(),
+            SPEC,
+            None,
+            free_address(),
+            "tcp://10.0.0.1:5",
+            tmp_path / "s",
+            None,
+            "test",
+        )
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_state_that_cannot_be_written_is_the_users_mistake(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="choose another directory"):
-        run(EdgeConfig(), SPEC, free_address(), free_address(), tmp_path / "file" / "s", None, "t")
+        run(
+            EdgeConfig(),
+            SPEC,
+            None,
+            free_address(),
+            free_address(),
+            tmp_path / "file" / "s",
+            None,
+            "t",
+        )
 
 
 def test_a_run_in_this_process_ends_on_sigterm(tmp_path):
@@ -347,7 +365,9 @@ def test_a_run_in_this_process_ends_on_sigterm(tmp_path):
     stopper.start()
     try:
         state = tmp_path / "state"
-        code = run(EdgeConfig(), SPEC, free_address(), free_address(), state, sink.address, "test")
+        code = run(
+            EdgeConfig(), SPEC, None, free_address(), free_address(), state, sink.address, "test"
+        )
     finally:
         stopper.join()
         for number, handler in handlers.items():
