@@ -13,6 +13,7 @@ import random
 import signal
 import sys
 import time
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -28,6 +29,8 @@ from sim.scenario import Scenario, policy_spec
 SPEC = policy_spec(Scenario(task="reach", body="plant"))
 TURN = 32
 """Frames a front sends before the next one has its turn."""
+RAMP = 4
+"""Clients that a front opens in a turn, until it has all: a server takes a hundred at a time."""
 SLOW = 0.2
 """The share of clients that never read what they are answered."""
 BEAT_NS = 200 * NS_PER_MS
@@ -49,10 +52,9 @@ class Front:
             self.frames.name = self.insider
         self.every = self.frames.every()
         kind = zmq.PUSH if self.roof else zmq.DEALER
-        self.clients = [
-            _socket(context, kind, plan["at"], slow=self.rng.random() < SLOW)
-            for _ in range(plan["clients"])
-        ]
+        self.clients: list[tuple[Any, bool]] = []
+        self._grow = partial(_socket, context, kind, plan["at"])
+        self._many = plan["clients"]
         self.breaker = Breaker(plan["at"], self.rng)
         self._hello_ns = self._beat_ns = 0
 
@@ -63,6 +65,8 @@ class Front:
 
     def turn(self) -> None:
         now_ns = time.monotonic_ns()
+        for _ in range(min(RAMP, self._many - len(self.clients))):
+            self.clients.append(self._grow(slow=self.rng.random() < SLOW))
         for _ in range(min(TURN, self.left)):
             if self.rng.random() < 0.005:
                 self.breaker.strike()
@@ -123,7 +127,8 @@ def _socket(context: Any, kind: int, address: str, slow: bool) -> tuple[Any, boo
     socket = context.socket(kind)
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.SNDHWM, 64)
-    socket.setsockopt(zmq.RECONNECT_IVL, 100)
+    socket.setsockopt(zmq.RECONNECT_IVL, 500)
+    socket.setsockopt(zmq.RECONNECT_IVL_MAX, 8000)
     if slow:
         socket.setsockopt(zmq.RCVHWM, 1)
         socket.setsockopt(zmq.RCVBUF, 4096)
@@ -142,7 +147,8 @@ def main() -> int:
     for number, front in enumerate(plan["fronts"]):
         seed = plan["seed"] * 1000 + number
         kind = Impostor if front["kind"] == "server" else Front
-        fronts.append(kind(context, front, seed, names))
+        own = zmq.Context() if kind is Impostor else context  # its thread waits for no other's
+        fronts.append(kind(own, front, seed, names))
     end_s = time.monotonic() + plan["until_s"]
     stopped: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: stopped.append(number))

@@ -20,8 +20,8 @@ from link.address import IPC, hold
 from sim.scenario import Scenario, policy_spec
 
 SPEC = policy_spec(Scenario(task="reach", body="plant"))
-BURST = 24
-"""Lies sent after each message that came in."""
+BURST = {"edge": 24, "cloud": 200}
+"""Lies sent after each message that came in: devices speak often, an edge to its cloud rarely."""
 TOWARDS = {
     "edge": (m.ActionChunk, m.Welcome, m.Stored, m.Echo, m.Refused),
     "cloud": (m.Offer, m.Part, m.Stored, m.Welcome, m.Echo, m.Refused),
@@ -101,7 +101,7 @@ class Impostor:
                 for field, value in msgspec.structs.asdict(self._chunk(said)).items()
                 if field != "actions"
             }
-        for _ in range(min(BURST, self.left)):
+        for _ in range(min(BURST[self.role], self.left)):
             drawn = self.rng.random()
             if drawn < 0.2:
                 frame = self.frames.raw()
