@@ -19,6 +19,7 @@ from cloud.publisher import Publisher
 from cloud.rounds import Rounds
 from cloud.store import Store
 from cloud.trainer import Trainer
+from contract.bounds import TEXT_MAX, cut
 from contract.clock import NS_PER_S
 from contract.effects import Compute, Effects, Send, Timer
 from contract.messages import (
@@ -130,7 +131,7 @@ class CloudNode:
         counters |= {"energy_j.compute": energy_j, "busy_s": busy_s}
         counters |= {f"phase_s.{phase}": s for phase, s in spent_s.items()}
         running = ", ".join(f"{e}: v{v}" for e, v in sorted(self.publisher.active.items()))
-        labels = {"phase": self.rounds.phase, "running": running}
+        labels = {"phase": self.rounds.phase, "running": cut(running, TEXT_MAX)}
         return self._diary.report(now_ns, self._boot, counters, labels)
 
     def _hello(self, now_ns: int, claim: str, hello: Hello) -> Effects:

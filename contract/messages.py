@@ -20,7 +20,8 @@ ALSO_MAX = 512
 """Segments listed one by one in an acknowledgement."""
 PARENTS_MAX = 16
 OUTCOMES_MAX = 256
-EVENTS_MAX = 512
+TOLD_MAX = 4096
+"""Events of a report. Tiers tell fewer (contract/events.py); the roof tells all it knows."""
 REFUSED_MAX = 32
 """Reasons by which a segment counts what was refused."""
 FIGURES_MAX = 1024
@@ -260,7 +261,7 @@ class Report(Message, tag="report", frozen=True, kw_only=True):
     decisions: IntRows
     lateness_ns: Ints
     outcomes: Annotated[tuple[Outcome, ...], Meta(max_length=OUTCOMES_MAX)]
-    events: Annotated[tuple[Event, ...], Meta(max_length=EVENTS_MAX)]
+    events: Annotated[tuple[Event, ...], Meta(max_length=TOLD_MAX)]
 
 
 ALL: tuple[type[Message], ...] = tuple(Message.__subclasses__())

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from contract.bounds import cut
 from contract.codec import Codec, digest64
 from contract.messages import OUTCOMES_MAX, Outcome, Sealed, Segment, Stored, Welcome
 from contract.specs import FloatArray, PolicySpec, Vector
@@ -33,7 +34,7 @@ class Uplink:
     ) -> None:  # fmt: skip
         self._codec = Codec()
         self._device, self._boot = device, boot
-        self._body, self._software, self._spec = body, software, spec.digest
+        self._body, self._software, self._spec = cut(body), cut(software), spec.digest
         self._size, self._backlog_max = decisions, backlog
         self._captured = np.zeros(decisions, np.int64)
         self._features = np.zeros((decisions, spec.observation.size), np.float32)

@@ -11,8 +11,9 @@ from contract.bounds import INT_MAX, NAME_MAX
 from contract.clock import NS_PER_S
 from contract.codec import Codec
 from contract.errors import WireError
+from contract.events import EVENTS_MAX
 from contract.ledger import INDEX, LEDGER, Refusal, coded
-from contract.messages import EVENTS_MAX, Observation, Outcome, Sealed, Stored, Welcome
+from contract.messages import Observation, Outcome, Sealed, Stored, Welcome
 from contract.streams import MAX_BYTES
 from device.rows import ROWS_MAX
 from link.health import ClockOffset, Offset
