@@ -87,7 +87,8 @@ class Teacher:
         """Raises SpecError for another task or body than those it knows."""
         if (spec.task, spec.body) != ("sort", "panda"):
             raise SpecError(
-                f"teacher: knows the task sort of a panda, not {spec.task} of {spec.body}"
+                f"no teacher for task '{spec.task}' with body '{spec.body}'; "
+                "add one in cloud/teacher.py"
             )
         self._spec = spec
         self._dt_s = spec.period_ns * 1e-9

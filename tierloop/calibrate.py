@@ -61,7 +61,7 @@ def calibrate(policy: Path | None, out: Path) -> None:
     if out.suffix != hardware.SUFFIX:
         raise UserError(f"{out}: a profile's name ends in {hardware.SUFFIX}")
     if out.exists():
-        raise UserError(f"{out}: is there already; give another --out")
+        raise UserError(f"{out}: exists already; choose another --out")
     if not out.parent.is_dir():
         raise UserError(f"{out.parent}: no such folder")
     artefact = read(policy) if policy else untrained()
@@ -73,7 +73,7 @@ def calibrate(policy: Path | None, out: Path) -> None:
     profile = summarise(timings, artefact)
     write(out, toml(profile).encode())
     console.print(
-        f"\nWatts: {profile.busy_w.source}.\nProfile: {out}  "
+        f"\nPower values: {profile.busy_w.source}.\nProfile: {out}  "
         f"(in a deployment beside it: hardware = \"{out.name}\")",
         highlight=False, markup=False, soft_wrap=True,
     )  # fmt: skip
@@ -144,7 +144,7 @@ def _scaled(curve: Curve, ratio: float) -> Curve:
 
 
 def _assumed(figure: Figure) -> Figure:
-    source = f"{STAND_IN}'s, for want of a meter: replace it by what yours shows"
+    source = f"copied from {STAND_IN}, as no power meter was read; replace it with a measurement"
     return msgspec.structs.replace(figure, kind="estimated", source=source)
 
 

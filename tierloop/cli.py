@@ -107,7 +107,7 @@ _add("cloud", "cloud", "devices and edge")
 def report(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The record of a run.")],
 ) -> None:
-    """Joins the parts of a record into summary, ledger and report; exit 1 if it broke a promise."""
+    """Writes summary, ledger and report from a record; exits 1 if an invariant was violated."""
     from tierloop.closing import judge, print_summary
     from tierloop.join import join
 
@@ -119,18 +119,20 @@ def report(
 @app.command()
 def replay(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The record of a run.")],
-    device: Annotated[str | None, typer.Option(metavar="NAME", help="This robot alone.")] = None,
-    from_: Annotated[float, typer.Option("--from", metavar="S", help="Begin here.")] = 0.0,
-    to: Annotated[float | None, typer.Option(metavar="S", help="End here.")] = None,
-    only: Annotated[Only | None, typer.Option(help="Of decisions, these alone.")] = None,
+    device: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Show this robot only.")
+    ] = None,
+    from_: Annotated[
+        float, typer.Option("--from", metavar="S", help="First second to show.")
+    ] = 0.0,
+    to: Annotated[float | None, typer.Option(metavar="S", help="Last second to show.")] = None,
+    only: Annotated[Only | None, typer.Option(help="Show only refused or late decisions.")] = None,
     trace: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE", help="Write the run for ui.perfetto.dev instead (.json[.gz])."
-        ),
+        typer.Option(metavar="FILE", help="Export for ui.perfetto.dev instead (.json[.gz])."),
     ] = None,
 ) -> None:
-    """Steps through a run in order of time; in a pipe, prints a line a moment."""
+    """Steps through a run chronologically; when piped, prints one line per event."""
     from tierloop.telling import tell, write_trace
 
     if trace is None:
@@ -144,11 +146,14 @@ def replay(
 @app.command()
 def calibrate(
     policy: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A policy artefact; else an untrained one.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Policy artefact to time; untrained by default."),
     ] = None,
-    out: Annotated[Path, typer.Option(metavar="FILE", help="The profile.")] = Path("host.toml"),
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Profile to write.")] = Path(
+        "host.toml"
+    ),
 ) -> None:
-    """Times this machine's jobs and writes a hardware profile for deployments."""
+    """Times this project's jobs on this machine and writes a hardware profile."""
     from tierloop.calibrate import calibrate
 
     calibrate(policy, out)
@@ -166,10 +171,11 @@ def schema() -> None:
 @app.command()
 def doctor(
     file: Annotated[
-        Path | None, typer.Argument(metavar="[FILE]", help="A deployment whose ports to try.")
+        Path | None,
+        typer.Argument(metavar="[FILE]", help="Also check the addresses of this deployment."),
     ] = None,
 ) -> None:
-    """Says what this machine has and lacks; exit 1 if something needed is missing."""
+    """Checks this machine and its libraries; exits 1 if something needed is missing."""
     from tierloop.doctor import examine
 
     raise typer.Exit(FINE if examine(file) else FAILED)

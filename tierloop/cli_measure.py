@@ -30,27 +30,31 @@ def sweep(
         list[str] | None,
         typer.Option(metavar="K=A,B,C", help="A key and its values; several make a grid."),
     ] = None,
-    seeds: Annotated[
-        int, typer.Option(metavar="N", help="Runs of each combination, seeds counting up.")
-    ] = 1,
+    seeds: Annotated[int, typer.Option(metavar="N", help="Number of seeds per combination.")] = 1,
     clock: Annotated[
         ClockName,
         typer.Option(
-            help="Only virtual: side by side, runs on the wall clock would disturb one another."
+            help="Only virtual: parallel runs on the wall clock would slow one another down."
         ),
     ] = ClockName.VIRTUAL,
     set_: Sets = None,
     jobs: Annotated[
-        int | None, typer.Option(metavar="J", help="Runs at a time; as many as cores by default.")
+        int | None,
+        typer.Option(metavar="J", help="Parallel runs; by default one per usable processor."),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Table, charts and finished runs; runs/NAME-sweep."),
+        typer.Option(
+            metavar="DIR",
+            help="Output folder: table, charts, finished runs; runs/NAME-sweep by default.",
+        ),
     ] = None,
 ) -> None:
-    """Runs a grid on the virtual clock: success, age and joules against whatever is swept."""
+    """Runs a grid of settings on the virtual clock; reports success, age and energy for each."""
     if clock is ClockName.WALL:
-        raise UserError("--clock wall: runs side by side would disturb one another; sweep virtual")
+        raise UserError(
+            "--clock wall: parallel runs would slow one another down; use --clock virtual"
+        )
     from tierloop.sweep.conduct import conduct
 
     raise typer.Exit(conduct(file, over or (), seeds, set_ or (), jobs, out))
@@ -62,28 +66,36 @@ def bench(
         list[str] | None, typer.Argument(metavar="[NAME...]", help="Benchmarks; all by default.")
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Under two minutes: short, without the long ones.")
+        bool,
+        typer.Option(
+            "--quick", help="Short measurements, without the slow benchmarks: under two minutes."
+        ),
     ] = False,
     for_: Annotated[
-        float | None, typer.Option("--for", metavar="S", help="Seconds each one measures.")
+        float | None, typer.Option("--for", metavar="S", help="Seconds to measure each benchmark.")
     ] = None,
     budgets: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="[[budget]] tables; else the project's own.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="File of [[budget]] tables; the project's own by default."
+        ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="The figures; runs/bench/TIME by default.")
+        Path | None, typer.Option(metavar="DIR", help="Output folder; runs/bench/TIME by default.")
     ] = None,
     policy: Annotated[
-        Path | None, typer.Option(metavar="ONNX", help="Measures this policy instead.")
+        Path | None, typer.Option(metavar="ONNX", help="Measure this policy instead.")
     ] = None,
     body: Annotated[
-        str | None, typer.Option(metavar="MODULE:NAME", help="The body that policy is for.")
+        str | None, typer.Option(metavar="MODULE:NAME", help="The body that the policy controls.")
     ] = None,
     deployment: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Whose budgets and hardware those are.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Take budgets and hardware from this deployment."),
     ] = None,
 ) -> None:
-    """Measures, each figure beside its bare limit; exit 3 if a budget is broken, 4 if unclear."""
+    """Runs benchmarks, each beside a minimal baseline; exits 3 if a budget is exceeded, 4 if
+    undecided."""
     from tierloop.bench.command import bench, own
     from tierloop.bench.suite import FULL_S, QUICK_S
 
@@ -97,22 +109,24 @@ def bench(
 
 @app.command()
 def fuzz(
-    seeds: Annotated[int, typer.Option(metavar="N", help="How many seeds to try.")] = 200,
-    start: Annotated[int, typer.Option(metavar="S", help="The first of them.")] = 0,
+    seeds: Annotated[int, typer.Option(metavar="N", help="Number of seeds.")] = 200,
+    start: Annotated[int, typer.Option(metavar="S", help="First seed.")] = 0,
     seed: Annotated[
-        int | None, typer.Option(metavar="N", help="One seed only, as a failure tells it.")
+        int | None,
+        typer.Option(metavar="N", help="Run this one seed only, to reproduce a failure."),
     ] = None,
     mode: Annotated[
-        str, typer.Option(metavar="M", help="safety, liveness, or both: seeds in turn.")
+        str, typer.Option(metavar="M", help="safety, liveness, or both: alternately.")
     ] = "both",
     plant: Annotated[
-        str, typer.Option(metavar="P", help="analytic for volume, bullet for depth.")
+        str, typer.Option(metavar="P", help="Physics: analytic (fast) or bullet (accurate).")
     ] = "analytic",
     jobs: Annotated[
-        int | None, typer.Option(metavar="J", help="Processes; as many as cores by default.")
+        int | None,
+        typer.Option(metavar="J", help="Parallel processes; by default one per usable processor."),
     ] = None,
 ) -> None:
-    """Lives through random deployments and bad days; exit 1 if a promise is broken."""
+    """Runs random deployments with random faults; exits 1 if an invariant is violated."""
     from tierloop.fuzz.conduct import conduct
 
     tried = range(start, start + seeds) if seed is None else (seed,)
@@ -126,16 +140,18 @@ def compare(
         typer.Argument(metavar="BASE HEAD", help="Two checkouts: folders or git refs."),
     ] = None,
     only: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Hot paths; all by default.")
+        list[str] | None, typer.Option(metavar="NAME", help="Hot path to compare; all by default.")
     ] = None,
-    pairs: Annotated[int, typer.Option(metavar="N", help="Pairs of processes.")] = 8,
+    pairs: Annotated[int, typer.Option(metavar="N", help="Number of process pairs.")] = 8,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="The verdicts as JSON.")] = None,
     self_test: Annotated[
-        bool, typer.Option("--self-test", help="States this gate's own false-alarm rate.")
+        bool,
+        typer.Option("--self-test", help="Measure how often this comparison raises a false alarm."),
     ] = False,
-    tries: Annotated[int, typer.Option(metavar="N", help="Of the self-test.")] = 20,
+    tries: Annotated[int, typer.Option(metavar="N", help="Repetitions of the self-test.")] = 20,
 ) -> None:
-    """Is HEAD slower than BASE? By turns on this machine; exit 3 if so, 4 if that is unclear."""
+    """Benchmarks BASE and HEAD alternately on this machine; exits 3 if HEAD is slower, 4 if
+    undecided."""
     from tierloop.bench import comparing
 
     if self_test:

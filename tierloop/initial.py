@@ -22,8 +22,12 @@ def read(path: Path) -> Artefact:
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}") from None
     except ArtefactError as error:
-        made = "one is made by the cloud or by cloud/export.py, a bare ONNX graph is none"
-        raise UserError(f"{path}: no policy artefact ({made}): {error}") from None
+        if path.suffix == ".onnx":
+            raise UserError(
+                f"{path} is an ONNX file, not a tierloop policy, which the cloud or "
+                "cloud/export.py writes; 'tierloop bench --policy' measures an ONNX file as it is"
+            ) from None
+        raise UserError(f"{path}: not a tierloop policy: {error}") from None
     try:
         if artefact.manifest.version > GAP_MAX:
             raise ArtefactError("version", f"{artefact.manifest.version}, at most {GAP_MAX}")

@@ -39,8 +39,8 @@ def test_a_budget_below_the_truth_is_exit_3_and_one_line(outside):
     assert done.returncode == 3, done.stderr
     (line,) = done.stderr.splitlines()
     assert re.fullmatch(
-        r"tierloop: budget broken: decision p50 is [\d.]+ us \(99% interval [\d.]+ to [\d.]+, "
-        r"n \d+\), the limit is 0\.5 us",
+        r"tierloop: budget exceeded: decision p50 is [\d.]+ us \(99% interval [\d.]+ to [\d.]+, "
+        r"n \d+\), limit 0\.5 us",
         line,
     )
 
@@ -78,7 +78,7 @@ def test_the_plugin_as_the_docs_show_it(outside):
     )
     done = python("-m", "pytest", "-rs", "-p", "no:cacheprovider")
     assert "3 failed, 1 passed, 1 skipped" in done.stdout, done.stdout
-    assert "budget broken: decision p50 is" in done.stdout
+    assert "budget exceeded: decision p50 is" in done.stdout
     assert "inconclusive: tick p99.9" in done.stdout
     assert "\ntierloop: --body my_package:Nobody: AttributeError: module" in done.stdout
     assert "\ntierloop: budget decisions: unknown metric 'decisions'" in done.stdout

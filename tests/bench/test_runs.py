@@ -52,8 +52,8 @@ def test_a_run_within_its_budgets_is_fine(tmp_path, monkeypatch, capsys):
 def test_a_broken_one_is_exit_3_and_one_line(tmp_path, monkeypatch, capsys):
     code, said = conduct(tmp_path, monkeypatch, capsys, budget(limit=0.1), budget())
     assert code == 3
-    assert said.startswith("tierloop: budget broken: age_of_action p50 is ")
-    assert said.endswith("ms, the limit is 0.1 ms\n")
+    assert said.startswith("tierloop: budget exceeded: age_of_action p50 is ")
+    assert said.endswith("ms, limit 0.1 ms\n")
     assert said.count("\n") == 1
 
 

@@ -62,8 +62,8 @@ def test_a_budget_is_judged_in_its_own_unit(value, unit, verdict, code):
 def test_a_broken_budget_is_told_in_one_line_with_metric_limit_figure_and_interval():
     document = measured([Series(TRIP, blocks(200), blocks(100, seed=1))], [limit(1.3)])
     (remark,) = outputs.remarks(document)
-    assert remark.startswith("budget broken: trip p50 is ")
-    for part in ("x the bare limit", "99% interval 1.", "the limit is 1.3x"):
+    assert remark.startswith("budget exceeded: trip p50 is ")
+    for part in ("x the bare limit", "99% interval 1.", "limit 1.3x"):
         assert part in remark
     assert "\n" not in remark
 

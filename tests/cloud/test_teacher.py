@@ -158,7 +158,7 @@ def test_an_arm_gone_astray_comes_home_and_sorts():
 
 
 def test_it_knows_its_task_and_body_only():
-    with pytest.raises(SpecError, match="not stack of panda"):
+    with pytest.raises(SpecError, match="no teacher for task 'stack' with body 'panda'"):
         Teacher(
             type(SPEC)(**{f: getattr(SPEC, f) for f in SPEC.__struct_fields__} | {"task": "stack"})
         )

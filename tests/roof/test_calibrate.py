@@ -116,7 +116,7 @@ def test_a_policy_of_ones_own_is_the_one_that_is_timed(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("mine.txt", "ends in .toml"), ("there.toml", "is there already"), ("no/x.toml", "no such")],
+    [("mine.txt", "ends in .toml"), ("there.toml", "exists already"), ("no/x.toml", "no such")],
 )
 def test_a_bad_target_is_refused_before_anything_is_measured(tmp_path, name, words):
     (tmp_path / "there.toml").write_text("")
@@ -126,5 +126,5 @@ def test_a_bad_target_is_refused_before_anything_is_measured(tmp_path, name, wor
 
 def test_a_file_that_is_no_policy_is_refused(tmp_path):
     (tmp_path / "x.policy").write_bytes(b"\x93")
-    with pytest.raises(UserError, match="no policy artefact"):
+    with pytest.raises(UserError, match="not a tierloop policy"):
         calibrate(tmp_path / "x.policy", Path(tmp_path / "h.toml"))

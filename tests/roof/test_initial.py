@@ -52,7 +52,7 @@ def test_a_misfit_is_refused_with_file_line_and_both_shapes(tmp_path):
 
 def test_what_is_no_artefact_is_refused(tmp_path):
     (tmp_path / "c.policy").write_bytes(b"not one")
-    with pytest.raises(UserError, match="no policy artefact"):
+    with pytest.raises(UserError, match="not a tierloop policy"):
         check(tmp_path / "c.policy", SPEC)
 
 

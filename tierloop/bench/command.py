@@ -61,7 +61,7 @@ def conduct(
         raise UserError(f"--for {seconds:g}: must be positive")
     folder = out or Path("runs/bench") / datetime.now().strftime("%Y%m%d-%H%M%S")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder}: is there already; give another --out")
+        raise UserError(f"{folder}: exists already; choose another --out")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         folder.rmdir()

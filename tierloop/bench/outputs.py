@@ -131,7 +131,7 @@ def remarks(document: Document) -> list[str]:
             said.append(f"{result.name} crashed: {result.error}")
         for line in result.lines:
             if line.verdict is Verdict.FAIL:
-                said.append(f"budget broken: {sentence(line)}")
+                said.append(f"budget exceeded: {sentence(line)}")
             elif line.verdict is Verdict.INCONCLUSIVE:
                 said.append(f"inconclusive: {sentence(line)}")
     return said

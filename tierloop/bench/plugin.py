@@ -37,7 +37,7 @@ class Measured:
         with _mistakes_in_one_line():
             judged = self._judged(metric, limit, unit, percentile)
         if judged.verdict is Verdict.FAIL:
-            pytest.fail(f"budget broken: {sentence(judged)}", pytrace=False)
+            pytest.fail(f"budget exceeded: {sentence(judged)}", pytrace=False)
         if judged.verdict is Verdict.INCONCLUSIVE:
             pytest.skip(f"inconclusive: {sentence(judged)}")
 

@@ -133,7 +133,7 @@ def exit_code(found: Sequence[Line]) -> int:
 
 def remark(line: Line) -> str:
     """What is to be said of a line that did not pass."""
-    word = "budget broken" if line.verdict is Verdict.FAIL else "inconclusive"
+    word = "budget exceeded" if line.verdict is Verdict.FAIL else "inconclusive"
     return f"{word}: {sentence(line)}"
 
 

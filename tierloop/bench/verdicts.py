@@ -129,7 +129,7 @@ def sentence(line: Line) -> str:
         ends = (f"{end:.4g}" if end is not None else "?" for end in (judged.low, judged.high))
         said += f" ({CONFIDENCE:.0%} interval {' to '.join(ends)}, n {judged.n})"
     if line.limit is not None:
-        said += f", the limit is {line.limit:g}{unit}"
+        said += f", limit {line.limit:g}{unit}"
     return f"{said}: {line.why}" if line.why else said
 
 
