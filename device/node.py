@@ -73,7 +73,9 @@ class DeviceNode:
             config.segment_decisions, config.backlog_segments,
         )  # fmt: skip
         anchored = config.acting.anchor == "capture"
-        self.watch = Watch(body.spec, self.spec, anchored, start, self._event)
+        self.watch = Watch(
+            body.spec, body.tool_position, self.spec, anchored, start, self._event
+        )  # fmt: skip
         self._backlog_max = config.backlog_segments
         self._applied = start
         self._last_ns = 0

@@ -7,15 +7,21 @@ guard, and changes nothing. The same on both clocks.
 from collections import Counter
 from collections.abc import Callable
 
+from contract.body import ToolPosition
 from contract.messages import ActionChunk, Observation
 from contract.specs import BodySpec, PolicySpec, Vector
 
 SLACK = 1e-6
 """Relative and absolute room for rounding."""
+OUTSIDE_M = 0.005
+"""How far outside the workspace the tool may be."""
+LOOK_TICKS = 16
+"""Ticks between two looks at where the tool is: they cost more than all the rest."""
 
 JUDGED = (
     "stale_action", "unasked_action", "action_order", "version_mixed", "row_due", "not_held",
-    "limit_position", "limit_velocity", "limit_acceleration", "limit_switch", "tick_replayed",
+    "limit_position", "limit_velocity", "limit_acceleration", "limit_switch", "limit_workspace",
+    "tick_replayed",
 )  # fmt: skip
 """What is counted, each a promise broken (docs/invariants.md)."""
 
@@ -29,7 +35,13 @@ class Watch:
     """One life of one device. `tell(now_ns, name, detail)` hears of each violation."""
 
     def __init__(
-        self, body: BodySpec, policy: PolicySpec, anchored: bool, start: Vector, tell: Tell
+        self,
+        body: BodySpec,
+        tool_position: ToolPosition,
+        policy: PolicySpec,
+        anchored: bool,
+        start: Vector,
+        tell: Tell,
     ) -> None:
         """`anchored`: rows are due by what they answer; `start` float64[A] is in force."""
         self._validity_ns, self._rows = policy.validity_ns, policy.horizon
@@ -46,6 +58,10 @@ class Watch:
                 strict=True,
             )
         )
+        self._tool_position = tool_position
+        self._space = list(zip(body.workspace_low_m, body.workspace_high_m, strict=True))
+        self._nearest_m = self._outside_m(start)
+        self._ticks = 0
         self._setpoint: list[float] = start.tolist()
         self._velocity = [0.0] * len(self._joints)
         self._asked: dict[int, tuple[int, int, int]] = {}
@@ -74,6 +90,9 @@ class Watch:
         if chunk is not None:
             self._acted(now_ns, chunk, values[-1])
         self._moved(now_ns, values, held=chunk is None)
+        self._ticks += 1
+        if self._ticks % LOOK_TICKS == 0:
+            self._looked(now_ns, setpoint)
 
     def _timed(self, now_ns: int) -> None:
         """Of three ticks that keep to deadlines the outer two are more than a period apart."""
@@ -123,6 +142,20 @@ class Watch:
         if not 0.0 <= values[-1] <= 1.0:
             self._broken(now_ns, "limit_switch", f"switch at {values[-1]}")
         self._setpoint = values
+
+    def _looked(self, now_ns: int, setpoint: Vector) -> None:
+        """A tool outside may only come back."""
+        outside_m = self._outside_m(setpoint)
+        if outside_m > self._nearest_m + OUTSIDE_M:
+            self._broken(now_ns, "limit_workspace", f"the tool {1e3 * outside_m:.1f} mm outside")
+        self._nearest_m = min(self._nearest_m, outside_m)
+
+    def _outside_m(self, setpoint: Vector) -> float:
+        outside_m = 0.0
+        tool_m = self._tool_position(setpoint[:-1]).tolist()
+        for at, (low, high) in zip(tool_m, self._space, strict=True):
+            outside_m = max(outside_m, low - at, at - high)
+        return outside_m
 
     def _broken(self, now_ns: int, name: str, detail: str) -> None:
         self.found[name] += 1

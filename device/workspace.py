@@ -93,7 +93,7 @@ class Workspace:
             rest.append(to)
             moved, other = abs(at - seen), abs(to - end)
             room_m -= reach_m * (moved if moved > other else other)
-        if room_m >= self._floor_m:
+        if room_m >= self._floor_m == -SLACK_M:
             return True
         if (posture, rest) == self._refused:
             return False
@@ -108,34 +108,39 @@ class Workspace:
         brakes = zip(posture, rest, self._joints, strict=True)
         left_s = sqrt(max([abs(to - at) / joint.half_brake for at, to, joint in brakes]))
         here = self._look(posture, left_s)
-        room_m = here.room_m
-        if left_s > 0.0 and room_m >= self._floor_m:
-            halvings = HALVINGS if self._refused is None else 0
-            room_m = self._least_m((posture, rest), here, self._look(rest), halvings)
-        if not room_m >= self._floor_m:
+        room_m, floor_m = here.room_m, max(self._floor_m, min(here.room_m, 0.0) - SLACK_M)
+        if left_s > 0.0 and room_m >= floor_m:
+            way, halvings = (posture, rest), HALVINGS if self._refused is None else 0
+            room_m = self._least_m(way, here, self._look(rest), floor_m, halvings)
+        if room_m < floor_m:
             self._refused = posture, rest
             return False
         self._way, self._refused = _Way(posture, rest, room_m), None
-        if self._floor_m < -SLACK_M:
-            self._floor_m = max(self._floor_m, min(room_m, 0.0) - SLACK_M)
+        self._floor_m = floor_m
         return True
 
     def _least_m(
-        self, ends: tuple[list[float], list[float]], a: _Look, b: _Look, halvings: int
+        self,
+        way: tuple[list[float], list[float]],
+        a: _Look,
+        b: _Look,
+        floor_m: float,
+        halvings: int,
     ) -> float:
-        """The room that is left at least between two looks at the way."""
+        """The room that is left at least between two looks at the way; no closer than it takes to
+        tell whether that is `floor_m`."""
         travel_m = 0.0
         for at, to, joint in zip(a.posture, b.posture, self._joints, strict=True):
             travel_m += joint.reach_m * abs(to - at)
         least_m = (a.room_m + b.room_m - travel_m) / 2
-        if least_m >= self._floor_m or b.room_m < self._floor_m or halvings == 0:
+        if least_m >= floor_m or b.room_m < floor_m or halvings == 0:
             return least_m
         left_s = hypot(a.left_s, b.left_s) / sqrt(2.0)
-        middle = self._look(self._braked(*ends, left_s), left_s)
-        later_m = self._least_m(ends, middle, b, halvings - 1)
-        if later_m < self._floor_m:
+        middle = self._look(self._braked(*way, left_s), left_s)
+        later_m = self._least_m(way, middle, b, floor_m, halvings - 1)
+        if later_m < floor_m:
             return later_m
-        return min(later_m, self._least_m(ends, a, middle, halvings - 1))
+        return min(later_m, self._least_m(way, a, middle, floor_m, halvings - 1))
 
     def _braked(self, posture: list[float], rest: list[float], left_s: float) -> list[float]:
         """Where the joints are so long before the last of them rests."""

@@ -40,7 +40,10 @@ class Rig:
         self.plant, self.told = Plant(), []
         self.arbiter = Arbiter("arm", 1, POLICY, NS_PER_S)
         self.guard = Guard(SPEC, self.plant.tool_position, START)
-        self.watch = Watch(SPEC, POLICY, True, START, lambda *words: self.told.append(words))
+        self.watch = Watch(
+            SPEC, self.plant.tool_position, POLICY, True, START,
+            lambda *words: self.told.append(words),
+        )  # fmt: skip
         self.now, self.setpoint = 0, START
 
     def offer(self, made: ActionChunk) -> None:
@@ -116,6 +119,39 @@ def test_a_setpoint_beyond_its_limits(spoil, name):
     assert name in rig.found
 
 
+def unwalled(rig: Rig) -> None:
+    """The guard knows of no workspace."""
+    wide = msgspec.structs.replace(SPEC, workspace_low_m=(-9.0,) * 3, workspace_high_m=(9.0,) * 3)
+    rig.guard = Guard(wide, rig.plant.tool_position, START)
+
+
+def test_a_tool_outside_the_workspace_and_nothing_else():
+    rig = Rig()
+    unwalled(rig)
+    for seq in range(40):
+        rig.offer(chunk(seq, rig.now, rows(1.9)))
+        rig.tick(12)
+    assert set(rig.found) == {"limit_workspace"}
+    assert "mm outside" in rig.told[0][2]
+    rig = Rig()
+    for seq in range(40):
+        rig.offer(chunk(seq, rig.now, rows(1.9)))
+        rig.tick(12)
+    assert not rig.found
+
+
+def test_a_tool_that_starts_outside_may_come_back_but_not_go_out_again():
+    rig, start = Rig(), np.array([1.95, 0.0, 0.0])
+    rig.watch = Watch(SPEC, rig.plant.tool_position, POLICY, True, start, lambda *_: None)
+    path = [*np.linspace(1.95, 1.7, 160), *np.linspace(1.7, 1.95, 160)]
+    found = []
+    for tick, a in enumerate(path):
+        rig.watch.wrote(tick * PERIOD_NS, np.array([a, 0.0, 0.0]), None)
+        found.append(rig.watch.found["limit_workspace"])
+    assert found[160] == 0
+    assert found[-1] > 0
+
+
 def test_a_body_that_goes_on_without_an_action():
     rig = Rig()
     rig.offer(chunk(0, 0, rows(2.0)))
@@ -156,7 +192,9 @@ def test_ticks_made_up_for():
 def test_an_action_that_answers_no_question_is_seen_by_the_watch_alone(lie):
     """It keeps its own list of what was asked, whatever the arbiter believes."""
     told = []
-    watch = Watch(SPEC, POLICY, False, START, lambda *words: told.append(words))
+    watch = Watch(
+        SPEC, Plant().tool_position, POLICY, False, START, lambda *words: told.append(words)
+    )
     features = np.zeros(4, np.float32)
     for seq in (1, 2):
         at_ns = seq * PERIOD_NS
@@ -173,7 +211,7 @@ def test_an_action_that_answers_no_question_is_seen_by_the_watch_alone(lie):
 
 
 def test_the_watch_keeps_so_many_questions():
-    watch = Watch(SPEC, POLICY, True, START, lambda *words: None)
+    watch = Watch(SPEC, Plant().tool_position, POLICY, True, START, lambda *words: None)
     features = np.zeros(4, np.float32)
     for seq in range(2 * ASKED_MAX):
         watch.asked(Observation(device="arm", boot=1, seq=seq, captured_ns=seq, features=features))
