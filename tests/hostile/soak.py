@@ -36,7 +36,7 @@ SLOPE_MB_PER_10_MIN = {ROOF: 16.0, "edge": 2.0, "cloud": 12.0, DEVICE: 2.0}
 """What a process may grow by. The roof holds the record of the run, some 20 kB a second (the
 reports of two robots, with their rows and lateness); the cloud the experience it trains on."""
 LIBRARIES = ("torchinductor_", ".ses")
-"""What torch keeps in scratch between runs."""
+"""What torch and onnxruntime keep in scratch between runs."""
 VALUES: dict[str, Any] = {
     "loss": (0.05, 1.0), "delay_ms": (5.0, 400.0), "bandwidth_mbps": (0.01, 2.0),
     "share": (0.05, 0.6), "factor": (1.5, 10.0), "step_ms": (20.0, 4000.0), "ppm": (-300.0, 300.0),
