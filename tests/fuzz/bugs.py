@@ -23,7 +23,7 @@ from device.uplink import Uplink
 from edge.relay import Relay
 from edge.releases import Releases
 from policy.chunks import ChunkPlan
-from policy.shelf import Shelf
+from policy.shelf import Shelf, _stack
 from tierloop.virtual import processes, stack
 
 Patch = Callable[[], AbstractContextManager[Any]]
@@ -188,7 +188,7 @@ def hold_entered_late():
 @bug("version_regress")
 def rollback_not_recorded():
     def rollback(self, version=None):
-        kept = self._stack()
+        kept = _stack(self._journal)
         if len(kept) < 2 or version is not None:
             return original(self, version)
         self._active = self._load(kept[-2].digest)

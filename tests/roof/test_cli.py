@@ -87,7 +87,7 @@ def until(condition, process: subprocess.Popen[str], seconds: float = 40.0) -> N
         (["run", str(SHIPPED), "--set", "scenario.scan_hs=3"], "did you mean 'scan_hz'?"),
         (["edge", str(SHIPPED), "--set", "edge.batch_max=0"], "key 'batch_max' in [edge]"),
         (["cloud", str(SHIPPED), "--for", "-1"], "duration_s must be positive"),
-        (["device", str(SHIPPED), "--seed", "-1"], "key 'seed'"),
+        (["device", str(SHIPPED), "--seed", "-1"], "--seed: seed must lie"),
         (["report", "."], "no record of a run"),
         (["doctor", "gone.toml"], "gone.toml: No such file"),
     ],

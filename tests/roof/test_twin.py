@@ -9,6 +9,7 @@ from cloud.teacher import Teacher, labeller
 from contract.clock import NS_PER_MS
 from device.config import ActingConfig, DeviceConfig
 from device.guard import Guard
+from device.workspace import Workspace
 from link.model import LinkSpec
 from sim.scenario import Scenario, body_spec, policy_spec
 from tierloop.deployment import Deployment, LinksConfig
@@ -70,6 +71,7 @@ def test_the_guard_is_between_the_policy_and_the_body(monkeypatch):
             0,
         ),
     )
+    monkeypatch.setattr(Workspace, "keeps", lambda self, joints, velocity: True)
     assert (fastest() > np.array(body.velocity_rad_s)).any()
 
 
