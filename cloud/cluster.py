@@ -273,18 +273,21 @@ def _knock(address: str) -> None:
 def _kill(child: subprocess.Popen[bytes]) -> None:
     """Kills a process and all below it, until they are gone.
 
-    It is stopped first, so that it starts nothing more meanwhile.
+    All are stopped first: what is killed beside a living parent would be started again, by a parent
+    that then leaves it behind.
     """
     doomed: set[psutil.Process] = set()
     with contextlib.suppress(psutil.NoSuchProcess):
         root = psutil.Process(child.pid)
         root.suspend()
-        while below := {p for p in root.children(recursive=True) if _runs(p)}:
-            doomed |= below
-            for process in below:
+        while fresh := set(root.children(recursive=True)) - doomed:
+            doomed |= fresh
+            for process in fresh:
                 with contextlib.suppress(psutil.NoSuchProcess):
-                    process.kill()
-            time.sleep(0.005)
+                    process.suspend()
+    for process in doomed:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
     child.kill()
     child.wait()
     until_s = time.monotonic() + GONE_S

@@ -54,7 +54,7 @@ def private(key: str, name: str) -> str:
     Makes the folders. Raises UserError where the host has no place for them.
     """
     folder = hashlib.sha256(key.encode()).hexdigest()[:16]
-    places = (f"/run/user/{os.geteuid()}", "/tmp", "/dev/shm", "/var/tmp")
+    places = ("/tmp", "/var/tmp", "/dev/shm", f"/run/user/{os.geteuid()}")
     for place in map(Path, places):
         root = place / _root()
         with suppress(OSError):
@@ -114,6 +114,7 @@ def _lock(path: Path) -> int:
     lock, ours = path.with_suffix(".lock"), path.parent.parent.name == _root()
     while True:
         if ours:
+            _own(path.parent.parent)
             _own(path.parent)
         try:
             held = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
@@ -138,11 +139,13 @@ def _sweep(mine: Path) -> None:
     for folder in mine.parent.iterdir():
         if folder == mine:
             continue
-        for left in folder.glob("*.sock"):
+        for name in {left.stem for left in folder.iterdir()}:
             with suppress(OSError):
-                held = _lock(left)
-                _remove(left)
-                os.close(held)
+                held = _lock(folder / f"{name}.sock")
+                try:
+                    _remove(folder / f"{name}.sock")
+                finally:
+                    os.close(held)
         with suppress(OSError):
             folder.rmdir()
 

@@ -200,6 +200,8 @@ class Server:
             return self._judge(peer, message)
         known = self.session.find(peer)
         if known is None:
+            if kind is Welcome:
+                self.session.outlived(peer)
             self.tally.drop(kind, "closed")
             return False
         try:

@@ -137,10 +137,10 @@ class ClientSession:
 class Peer:
     """What a server knows of one client, or of one that would be it."""
 
-    __slots__ = ("boot", "heard_ns", "name", "open", "route")
+    __slots__ = ("boot", "heard_ns", "label", "name", "open", "route")
 
-    def __init__(self, name: str, boot: int, route: bytes, now_ns: int) -> None:
-        self.name, self.boot, self.route = name, boot, route
+    def __init__(self, name: str, boot: int, route: bytes, now_ns: int, label: str) -> None:
+        self.name, self.boot, self.route, self.label = name, boot, route, label
         self.heard_ns = now_ns
         self.open = False
 
@@ -197,7 +197,7 @@ class ServerSession:
         if claim is None:
             self._number += 1
             self._claimed[route] = label = f"{name}\0{self._number}"
-        self._claims[label] = Peer(name, hello.boot, route, now_ns)
+        self._claims[label] = Peer(name, hello.boot, route, now_ns, label)
         return label
 
     def claimant(self, label: str) -> Peer | None:
@@ -223,6 +223,15 @@ class ServerSession:
     def anybody(self) -> bool:
         """Whether a client is in session."""
         return bool(self._by_name)
+
+    def outlived(self, label: str) -> None:
+        """The node has welcomed a claim that is no more, and takes that for the name's session.
+
+        Whoever has the name says Hello again, so that both mean the same one.
+        """
+        holder = self._by_name.get(label.partition("\0")[0])
+        if holder is not None and holder.label != label:
+            self.forget(holder)
 
     def find(self, name: str) -> Peer | None:
         """Who is in session under this name."""

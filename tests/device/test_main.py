@@ -87,7 +87,7 @@ def chunk(observation: Observation) -> ActionChunk:
         device="arm", boot=7, seq=observation.seq, captured_ns=observation.captured_ns,
         period_ns=POLICY.period_ns, valid_until_ns=observation.captured_ns + POLICY.validity_ns,
         policy_version=3, tier="edge", batch=1, held_ns=1, compute_ns=1,
-        actions=np.full((8, 3), 0.2, np.float32),
+        actions=np.full((8, 3), 0.2, np.float32), ahead_ns=observation.ahead_ns,
     )  # fmt: skip
 
 

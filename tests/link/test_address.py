@@ -78,7 +78,10 @@ def test_what_a_killed_server_left_is_removed_by_the_next_and_its_place_is_free(
     )
     subprocess.run([sys.executable, "-c", script], timeout=30, stderr=subprocess.DEVNULL)
     assert path(place).exists()
+    alone = path(private(f"{key}y", "edge")).with_suffix(".lock")
+    alone.touch()
     living = ServerSocket(other)
+    assert not alone.parent.exists(), "a lock without its socket goes too"
     assert not path(place).parent.exists()
     server = ServerSocket(place)
     assert path(other).exists(), "a living server's is left alone"

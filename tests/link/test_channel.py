@@ -455,6 +455,33 @@ def test_two_claims_in_one_poll_are_answered_each_by_its_own_word():
     assert [type(rig.client._codec.decode(data)) for data in told] == [Refused]
 
 
+@pytest.mark.parametrize("specs", [("wrong", "s"), ("s", "wrong")])
+def test_a_node_and_its_link_mean_the_same_session_whatever_came_over_one_route(specs):
+    """A node that has welcomed somebody takes nobody else's word; its link must mean the same."""
+    rig = Rig().open()
+    rig.now, node = LIVING_NS + 1, {"arm": HELLO.boot}
+
+    def answer() -> None:
+        for peer, message in rig.server.poll(rig.now):
+            if isinstance(message, Hello) and message.spec == "s":
+                node["arm"] = message.boot
+                rig.server.send(peer, WELCOME)
+            elif isinstance(message, Hello):
+                rig.server.send(peer, Refused(reason="spec", final=True))
+
+    for spec in specs:
+        other(rig, replace(HELLO, boot=99, spec=spec))
+    answer()
+    for _ in range(2 * SILENCE_NS // HELLO_EVERY_NS):
+        rig.now += HELLO_EVERY_NS
+        rig.server.lost(rig.now)
+        rig.client.poll(rig.now)
+        answer()
+    rig.client.poll(rig.now)
+    assert rig.client.open
+    assert node["arm"] == HELLO.boot == rig.server.session.find("arm").boot
+
+
 def test_a_node_that_answers_late_answers_all_the_same():
     rig = Rig()
     labels = set()
