@@ -108,7 +108,7 @@ class EdgeNode:
         elif name == releases.STALLED:
             effects = self._releases.stalled(now_ns)
         elif name == releases.RELOAD:
-            effects = self._releases.reload()
+            effects = self._releases.reload(now_ns)
         else:
             effects = self._relay.on_timer(now_ns, name)
         return self._metered(now_ns, effects)

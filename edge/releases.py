@@ -21,7 +21,8 @@ STALL_NS = 2 * NS_PER_S
 
 RELOAD = "release.reload"
 RELOAD_NS = NS_PER_S
-"""Where there is no policy to step back to, the failed one is loaded anew this much later."""
+"""Where there is no policy to step back to, the failed one is loaded anew this much later, and that
+is tried for again while the shelf is busy or cannot be read."""
 
 REFUSED_MAX, REASON_MAX = 64, 200
 """Refusals remembered, the newest, and characters of each."""
@@ -97,16 +98,16 @@ class Releases:
     def loaded(self, now_ns: int, result: Any) -> Effects:
         if isinstance(result, Exception):
             self._account.event(now_ns, "shelf_failed", str(result))
-        else:
-            self.live = result
-            if result is not None:
-                self._refused.pop(result.digest, None)
+            return [Timer(RELOAD, now_ns + RELOAD_NS)]
+        self.live = result
+        if result is not None:
+            self._refused.pop(result.digest, None)
         return []
 
-    def reload(self) -> Effects:
+    def reload(self, now_ns: int) -> Effects:
         """The policy in force failed and is the only one: a new engine may do better."""
         if self._installing or self._undoing:
-            return []
+            return [Timer(RELOAD, now_ns + RELOAD_NS)]
         return [Compute(LOAD, partial(anew, self._shelf), LANE)]
 
     def connected(self, now_ns: int) -> Effects:

@@ -293,6 +293,29 @@ def test_the_only_policy_gets_a_new_engine_after_a_while(bench):
         assert version_of(bench, seq + 1) == 1
 
 
+def test_a_new_engine_waits_for_an_install_that_fails(bench):
+    failing(bench)
+    assert bench.hear("arm", observation(0)) == []
+    bench.hold("policy")
+    serve_parts(bench, blob(2), bench.hear("cloud", offer(2, version=3)))
+    bench.advance(RELOAD_NS)
+    bench.release("policy")
+    assert bench.to("cloud", PolicyStatus)[-1].state == "refused"
+    assert bench.hear("arm", observation(1)) == []
+    bench.advance(RELOAD_NS)
+    assert version_of(bench, 2) == 1
+
+
+def test_a_new_engine_is_tried_for_again_where_the_shelf_cannot_be_read(bench):
+    failing(bench)
+    assert bench.hear("arm", observation(0)) == []
+    bench.carry = lambda _: OSError("disk gone")
+    bench.advance(RELOAD_NS)
+    bench.carry = lambda compute: compute.job()
+    bench.advance(RELOAD_NS)
+    assert version_of(bench, 1) == 1
+
+
 def nan(policy):
     act = policy.act
     policy.act = lambda features: act(features) * np.float32(np.nan)
