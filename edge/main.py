@@ -11,6 +11,7 @@ from contract.effects import Node
 from contract.errors import UserError, running
 from contract.messages import Hello
 from contract.specs import PolicySpec
+from edge import tables
 from edge.config import EdgeConfig
 from edge.node import CLOUD, NAME, EdgeNode
 from edge.outbox import Outbox
@@ -77,5 +78,7 @@ def build(
         shelf = Shelf(state / "policies", spec)
     except OSError as error:
         raise UserError(f"{state}: {error.strerror}; choose another directory") from None
-    outbox = Outbox(state / "outbox.sqlite", round(config.outbox_mb * 1e6))
+    path = state / "outbox.sqlite"
+    tables.check(path)
+    outbox = Outbox(path, round(config.outbox_mb * 1e6))
     return EdgeNode(config, spec, shelf, outbox, boot, robots)

@@ -273,7 +273,7 @@ class Outbox:
         if self._db is None:
             db = sqlite3.connect(self._path, isolation_level=None)
             try:
-                tables.prepare(db)
+                tables.prepare(db, self._path)
                 self._marks = tables.marks(db)
                 self._runs = sum(map(len, self._marks.values()))
                 count = "SELECT COUNT(*), COALESCE(SUM(bytes), 0) FROM parcels"

@@ -1,6 +1,7 @@
 """The outbox's tables, and what is done to them row by row."""
 
 import sqlite3
+from contextlib import closing, suppress
 from itertools import count
 from pathlib import Path
 
@@ -28,14 +29,28 @@ CREATE TABLE IF NOT EXISTS shed (priority INTEGER PRIMARY KEY, parcels INTEGER N
 """
 
 
-def prepare(db: sqlite3.Connection) -> None:
+def check(path: Path) -> None:
+    """Raises UserError for the file of a later version; one that cannot be read is left alone."""
+    if path.exists():
+        with suppress(sqlite3.Error), closing(sqlite3.connect(path, timeout=0)) as db:
+            _check_version(db, path)
+
+
+def _check_version(db: sqlite3.Connection, path: Path) -> None:
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    if version > VERSION:
+        raise UserError(
+            f"{path}: version {version} of the outbox, this tierloop reads {VERSION}; "
+            "use the version that wrote it, or another --out"
+        )
+
+
+def prepare(db: sqlite3.Connection, path: Path) -> None:
     """Settings and tables. Raises sqlite3.Error, also if durability is not granted.
 
     Raises UserError for the file of a later version.
     """
-    (version,) = db.execute("PRAGMA user_version").fetchone()
-    if version > VERSION:
-        raise UserError(f"version {version} of the outbox; this tierloop reads {VERSION}")
+    _check_version(db, path)
     wanted = {"locking_mode": "exclusive", "journal_mode": "wal", "synchronous": 2}
     for pragma, value in wanted.items():
         db.execute(f"PRAGMA {pragma}={value}")

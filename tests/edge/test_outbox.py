@@ -7,12 +7,15 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from edge_bench import SPEC
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from contract.errors import UserError
 from contract.messages import Stored
+from edge.config import EdgeConfig
+from edge.main import build
 from edge.outbox import ACKS_MAX, MARK_BYTES, ROW_BYTES, RUN_BYTES, RUNS_MAX, Name, Outbox, Parcel
 from edge.triage import Priority
 
@@ -387,6 +390,16 @@ def test_yesterdays_file_is_read_and_tomorrows_refused(tmp_path, version, read):
     if read:
         assert Outbox(path, QUOTA).load().standing.rows == 1
     else:
-        with pytest.raises(UserError, match="version 2 of the outbox; this tierloop reads 1"):
+        words = rf"^{path}: version 2 of the outbox, this tierloop reads 1; use the version"
+        with pytest.raises(UserError, match=words):
             Outbox(path, QUOTA).load()
+        with pytest.raises(UserError, match=words):
+            build(EdgeConfig(), SPEC, None, tmp_path, 1)
         assert path.exists()
+
+
+@pytest.mark.parametrize("data", [b"no database", b""])
+def test_an_outbox_that_cannot_be_read_keeps_no_edge_from_serving(tmp_path, data):
+    (tmp_path / "outbox.sqlite").write_bytes(data)
+    build(EdgeConfig(), SPEC, None, tmp_path, 1)
+    assert (tmp_path / "outbox.sqlite").read_bytes() == data
