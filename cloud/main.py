@@ -10,6 +10,7 @@ from pathlib import Path
 from cloud.backend import Backend, Hands, SerialBackend
 from cloud.cluster import RayBackend
 from cloud.config import CloudConfig, LearnerConfig
+from cloud.lineage import PolicyRecord
 from cloud.node import CloudNode
 from cloud.opening import opened
 from cloud.rollout import Twin
@@ -41,15 +42,16 @@ def run(
     clock: Clock | None = None,
     wrap: Callable[[Node], Node] | None = None,
     boot: int | None = None,
-    begin: Callable[[], None] = lambda: None,
+    begin: Callable[[], PolicyRecord | None] = lambda: None,
 ) -> int:
     """Runs the cloud until SIGTERM or SIGINT; 0 if it ended well.
 
     Experience is taken from `robots` alone. `twin` makes a twin world. `state` is the folder of
     what must outlive the process; `clock` is the host's monotonic one by default, `wrap` may put
     something around the node, `boot` tells this start from every other (by default the wall clock
-    says it), `begin` comes before the store is opened. A disk that cannot take the store is waited
-    for. Raises UserError if `bind` cannot be listened at, or a later version wrote the store.
+    says it), `begin` gives the first release of a store that has none. A disk that cannot take the
+    store is waited for. Raises UserError if `bind` cannot be listened at, or a later version wrote
+    the store.
     """
     server = Server(ServerSocket(bind))
     os.setpriority(os.PRIO_PROCESS, 0, max(config.niceness, os.getpriority(os.PRIO_PROCESS, 0)))

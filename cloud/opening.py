@@ -3,6 +3,7 @@
 import sqlite3
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -19,24 +20,28 @@ WAITING = "waiting for its disk"
 
 def opened(
     path: Path,
-    begin: Callable[[], None],
+    begin: Callable[[], PolicyRecord | None],
     boot: int,
     clock: Clock,
     reporter: ReportSource | None,
     pause: Callable[[float], None] = time.sleep,
 ) -> tuple[Store, PolicyRecord | None]:
-    """The store and its newest release, once both can be had; `begin` is called before each try.
+    """The store and its newest release, once both can be had.
 
-    A full, read-only or damaged disk is told in one line, on the log and on record, when it is
-    first met and when its words change. Raises UserError for another version's store.
+    Where the store has none, what `begin` gives becomes the first; it is asked once at most. A
+    full, read-only or damaged disk is told in one line, on the log and on record, when it is first
+    met and when its words change. Raises UserError for another version's store, and whatever
+    `begin` raises.
     """
-    diary, told = Diary(), ""
+    diary, told, once = Diary(), "", cache(begin)
     while True:
         try:
-            begin()
             store = Store(path)
             try:
-                return store, store.policies.newest()
+                newest = store.policies.newest()
+                if newest is None and (newest := once()) is not None:
+                    store.policies.record(newest)
+                return store, newest
             except BaseException:
                 store.close()
                 raise

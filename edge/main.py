@@ -19,6 +19,7 @@ from link.address import check_address
 from link.channel import Client, Server
 from link.shell import WallShell
 from link.sockets import ClientSocket, ReportSource, ServerSocket
+from policy.pace import require_pace
 from policy.shelf import Shelf
 
 DRAIN_S = 0.5
@@ -75,7 +76,7 @@ def build(
     """A node with its shelf and outbox under `state`. Raises UserError if that cannot be."""
     try:
         state.mkdir(parents=True, exist_ok=True)
-        shelf = Shelf(state / "policies", spec)
+        shelf = Shelf(state / "policies", spec, pace=require_pace)
     except OSError as error:
         raise UserError(f"{state}: {error.strerror}; choose another directory") from None
     path = state / "outbox.sqlite"

@@ -7,7 +7,6 @@ that of the network beside it, and no sum in the network may overflow.
 costs only the one who hands it over.
 """
 
-import time
 from importlib.util import find_spec
 from typing import Any, Literal, NamedTuple
 
@@ -25,9 +24,6 @@ Backend = Literal["auto", "onnx", "numpy"]
 
 WARM_ROWS = (1, 2, 16, 64)
 """Batch sizes on which a policy is tried before it may act."""
-
-WARM_TRIES, BUSY_MAX = 3, 0.5
-"""The best of so many answers to the largest batch may take this share of a period at most."""
 
 REACH_MAX = 1e37
 """A tenth of where a float32 ends: what rounding adds is far less."""
@@ -142,20 +138,6 @@ def warm_up(policy: Policy) -> None:
         _judge(policy, features)
 
 
-def require_pace(policy: Policy) -> None:
-    """Raises ArtefactError (slow) if the largest batch takes more than BUSY_MAX of a period.
-
-    In time of the processor, so that what else the machine does is no reason.
-    """
-    rng, spec = np.random.default_rng(0), policy.spec
-    features = np.stack([spec.observation.sample(rng) for _ in range(WARM_ROWS[-1])])
-    spent_ns = min(_spent_ns(policy, features) for _ in range(WARM_TRIES))
-    most_ns = BUSY_MAX * spec.period_ns
-    if spent_ns > most_ns:
-        said = f"{len(features)} answers take {spent_ns / 1e6:.3g} ms of a processor"
-        raise ArtefactError("slow", f"{said}, at most {most_ns / 1e6:.3g}")
-
-
 def starts(spec: ArraySpec) -> FloatArray:
     """Zero as far as it lies within, the middle, and both corners of an observation."""
     low, high = np.array(spec.low), np.array(spec.high)
@@ -170,12 +152,6 @@ def _judge(policy: Policy, features: FloatArray) -> None:
         raise ArtefactError("answer", f"{actions.dtype}{list(actions.shape)}")
     if not ((actions >= low) & (actions <= high)).all():
         raise ArtefactError("answer", "outside the action's limits")
-
-
-def _spent_ns(policy: Policy, features: FloatArray) -> int:
-    begun_ns = time.thread_time_ns()
-    policy.act(features)
-    return time.thread_time_ns() - begun_ns
 
 
 def _network(artefact: Artefact) -> Mlp:

@@ -8,6 +8,7 @@ undone bars itself alone: one that had run ahead of the cloud's shuts out none o
 """
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -19,7 +20,7 @@ from contract.policy import Policy
 from contract.reading import reading
 from contract.specs import PolicySpec
 from policy.artefact import ArtefactError, digest, unpack
-from policy.engine import Backend, load, require_pace, warm_up
+from policy.engine import Backend, load, warm_up
 
 KEEP = 4
 """Policies kept on disk: the active one and what it could go back to."""
@@ -56,14 +57,22 @@ class Shelf:
     """Policies for one spec in one directory. One process and one thread at a time.
 
     Opening it verifies and warms up the active policy; if its file is damaged the last good one
-    takes over, on record once the disk takes it. Raises UserError for a directory or journal it
-    cannot use, SpecError if the directory belongs to another body.
+    takes over, on record once the disk takes it. `pace` raises ArtefactError for a policy too slow
+    to be staged; without it none is, and no clock is read. Raises UserError for a directory or
+    journal it cannot use, SpecError if the directory belongs to another body.
     """
 
-    def __init__(self, directory: Path, spec: PolicySpec, backend: Backend = "auto") -> None:
+    def __init__(
+        self,
+        directory: Path,
+        spec: PolicySpec,
+        backend: Backend = "auto",
+        pace: Callable[[Policy], None] | None = None,
+    ) -> None:
         self._directory = directory
         self._spec = spec
         self._backend = backend
+        self._pace = pace
         self._staged: dict[int, _Ready] = {}
         try:
             directory.mkdir(parents=True, exist_ok=True)
@@ -96,7 +105,8 @@ class Shelf:
         policy is untouched.
         """
         policy = self._verify(blob, expected)
-        require_pace(policy)
+        if self._pace is not None:
+            self._pace(policy)
         _write(self._path(expected), blob)
         self._staged[policy.version] = _Ready(expected, policy)
         return policy

@@ -106,21 +106,21 @@ def _edge(order: Order) -> int:
 
 
 def _cloud(order: Order) -> int:
+    from cloud.lineage import PolicyRecord
     from cloud.main import run
-    from tierloop.audit import CLOUD_STORE
-    from tierloop.initial import enter
+    from tierloop.initial import first
     from tierloop.twin import twin_of
 
     deployment = order.deployment
+    initial, spec = deployment.policy.initial, policy_spec(deployment.scenario)
 
-    def begin() -> None:
-        if initial := deployment.policy.initial:
-            enter(Path(initial), policy_spec(deployment.scenario), Path(order.out) / CLOUD_STORE)
+    def begin() -> PolicyRecord | None:
+        return first(Path(initial), spec) if initial else None
 
     return run(
         deployment.cloud,
         deployment.learner,
-        policy_spec(deployment.scenario),
+        spec,
         deployment.scenario.robots,
         twin_of(deployment, order.software),
         deployment.links.edge_cloud,

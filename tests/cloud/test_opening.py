@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from cloud.lineage import Policies, PolicyRecord
 from cloud.opening import opened
 from cloud.store import Store
 from contract.errors import UserError
+
+FIRST = PolicyRecord(3, "d", (), "released", {}, b"blob", ())
 
 
 class Clock:
@@ -28,9 +31,11 @@ def open_after(path: Path, mend, failures: int = 3):
         if len(pauses) == failures:
             mend()
 
-    store, newest = opened(path, lambda: None, 1, Clock(), reports, pause)
+    asked = []
+    store, newest = opened(path, lambda: asked.append(1) or FIRST, 1, Clock(), reports, pause)
     assert len(pauses) == failures == len(reports)
-    assert newest is None
+    assert newest == FIRST
+    assert asked == [1], "what is judged for seconds is judged once"
     return store, reports
 
 
@@ -81,6 +86,28 @@ def test_yesterdays_store_is_read_and_tomorrows_refused(tmp_path, version, read)
     else:
         with pytest.raises(UserError, match="version 2 of the store, this tierloop reads 1"):
             opened(path, lambda: None, 1, Clock(), None)
+
+
+def test_a_disk_that_fills_up_with_the_first_policy_asks_for_it_no_second_time(
+    tmp_path, monkeypatch
+):
+    def record(*_):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(Policies, "record", record)
+    open_after(tmp_path / "store.sqlite", monkeypatch.undo)[0].close()
+
+
+def test_a_store_that_has_a_release_asks_for_no_first(tmp_path):
+    path = tmp_path / "store.sqlite"
+    opened(path, lambda: FIRST, 1, Clock(), None)[0].close()
+
+    def begin() -> PolicyRecord:
+        raise UserError("a.policy: no such file")
+
+    store, newest = opened(path, begin, 2, Clock(), None)
+    store.close()
+    assert newest == FIRST
 
 
 def test_what_is_wrong_with_the_first_policy_is_the_users_to_mend(tmp_path):

@@ -13,10 +13,11 @@ from policy_samples import SPEC, make_spec
 
 from cloud.export import export
 from contract.errors import SpecError
-from policy import engine
+from policy import pace
 from policy.artefact import Artefact, ArtefactError, digest, pack, unpack
-from policy.engine import load, require_pace, warm_up
+from policy.engine import load, warm_up
 from policy.mlp import LAYERS_MAX, WIDTH_MAX, Mlp
+from policy.pace import require_pace
 from policy.shelf import Shelf
 
 MLP = Mlp.random(SPEC, (8,), seed=1)
@@ -309,14 +310,26 @@ def test_a_policy_that_needs_most_of_a_period_is_slow():
 
 
 def test_the_shelf_refuses_the_slow_and_keeps_what_it_took(tmp_path, monkeypatch):
-    shelf = Shelf(tmp_path, SPEC, "numpy")
+    shelf = Shelf(tmp_path, SPEC, "numpy", require_pace)
     shelf.stage(blob(), digest(blob()))
     shelf.activate(1)
-    monkeypatch.setattr(engine, "BUSY_MAX", 0.0)
+    monkeypatch.setattr(pace, "BUSY_MAX", 0.0)
     later = blob(version=2)
     with pytest.raises(ArtefactError, match=r"^slow"):
         shelf.stage(later, digest(later))
     assert Shelf(tmp_path, SPEC, "numpy").active().version == 1
+
+
+def test_without_a_judge_of_pace_the_shelf_reads_no_clock(tmp_path, monkeypatch):
+    def read(*_):
+        raise AssertionError("a clock was read")
+
+    for name in ("thread_time_ns", "process_time_ns", "monotonic_ns", "perf_counter_ns", "time"):
+        monkeypatch.setattr(time, name, read)
+    shelf = Shelf(tmp_path, SPEC, "numpy")
+    shelf.stage(blob(), digest(blob()))
+    shelf.activate(1)
+    assert shelf.reload().version == 1
 
 
 @pytest.mark.parametrize("posture", ["zero", "middle", "low", "high"])

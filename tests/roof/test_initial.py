@@ -1,19 +1,26 @@
 """A policy to begin with must fit the body, and becomes the cloud's first release."""
 
+import os
+import tracemalloc
 from pathlib import Path
 
 import msgspec
 import pytest
 
+import cloud.main
 from cloud.export import export, to_onnx
+from cloud.opening import opened
 from cloud.store import Store
+from contract.clock import WallClock
 from contract.errors import SpecError, UserError
 from contract.specs import PolicySpec
-from policy.artefact import digest, pack, unpack
+from policy.artefact import MAX_BYTES, digest, pack, unpack
 from policy.mlp import Mlp
 from sim.scenario import Scenario, policy_spec
-from tierloop.deployment import load
-from tierloop.initial import check, enter
+from tierloop import initial
+from tierloop.deployment import Deployment, PolicyConfig, load
+from tierloop.initial import check, enter, first
+from tierloop.processes import ROLES, Order
 
 SPEC = policy_spec(Scenario())
 
@@ -39,6 +46,62 @@ def test_one_that_fits_is_entered_once(tmp_path):
     assert (newest.version, newest.digest, newest.blob) == (4, digest(blob), blob)
     assert releases.policies.next_version() == 5
     releases.close()
+
+
+def test_a_cloud_begun_again_needs_the_file_no_more(tmp_path, monkeypatch):
+    given, newest = tmp_path / "a.policy", []
+    blob = artefact(given, SPEC)
+    deployment = Deployment(name="d", policy=PolicyConfig(initial=str(given)))
+    order = Order(
+        name="cloud", role="cloud", deployment=deployment, out=str(tmp_path), report_to=""
+    )
+
+    def run(*given):
+        store, release = opened(order.state / "store.sqlite", given[-1], 1, WallClock(), None)
+        store.close()
+        newest.append(release.blob)
+        return 0
+
+    monkeypatch.setattr(cloud.main, "run", run)
+    assert ROLES["cloud"].run(order) == 0
+    given.rename(tmp_path / "elsewhere.policy")
+    assert ROLES["cloud"].run(order) == 0
+    assert newest == [blob, blob]
+
+
+def test_what_is_judged_is_what_is_stored(tmp_path, monkeypatch):
+    """The file is another one as soon as it was read."""
+    given = tmp_path / "a.policy"
+    blob = artefact(given, SPEC)
+    judged = initial.unpack
+
+    def unpack_and_replace(content: bytes):
+        given.write_bytes(b"another")
+        return judged(content)
+
+    monkeypatch.setattr(initial, "unpack", unpack_and_replace)
+    assert first(given, SPEC).blob == blob
+
+
+@pytest.mark.parametrize("kind", ["fifo", "/dev/zero"])
+def test_what_has_no_end_is_no_policy(tmp_path, kind):
+    given = tmp_path / "a.policy"
+    os.mkfifo(given) if kind == "fifo" else given.symlink_to(kind)
+    with pytest.raises(UserError, match=r"a\.policy: not a file$"):
+        check(given, SPEC)
+
+
+def test_a_file_of_any_size_is_read_to_the_largest_policy_alone(tmp_path):
+    given = tmp_path / "a.policy"
+    with given.open("wb") as file:
+        file.truncate(64 * MAX_BYTES)
+    tracemalloc.start()
+    try:
+        with pytest.raises(UserError, match="oversize"):
+            check(given, SPEC)
+        assert tracemalloc.get_traced_memory()[1] < 2 * MAX_BYTES
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_misfit_is_refused_with_file_line_and_both_shapes(tmp_path):

@@ -1,5 +1,6 @@
 """The stack on the virtual clock: exact, charged by its hardware, and able to die and come back."""
 
+import time
 from pathlib import Path
 
 import msgspec
@@ -44,6 +45,17 @@ def test_looking_at_a_run_does_not_change_it():
             p.stack.trace.hexdigest()
         p.stack.finish()
         assert p.stack.trace.hexdigest() == trace()
+
+
+def test_no_clock_of_the_host_decides_what_is_staged(monkeypatch):
+    def read() -> int:
+        raise AssertionError("the processor's time was read")
+
+    monkeypatch.setattr(time, "thread_time_ns", read)
+    monkeypatch.setattr(time, "process_time_ns", read)
+    with plants(deployment()) as p:
+        p.run(3)
+        assert list((p.folder / "state/edge/policies").glob("*.policy"))
 
 
 def test_the_age_of_action_is_that_of_the_link():
