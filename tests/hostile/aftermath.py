@@ -21,9 +21,10 @@ def processes(verdict: Verdict, name: str, victim: Victim, code: int, apart: str
     logs = [path.read_text(errors="replace") for path in (victim.out / "logs").glob("*.log")]
     verdict.none(f"{name}: exit code", code)
     verdict.none(f"{name}: crashes and restarts", sum(h.name in ENDS for h in roofs))
-    late = [h.process for h in roofs if h.name == "killed"]
-    if late:
-        verdict.note(f"{name}: slow to stop when told", ", ".join(late))
+    killed = {h.process for h in roofs if h.name == "killed"}
+    verdict.none(f"{name}: devices, edges killed at the end", len(killed - {"cloud"}))
+    if "cloud" in killed:
+        verdict.note(f"{name}: cloud", "killed at the end")
     verdict.none(f"{name}: tracebacks", sum(text.count("Traceback") for text in logs))
     verdict.none(f"{name}: processes left", len(victim.orphans(5.0)))
     for process, by_pid in lives(victim.vitals).items():

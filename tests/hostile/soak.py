@@ -119,10 +119,10 @@ def main() -> int:
             while victim.process.poll() is None and time.monotonic() < end_s:
                 victim.look(time.monotonic())
                 time.sleep(LOOK_S)
+            verdict.none("exit code", victim.interrupt())
+            verdict.none("processes left", len(victim.orphans(5.0)))
         finally:
-            code = victim.interrupt()
-        verdict.none("exit code", code)
-        verdict.none("processes left", len(victim.orphans(5.0)))
+            victim.close()
         _record(verdict, victim.out, faults.count("[[fault]]"))
         judge(verdict, victim.vitals)
         sockets = Path(DEFAULT.placed(victim.out).device_edge.removeprefix(IPC)).parent

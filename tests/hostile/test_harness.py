@@ -1,15 +1,20 @@
 """`make attack`, `make kills` and `make soak` in short, so that they do not rot."""
 
+import os
 import random
+import signal
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
+import aftermath
 import pytest
 from frames import Frames, resealed
 from soak import timeline
 from verdict import Verdict, slope
+from victims import ROOF, Victim
 
 from contract import messages as m
 from contract.codec import Codec
@@ -72,6 +77,48 @@ def test_a_slope_is_that_of_most_of_the_samples():
     steady = [(float(t), 5.0 + (t == 50) * 1000) for t in range(100)]
     assert slope(steady) == 0.0
     assert slope([(float(t), 0.5 * t) for t in range(100)]) == pytest.approx(0.5)
+
+
+@pytest.fixture
+def deserter(tmp_path, monkeypatch):
+    """A command that stops when told, and leaves a process of a session of its own behind."""
+    script = tmp_path / "deserts"
+    script.write_text("#!/bin/sh\ntrap 'exit 0' INT\nsetsid sleep 60 &\nwait\n")
+    script.chmod(0o755)
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "executable", str(script))
+        victim = Victim("run", tmp_path / "x.toml", tmp_path / "run")
+    victim.wait(lambda: not victim.members().keys() - {ROOF} and bool(victim.family), "left", 10)
+    yield victim
+    victim.close(0.0)
+
+
+def test_a_process_that_is_left_is_seen_before_it_is_ended(deserter):
+    (left,) = deserter.family
+    assert deserter.interrupt() == 0
+    assert deserter.orphans(0.1) == [left]
+    deserter.close(0.0)
+    assert deserter.orphans(5.0) == []
+
+
+def test_a_command_that_does_not_stop_is_killed_alone(deserter):
+    os.kill(deserter.process.pid, signal.SIGSTOP)
+    assert deserter.interrupt(0.1) == -signal.SIGKILL
+    assert len(deserter.orphans(0.1)) == 1
+
+
+@pytest.mark.parametrize(
+    ("killed", "broken"), [([], 0), (["cloud"], 0), (["edge"], 1), (["arm-0", "edge"], 1)]
+)
+def test_who_does_not_stop_when_told_breaks_the_verdict_but_for_the_cloud(
+    tmp_path, monkeypatch, killed, broken
+):
+    ends = [SimpleNamespace(role=ROOF, process=name, name="killed") for name in killed]
+    monkeypatch.setattr(aftermath, "load", lambda _: (None, SimpleNamespace(happenings=ends)))
+    victim = SimpleNamespace(out=tmp_path, vitals=[], orphans=lambda _: [])
+    verdict = Verdict()
+    aftermath.processes(verdict, "whole", victim, 0, "ghost")
+    assert sum(not line.held for line in verdict.lines) == broken
 
 
 @pytest.mark.slow

@@ -122,15 +122,13 @@ class Victim:
                     self.vitals.append(Vital(now_s, name, pid, rss, fds, process.num_threads()))
 
     def interrupt(self, patience_s: float = 60.0) -> int:
-        """Ctrl-C; the exit code, or -9 if it had to be killed."""
+        """Ctrl-C; the exit code, or -9 if it had to be killed. It ends no descendant."""
         self.members()
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(patience_s)
-        self.close()
-        assert self.process.returncode is not None
-        return self.process.returncode
+        return self._killed()
 
     def orphans(self, patience_s: float) -> list[int]:
         """Descendants ever seen that still run after `patience_s`."""
@@ -141,14 +139,18 @@ class Victim:
         """What lies in its scratch folder."""
         return sorted(str(path) for path in self.scratch.rglob("*"))
 
-    def close(self) -> None:
+    def close(self, patience_s: float = 5.0) -> None:
         """Ends what is left: the command, then its descendants, each by its pid."""
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-        for pid in self.orphans(5.0):
+        self._killed()
+        for pid in self.orphans(patience_s):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+    def _killed(self) -> int:
+        """Kills the command, and it alone, if it still runs; its exit code."""
+        if self.process.poll() is None:
+            self.process.kill()
+        return self.process.wait()
 
 
 def _runs(process: psutil.Process) -> bool:
