@@ -8,7 +8,7 @@ OLDEST, NEWEST = (3, 11), (3, 13)
 """Of Python, as in pyproject.toml."""
 STOPPED = 130
 OTHERS_WRITE = 0o022
-"""What no umask permits here: a record, its state and its sockets are their owner's alone."""
+"""What no umask permits here: a record, its state and its sockets are their owner's to change."""
 
 
 def main() -> int:
@@ -20,7 +20,7 @@ def main() -> int:
         sys.stderr.write(f"tierloop: needs Python {oldest} to {newest}, this is Python {have}\n")
         return 2
     os.umask(os.umask(OTHERS_WRITE) | OTHERS_WRITE)
-    if sys.getfilesystemencoding().lower() != "utf-8":
+    if sys.getfilesystemencoding().lower() != "utf-8" and not sys.flags.utf8_mode:
         _again_in_utf8()
     asked = []
 
@@ -47,12 +47,13 @@ def main() -> int:
 def _again_in_utf8() -> None:
     """Runs this command anew with names and files in UTF-8, whatever the locale says.
 
-    What is printed stays in the terminal's encoding; what that lacks becomes a question mark.
+    By an option, since -E and -I pass over the environment, which is for the children. What is
+    printed stays in the terminal's encoding; what that lacks becomes a question mark.
     """
     said = getattr(sys.stdout, "encoding", None) or "utf-8"
     os.environ.setdefault("PYTHONIOENCODING", f"{said}:replace")
     os.environ["PYTHONUTF8"] = "1"
-    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from rich.console import Console
 
-from tierloop import meetings
+from tierloop import meetings, screen
 from tierloop.damage import line
 from tierloop.deployment import Deployment
 from tierloop.join import PAGE, PARTS, SUMMARY, conclude, join
@@ -28,6 +28,8 @@ _ENDS = {
     "time": "the time is up",
     "signal": "told to stop",
 }
+LAST_WORDS_S = 1.0
+"""A reader of what a run says at its end is waited for so long; while it runs, not at all."""
 
 
 def conduct(deployment: Deployment, roles: tuple[str, ...], out: Path) -> int:
@@ -36,12 +38,14 @@ def conduct(deployment: Deployment, roles: tuple[str, ...], out: Path) -> int:
     _check_budgets(deployment)
     Thread(target=import_module, args=("tierloop.charts",), daemon=True).start()  # for the end
     console = Console()
+    screen.wait_at_most(0)
     shown = view(console)
     try:
         run = Run(deployment, roles, out, shown)
         why = run.until_end()
     finally:
         shown.close()
+        screen.wait_at_most(LAST_WORDS_S)
     if why == "mistake":
         Console(stderr=True).print(run.mistake, markup=False, highlight=False, soft_wrap=True)
         return WRONG_INPUT
@@ -57,6 +61,7 @@ def conduct(deployment: Deployment, roles: tuple[str, ...], out: Path) -> int:
         )
         return _together(lonely, why == "signal")
     summary = conclude(out, deployment, run.record, out) if run.lacks else join(out)
+    screen.wait_at_most(LAST_WORDS_S)
     print_summary(summary, out)
     return judge(summary, why == "signal") or _budgets(run.record, summary, deployment)
 
@@ -68,12 +73,14 @@ def conduct_virtual(deployment: Deployment, out: Path) -> int:
     check_folder(deployment, tuple(ROLES), out)
     _check_budgets(deployment)
     console, signals = Console(), Signals()
+    screen.wait_at_most(0)
     shown = view(console)
     try:
         run = VirtualRun(deployment, deployment.seed, out, shown, lambda: signals.heard > 0)
         why, summary = run.to_the_end()
     finally:
         shown.close()
+        screen.wait_at_most(LAST_WORDS_S)
     lived = _lived(run.lived_s, deployment)
     console.print(f"Ended: {_ENDS[why]}, {lived}; {run.speed:.1f}x real time.", highlight=False)
     print_summary(summary, out)

@@ -7,24 +7,73 @@ behind a redirection full, the encoding too small for a dash: then words are los
 import errno
 import io
 import os
+import select
 import sys
+import time
 from contextlib import suppress
+from math import inf
+from stat import S_ISCHR, S_ISFIFO
 from typing import Any
 
 from contract.errors import UserError
 
+PIECE_BYTES = select.PIPE_BUF
+"""What a pipe takes at once or not at all, so that none that is ready blocks."""
+PAUSE_S = 0.01
+"""Between two tries where the other end is ready and yet takes nothing."""
+
 
 class _Unfailing(io.FileIO):
-    """Takes every byte; `failure` is what the other end said when it took one no more."""
+    """Takes every byte; `failure` is what the other end said when it first took one no more."""
 
-    failure: OSError | None = None
+    until_s = inf
+    """The instant of the monotonic clock to which a reader is waited for."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number, "w", closefd=False)
+        self.failure: OSError | None = None
+        self._at = _unblocked(number)
 
     def write(self, data: Any) -> int:
+        bytes_ = memoryview(data).cast("B")
         try:
-            return super().write(data) or 0
+            while self._ready():
+                with suppress(BlockingIOError):
+                    return os.write(self._at, bytes_[:PIECE_BYTES])
+                if time.monotonic() >= self.until_s:
+                    break
+                time.sleep(PAUSE_S)
+            raise BlockingIOError(errno.EAGAIN, "nobody reads")
         except OSError as error:
-            self.failure = error
-            return memoryview(data).nbytes
+            self.failure = self.failure or error
+        return bytes_.nbytes
+
+    def _ready(self) -> bool:
+        poll = select.poll()
+        poll.register(self._at, select.POLLOUT)
+        left_s = max(0.0, self.until_s - time.monotonic())
+        return bool(poll.poll(None if left_s == inf else 1000 * left_s))
+
+
+def _unblocked(number: int) -> int:
+    """The same pipe or terminal, opened once more so that writing never blocks, if it lets us.
+
+    The descriptor at hand is shared with others, so it stays as it is.
+    """
+    mode = os.fstat(number).st_mode
+    if S_ISFIFO(mode) or (S_ISCHR(mode) and os.isatty(number)):
+        with suppress(OSError):
+            how = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY
+            return os.open(f"/proc/self/fd/{number}", how)
+    return number
+
+
+def wait_at_most(seconds: float) -> None:
+    """From now on a reader that lags gets so long in all; after that its words are lost.
+
+    Without this, readers are waited for: a pager may take its time, but no run waits for one.
+    """
+    _Unfailing.until_s = time.monotonic() + seconds
 
 
 def install() -> None:
@@ -44,7 +93,7 @@ def install() -> None:
         with suppress(OSError, AttributeError):
             was.flush()
         stream = io.TextIOWrapper(
-            io.BufferedWriter(_Unfailing(number, "w", closefd=False)),
+            io.BufferedWriter(_Unfailing(number)),
             encoding=was.encoding if was is not None else "utf-8",
             errors="replace",
             line_buffering=was is None or was.line_buffering,

@@ -21,6 +21,9 @@ STEADY_S = 10.0
 """A process that has lived this long starts again with the shortest pause."""
 USER_ERROR = 2
 """A child's exit code for a mistake that no restart would mend: before its first report alone."""
+END_S = 3.0
+"""What has been killed has this long to be gone; a process that waits for a disk may take for
+ever."""
 LAST_BYTES = 1 << 14
 """Of a log so much is read for its last line."""
 
@@ -55,7 +58,10 @@ class Child:
         return "up" if self.pulse.heard else "starting"
 
     def start(self, now_s: float) -> None:
-        """Begins a life. Its boot is above every other's, whatever the wall clock says."""
+        """Begins a life. Its boot is above every other's, whatever the wall clock says.
+
+        Raises OSError where the host has no process or descriptor to give.
+        """
         self.boot = max(self.boot + 1, time.time_ns())
         with self._opened() as log:
             self._log_from = log.tell()
@@ -89,13 +95,16 @@ class Child:
         """The exit code of a life that has just ended, or None."""
         if self.popen is None or (code := self.popen.poll()) is None:
             return None
-        end_session(self.popen.pid)
         self.release()
         steady = now_s - self.started_s > STEADY_S
         self.pause_s = BACK_OFF_S[0] if steady or self.lives == 1 else self.pause_s
+        self.pause(now_s)
+        return code
+
+    def pause(self, now_s: float) -> None:
+        """The next life is due later, and the one after a failure of that later still."""
         self.due_s = now_s + self.pause_s
         self.pause_s = min(2 * self.pause_s, BACK_OFF_S[1])
-        return code
 
     def release(self) -> None:
         """Lets go of a process that has ended."""
@@ -126,7 +135,8 @@ class Supervisor:
     """Keeps the processes of one table alive. All calls from one thread, the main one.
 
     `tell(process, name, detail)` hears what happens: started, restarted, died, hung, killed,
-    stopped. What ends by itself, or hangs, is started again; only what its user got wrong is not,
+    stopped, start_failed (the host refused), left (it does not end though killed). What ends by
+    itself, or hangs, is started again; only what its user got wrong is not,
     and that shows before a process has ever been heard.
     Each process leads a session of its own, so that what it started ends with it, even if
     it dies without a word.
@@ -141,18 +151,33 @@ class Supervisor:
         """Starts what is due, ends what hangs, notes deaths; sets `mistake` if there is one."""
         now_s = time.monotonic()
         for child in self.children:
-            if child.popen is not None:
+            if (popen := child.popen) is not None:
                 code = child.died(now_s)
                 if code is not None:
+                    self._clear(child, popen.pid)
                     self._bury(child, code)
                 elif why := child.hung(now_s):
                     self._tell(child.process.name, "hung", why)
-                    end_session(child.popen.pid)
+                    self._clear(child, popen.pid)
+                    child.pulse = Pulse(popen.pid, now_s, child.process.patience)
             due_s = max(child.due_s, child.held_s)
             if child.popen is None and now_s >= due_s and self.mistake is None:
-                child.start(now_s)
-                life = "started" if child.lives == 1 else "restarted"
-                self._tell(child.process.name, life, f"life {child.lives}")
+                self._start(child, now_s)
+
+    def _start(self, child: Child, now_s: float) -> None:
+        try:
+            child.start(now_s)
+        except OSError as error:
+            child.pause(now_s)
+            self._tell(child.process.name, "start_failed", error.strerror or str(error))
+            return
+        life = "started" if child.lives == 1 else "restarted"
+        self._tell(child.process.name, life, f"life {child.lives}")
+
+    def _clear(self, child: Child, session: int) -> None:
+        """Ends all of a session, and tells what of it does not go."""
+        for pid in end_session(session):
+            self._tell(child.process.name, "left", f"process {pid} does not end though killed")
 
     def heard(self, name: str) -> None:
         """A report has come from a process: it is ready."""
@@ -185,11 +210,13 @@ class Supervisor:
                 self._end(child, popen)
 
     def _end(self, child: Child, popen: subprocess.Popen[bytes]) -> None:
-        late = popen.poll() is None
-        end_session(popen.pid)
-        code = popen.wait()
-        what = f"did not stop within {child.process.grace_s} s" if late else describe(code)
-        self._tell(child.process.name, "killed" if late else "stopped", what)
+        name, late = child.process.name, popen.poll() is None
+        self._clear(child, popen.pid)
+        code = popen.poll()
+        if late or code is None:
+            self._tell(name, "killed", f"did not stop within {child.process.grace_s} s")
+        else:
+            self._tell(name, "stopped", describe(code))
         child.release()
 
     def _bury(self, child: Child, code: int) -> None:
@@ -205,13 +232,17 @@ def describe(code: int) -> str:
     return f"exit {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
 
 
-def end_session(session: int) -> None:
-    """Kills every process of a session, whoever its parent has become."""
+def end_session(session: int) -> list[int]:
+    """Kills every process of a session, whoever its parent has become; those that do not go."""
+    deadline_s = time.monotonic() + END_S
     while members := [pid for pid in psutil.pids() if _in_session(pid, session)]:
         for pid in members:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        if time.monotonic() > deadline_s:
+            break
         time.sleep(0.005)
+    return members
 
 
 def _in_session(pid: int, session: int) -> bool:

@@ -4,6 +4,7 @@ import os
 import pty
 import subprocess
 import sys
+import time
 
 import pytest
 from records import fill, short_run
@@ -79,3 +80,41 @@ def test_what_is_all_a_command_does_has_to_arrive(record):
             done = subprocess.run([*TIERLOOP, *command], stdout=full, stderr=subprocess.PIPE)
         assert done.returncode == 2
         assert done.stderr == b"tierloop: standard output: No space left on device\n"
+
+
+FLOODS = (
+    "import sys; from tierloop import screen; screen.install(); screen.wait_at_most({wait_s});"
+    "[print('x' * 999) for _ in range(999)];"
+    "open(sys.argv[1], 'w').write(str(screen.failure())); print('end', file=sys.stderr)"
+)
+
+
+@pytest.mark.parametrize("blocking", [True, False])
+@pytest.mark.parametrize("wait_s", [0, 0.5])
+@pytest.mark.parametrize("opened", [os.pipe, pty.openpty])
+def test_a_reader_that_reads_nothing_stops_nothing(tmp_path, opened, blocking, wait_s):
+    ours, theirs = opened()
+    os.set_blocking(theirs, blocking)
+    done = subprocess.run(
+        [sys.executable, "-c", FLOODS.format(wait_s=wait_s), str(tmp_path / "kept")],
+        stdout=theirs, stderr=subprocess.PIPE, timeout=20,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, b"end\n")
+    assert (tmp_path / "kept").read_text() == "[Errno 11] nobody reads"
+    assert os.get_blocking(theirs) is blocking, "it is not ours alone"
+    assert len(os.read(ours, 4000)) > 2000, "what had room arrived"
+    os.close(ours)
+    os.close(theirs)
+
+
+@pytest.mark.parametrize("blocking", [True, False])
+def test_a_slow_reader_of_what_is_no_run_gets_it_all(tmp_path, blocking):
+    ours, theirs = os.pipe()
+    os.set_blocking(theirs, blocking)
+    says = FLOODS.format(wait_s="float('inf')")
+    process = subprocess.Popen([sys.executable, "-c", says, str(tmp_path / "kept")], stdout=theirs)
+    os.close(theirs)
+    with open(ours, "rb") as read:
+        time.sleep(1.0)
+        assert len(read.read()) == 999 * 1000
+    assert process.wait(10) == 0

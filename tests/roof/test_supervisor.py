@@ -1,5 +1,6 @@
 """The supervisor on small real processes: restart, back-off, order, stubbornness, families."""
 
+import errno
 import os
 import signal
 import sys
@@ -222,3 +223,32 @@ def test_a_child_is_up_once_it_has_reported(tmp_path):
     stage.until(lambda: stage.names("restarted"))
     assert stage.supervisor.children[0].state == "starting"
     stage.stop()
+
+
+def test_a_host_that_has_no_process_to_give_is_asked_again(tmp_path, monkeypatch):
+    stage = Stage(tmp_path, ("a", "device", IDLE))
+
+    def full(*_, **__):
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    with monkeypatch.context() as m:
+        m.setattr("tierloop.supervisor.subprocess.Popen", full)
+        stage.until(lambda: len(stage.names("start_failed")) == 2)
+    assert stage.told[0] == ("a", "start_failed", "Resource temporarily unavailable")
+    stage.until(lambda: stage.names("started"))
+    stage.stop()
+
+
+def test_what_does_not_end_though_killed_is_told_and_left(tmp_path, monkeypatch):
+    stage = Stage(tmp_path, ("a", "device", DEAF), grace_s=0.1)
+    stage.until(lambda: stage.ups("a"))
+    pid, begin = stage.pid("a"), time.monotonic()
+    popen = stage.supervisor.children[0].popen
+    with monkeypatch.context() as m:
+        m.setattr("tierloop.supervisor.END_S", 0.2)
+        m.setattr("tierloop.supervisor.os.kill", lambda *_: None)
+        stage.stop()
+    assert time.monotonic() - begin < 5
+    assert ("a", "left", f"process {pid} does not end though killed") in stage.told
+    assert end_session(pid) == []
+    popen.wait(5)

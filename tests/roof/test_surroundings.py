@@ -12,6 +12,10 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "deployments" / "sorting-cell.toml"
 PLAIN_C = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+BEGIN = (
+    f"import sys; sys.path.insert(0, {str(ROOT)!r}); from tierloop.__main__ import main;"
+    "sys.exit(main())"
+)
 
 
 def tierloop(cwd, *words, umask=-1, without=(), **more):
@@ -73,3 +77,13 @@ def test_whatever_a_user_brings_a_mistake_is_one_line(tmp_path, words, said):
     (line,) = done.stderr.decode().splitlines()
     assert said in line
     assert line.isprintable()
+
+
+@pytest.mark.parametrize("option", ["-E", "-I"])
+def test_a_python_that_passes_over_the_environment_begins_anew_once(tmp_path, option):
+    done = subprocess.run(
+        [sys.executable, option, "-c", BEGIN, "schema"], cwd=ROOT, timeout=60,
+        env=os.environ | PLAIN_C, capture_output=True,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b'"$schema"' in done.stdout or b'"$ref"' in done.stdout
