@@ -198,12 +198,12 @@ class DeviceNode:
             self._event(now_ns, "policy", f"v{chunk.policy_version} acts")
 
     def _objection(self, chunk: ActionChunk) -> Refusal:
-        """Why a chunk answers no question of this life, if it says that it does."""
+        """Why a chunk answers no open question of this life, if it says that it does."""
         if chunk.device != self.name or chunk.boot != self.boot:
             return Refusal.NONE  # the arbiter has words for it
         if chunk.seq >= self._seq:
             return Refusal.WRONG_BOOT  # this boot has not asked that yet
-        return Refusal.NONE if self.rows.asked(chunk) else Refusal.NOT_ASKED
+        return self.rows.objection(chunk)
 
     def on_lost(self, now_ns: int, peer: str) -> Effects:
         self._event(now_ns, "lost", f"{peer} is silent")

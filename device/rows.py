@@ -61,12 +61,14 @@ class Rows:
         row = self._rows[seq % CAPACITY]
         row[_SENT], row[_UP] = now_ns, size
 
-    def asked(self, chunk: ActionChunk) -> bool:
-        """Whether a chunk of this boot has the stamps of the question that has its number."""
+    def objection(self, chunk: ActionChunk) -> Refusal:
+        """Whether a chunk of this boot is the first with the stamps of the question it answers."""
         if not max(0, self._end - CAPACITY) <= chunk.seq < self._end:
-            return False
+            return Refusal.NOT_ASKED
         row = self._rows[chunk.seq % CAPACITY]
-        return bool(row[_CAPTURED] == chunk.captured_ns and row[_AHEAD] == chunk.ahead_ns)
+        if row[_CAPTURED] != chunk.captured_ns or row[_AHEAD] != chunk.ahead_ns:
+            return Refusal.NOT_ASKED
+        return Refusal.REORDERED if row[_RECEIVED] else Refusal.NONE
 
     def answered(
         self, now_ns: int, chunk: ActionChunk, refusal: Refusal, offset: Offset | None

@@ -107,6 +107,31 @@ def test_an_answer_acts_once_and_is_told_once():
     assert list(rig.node.foresight._delays_ns) == delays
 
 
+@pytest.mark.parametrize(
+    ("wrong", "refusal"),
+    [
+        (lambda _: {"actions": np.full((8, 3), np.nan, np.float32)}, Refusal.NOT_FINITE),
+        (lambda asked: {"valid_until_ns": asked.captured_ns + 1}, Refusal.EXPIRED),
+    ],
+    ids=["not finite", "expired"],
+)
+def test_a_question_is_answered_once_even_if_its_answer_was_refused(wrong, refusal):
+    rig = Rig()
+    rig.tick(60, answer)
+    rig.tick(13)
+    asked = questions(rig)[-1]
+    before = rig.node.arbiter.chunk
+    rig.node.on_message(rig.now, "edge", replace(answer(asked), **wrong(asked)))
+    rig.node.on_message(rig.now, "edge", answer(asked))
+    rig.tick(2)
+    assert rig.node.arbiter.chunk is before
+    report = rig.node.report(rig.now, last=True)
+    row = next(r for r in report.decisions if r[INDEX["seq"]] == asked.seq)
+    assert (row[INDEX["refused"]], row[INDEX["applied_ns"]]) == (refusal, 0)
+    assert report.counters[f"refused.{refusal.name.lower()}"] == 1
+    assert report.counters["refused.reordered"] == 1
+
+
 def test_late_answers_told_again_and_again_are_one_delay():
     rig = Rig()
     rig.tick(60, answer)
@@ -117,7 +142,8 @@ def test_late_answers_told_again_and_again_are_one_delay():
     rig.tick(200)
     for _ in range(20):
         rig.node.on_message(rig.now, "edge", answer(late))
-    assert rig.node.report(rig.now).counters["refused.expired"] == 20
+    counters = rig.node.report(rig.now).counters
+    assert (counters["refused.expired"], counters["refused.reordered"]) == (1, 19)
     assert max(rig.node.foresight._delays_ns) > POLICY.validity_ns
     assert sum(d > POLICY.validity_ns for d in rig.node.foresight._delays_ns) == 1
 
