@@ -248,7 +248,9 @@ class ReportSource:
             data = self._codec.encode(report)
         except SpecError:
             self._lose("reports.unfit")
-            return self.send(replace(report, events=(), labels={})) if report.events else False
+            if not (report.events or report.labels):
+                return False
+            return self.send(replace(report, events=(), labels={}))
         try:
             self._socket.send(data, zmq.NOBLOCK)
         except zmq.Again:

@@ -380,6 +380,18 @@ def test_a_report_too_big_goes_without_its_words_and_is_counted():
     sink.close()
 
 
+def test_labels_alone_that_are_too_much_cost_no_report():
+    sink = ReportSink()
+    source = ReportSource(sink.address)
+    labels = {f"label {n}": "w" * 1024 for n in range(100)}
+    big = replace(REPORT, counters={}, decisions=np.ones((800, 30), np.int64), labels=labels)
+    assert source.send(big)
+    (told,) = sink.poll(2000)
+    assert (told.labels, told.counters["reports.unfit"]) == ({}, 1.0)
+    source.close()
+    sink.close()
+
+
 def test_a_wake_ends_one_wait():
     poller = Poller([])
     poller.wake()
