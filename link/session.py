@@ -24,6 +24,9 @@ HELLO_RAREST_NS = 2_000 * NS_PER_MS
 BEAT_EVERY_NS = period_ns(next(s.rate_hz for s in STREAMS if s.message is Beat))
 SILENCE_NS = silence_ns(Beat)
 
+FORGET_NS = 3 * HELLO_RAREST_NS
+"""A refusal after which the server is silent for so long is forgotten: it is gone, or mute."""
+
 PEERS_MAX = 1024
 """Clients and claims of one server; beyond it nobody new is let in."""
 
@@ -75,6 +78,8 @@ class ClientSession:
             return None
         if self.state is not State.OPEN:
             self._due_ns = now_ns + self._pause_ns
+            if self.state is State.OPENING and now_ns - self._heard_ns > FORGET_NS:
+                self.refusal = ""
             return self.hello
         self._due_ns = now_ns + BEAT_EVERY_NS
         self._beat += 1

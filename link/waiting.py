@@ -3,7 +3,7 @@
 from contract.clock import NS_PER_S
 from contract.messages import Event
 from link.channel import Client, Server
-from link.probe import listens
+from link.probe import Probe
 from link.session import State
 from link.sockets import ClientSocket, ServerSocket
 
@@ -43,9 +43,10 @@ class Waits:
     ) -> None:
         self._client, self._server, self._whom = client, server, whom
         self._up, self._down = Wait(now_ns), Wait(now_ns)
+        self._probe: Probe | None = None
 
     def look(self, now_ns: int) -> list[Event]:
-        """What there is to say now."""
+        """What there is to say now; waits for nobody."""
         said = (self._for_server(now_ns), self._for_clients(now_ns))
         return [Event(at_ns=now_ns, name=SILENCE, detail=words) for words in said if words]
 
@@ -54,13 +55,23 @@ class Waits:
         if client is None or not isinstance(client.transport, ClientSocket):
             return ""
         session, address = client.session, client.transport.address
-        if not self._up.look(now_ns, session.state is State.OPEN):
+        there, before = session.state is State.OPEN, self._probe
+        if self._up.look(now_ns, there):
+            self._probe = before or Probe(address)
+        if self._probe is None:
             return ""
+        listens = self._probe.listens()
+        if listens is None and before is None:
+            return ""  # known by the next look; what is undecided then has its queue full
+        self._probe.close()
+        self._probe = None
+        if there:
+            return ""
+        if listens is False:
+            return f"nobody listens at {address}"
         if session.refusal:
             return f"what listens at {address} refuses: {session.refusal}"
-        if listens(address):
-            return f"something listens at {address} but does not answer"
-        return f"nobody listens at {address}"
+        return f"something listens at {address} but does not answer"
 
     def _for_clients(self, now_ns: int) -> str:
         server = self._server

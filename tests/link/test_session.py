@@ -8,6 +8,7 @@ from contract.messages import Beat, Echo, Hello, Observation, Refused, Stored, W
 from link.health import ClockOffset
 from link.session import (
     BEAT_EVERY_NS,
+    FORGET_NS,
     HELLO_EVERY_NS,
     HELLO_RAREST_NS,
     LIVING_NS,
@@ -60,6 +61,18 @@ def test_silence_reopens_once():
     assert session.lost(SILENCE_NS + 2)
     assert not session.lost(SILENCE_NS + 3)
     assert session.due(SILENCE_NS + 3) is HELLO
+
+
+def test_a_refusal_is_forgotten_when_nothing_repeats_it():
+    session, taken = ClientSession(HELLO), Refused(reason="taken", final=False)
+    for now_ns in (0, FORGET_NS):
+        session.due(now_ns)
+        session.receive(now_ns, taken)
+    session.due(2 * FORGET_NS)
+    assert session.refusal == "taken"
+    session.due(2 * FORGET_NS + HELLO_RAREST_NS)
+    assert session.refusal == ""
+    assert session.receive(3 * FORGET_NS, taken), "it is told anew"
 
 
 def test_no_refusal_is_the_end_of_trying():

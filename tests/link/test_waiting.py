@@ -2,13 +2,15 @@
 
 import socket
 import threading
+import time
+from contextlib import ExitStack, closing
 
 import pytest
 import zmq
 
 from contract.messages import Hello, Refused, Welcome
 from link.channel import Client, Server
-from link.probe import listens
+from link.probe import Probe
 from link.sockets import ClientSocket, ServerSocket
 from link.waiting import Wait, Waits
 
@@ -68,9 +70,43 @@ def test_what_answers_in_another_tongue_does_not_answer(client, address):
         assert said(client) == [f"something listens at {address} but does not answer"]
 
 
-def test_a_refusal_is_repeated_with_its_reason(client, address):
+def test_a_refusal_is_repeated_with_its_reason_while_what_refused_is_there(client, address):
     client.session.receive(0, Refused(reason="another process has this name", final=False))
-    assert said(client) == [f"what listens at {address} refuses: another process has this name"]
+    host, port = address.removeprefix("tcp://").split(":")
+    with socket.create_server((host, int(port))):
+        words = f"what listens at {address} refuses: another process has this name"
+        assert said(client) == [words]
+    assert said(client) == [f"nobody listens at {address}"]
+
+
+def test_a_listener_with_a_full_queue_keeps_no_look_waiting(client, address):
+    host, port = address.removeprefix("tcp://").split(":")
+    with socket.create_server((host, int(port)), backlog=0), ExitStack() as others:
+        for _ in range(4):
+            other = others.enter_context(socket.socket())
+            other.setblocking(False)
+            other.connect_ex((host, int(port)))
+        tries = [Waits(0, client) for _ in range(5)]
+        before = time.monotonic()
+        assert [waits.look(2 * S) for waits in tries] == [[]] * 5
+        assert time.monotonic() - before < 0.05
+        for waits in tries:
+            (event,) = waits.look(3 * S)
+            assert event.detail == f"something listens at {address} but does not answer"
+            assert waits.look(4 * S) == []
+
+
+def test_who_answered_between_two_looks_is_not_spoken_of(client, address):
+    host, port = address.removeprefix("tcp://").split(":")
+    with socket.create_server((host, int(port)), backlog=0), ExitStack() as others:
+        for _ in range(4):
+            other = others.enter_context(socket.socket())
+            other.setblocking(False)
+            other.connect_ex((host, int(port)))
+        waits = Waits(0, client)
+        waits.look(2 * S)
+        client.session.receive(0, Welcome(node="edge", boot=1, acked=0))
+        assert waits.look(3 * S) == []
 
 
 def test_in_session_there_is_nothing_to_say(client):
@@ -90,9 +126,24 @@ def test_a_server_says_whom_it_waits_for(address):
     server.close()
 
 
-def test_a_socket_in_the_file_system_is_tried_too(tmp_path):
-    address = f"ipc://{tmp_path}/s"
-    assert not listens(address)
+def listens(address):
+    with closing(Probe(address)) as probe:
+        return probe.listens()
+
+
+@pytest.mark.parametrize("name", ["s", "what?#s"])
+def test_a_socket_in_the_file_system_is_tried_too(tmp_path, name):
+    address = f"ipc://{tmp_path}/{name}"
+    assert listens(address) is False
     with zmq.Context() as context, context.socket(zmq.ROUTER) as server:
         server.bind(address)
         assert listens(address)
+
+
+def test_a_socket_in_the_file_system_with_a_full_queue_listens(tmp_path):
+    path = f"{tmp_path}/s"
+    with socket.socket(socket.AF_UNIX) as server, socket.socket(socket.AF_UNIX) as other:
+        server.bind(path)
+        server.listen(0)
+        other.connect(path)
+        assert listens(f"ipc://{path}")
