@@ -1,5 +1,6 @@
 """A stranger's graph goes through the shelf's kind of checks: what it names, needs and answers."""
 
+import os
 import resource
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from contract.errors import UserError
-from tierloop.bench import own
+from tierloop.bench import own, strangers, trial
 from tierloop.bench.strangers import OnnxFile
 from tierloop.bench.strangers_body import embody
 
@@ -188,6 +189,69 @@ def test_a_graph_that_needs_gigabytes_is_refused_and_they_are_not_taken(outside)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb < 100_000
 
 
+@pytest.mark.parametrize("kind", ["fifo", "/dev/zero"])
+def test_what_has_no_end_is_refused_before_it_is_read(outside, kind):
+    path = outside / "m.onnx"
+    os.mkfifo(path) if kind == "fifo" else path.symlink_to(kind)
+    assert refused(path).endswith("m.onnx: not a file")
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_more_weights_than_are_tried_are_refused_and_not_read(outside, beside, monkeypatch):
+    monkeypatch.setattr(strangers, "trial", None)
+    path, made = outside / "m.onnx", external("w.data")
+    path.write_bytes(made.SerializeToString())
+    with (outside / ("w.data" if beside else "m.onnx")).open("wb") as file:
+        file.truncate(3 * 10**9)
+    assert refused(path).endswith("no policy: 3 GB with its weights, at most 2")
+
+
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [
+        ("SIGXCPU", "loading it and its first answer take more than 10 s of a processor"),
+        ("SIGKILL", "was killed, as by a machine that runs out of memory"),
+        ("SIGSEGV", "or ends the runtime"),
+    ],
+)
+def test_how_a_trial_ends_is_told_apart(tmp_path, monkeypatch, end, said):
+    script = tmp_path / "ends.py"
+    script.write_text(f"import os, signal\nos.kill(os.getpid(), signal.{end})\n")
+    monkeypatch.setattr(trial, "__file__", str(script))
+    with pytest.raises(trial.TrialError, match=said):
+        trial.trial("m.onnx", np.zeros((1, 4), np.float32), 10)
+
+
+@pytest.mark.parametrize(
+    ("load_s", "answer_s", "asked"),
+    [(0.5, 0.0, 10), (9.0, 0.2, 1), (0.5, 6.0, 1), (6.9, 1.9, 1), (1.0, 0.7, 3)],
+)
+def test_further_tries_take_what_is_left_of_the_bound(monkeypatch, load_s, answer_s, asked):
+    """What loads within its bound is not ended by being asked once more."""
+    spent, answers = [load_s], []
+
+    class Session:
+        def run(self, _, given):
+            spent[0] += answer_s
+            answers.append(given)
+            return [np.zeros((1, 3), np.float32)]
+
+    monkeypatch.setattr(trial.time, "process_time", lambda: spent[0])
+    assert trial._answers(Session(), "x", np.zeros((9, 4), np.float32))["wrong"] == ""
+    assert len(answers) == asked
+    assert spent[0] < trial.CPU_S
+
+
+def test_a_single_answer_that_is_no_number_is_found(monkeypatch):
+    class Session:
+        def run(self, *_):
+            return [np.full((1, 3), np.nan, np.float32)]
+
+    monkeypatch.setattr(trial.time, "process_time", lambda: 9.5)
+    found = trial._answers(Session(), "x", np.zeros((9, 4), np.float32))
+    assert "with what is no number" in found["wrong"]
+
+
 @pytest.mark.slow
 def test_a_graph_that_computes_for_ever_is_refused(outside):
     n = 6000
@@ -200,7 +264,7 @@ def test_a_graph_that_computes_for_ever_is_refused(outside):
     ]
     column = np.zeros((n, 1), np.float32)
     said = refused(outside / "m.onnx", model(nodes, {"w": WEIGHT, "c": column, "r": column.T}))
-    assert "takes more than 10 s of a processor" in said
+    assert "loading it and its first answer take more than 10 s of a processor" in said
 
 
 def test_no_number_where_bodies_start_is_found_before_anything_is_measured(outside):

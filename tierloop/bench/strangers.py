@@ -1,5 +1,6 @@
 """A stranger's policy: an ONNX file, opened and tried once before anything is measured."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,15 @@ from contract.specs import ArraySpec, FloatArray, PolicySpec
 from policy.engine import starts
 from tierloop.bench import foreign
 from tierloop.bench.trial import Trial, TrialError, open_session, trial
+from tierloop.strict import check_file
 
 PERIOD_NS = 50 * NS_PER_MS
 """Between decisions of a body that does not say."""
 
 FLOAT = "tensor(float)"
+
+BYTES_MAX = 2 * 10**9
+"""Of a graph and its weights: what protobuf holds in one file, and three times it for the trial."""
 
 
 class OnnxFile:
@@ -31,13 +36,11 @@ class OnnxFile:
     def __init__(self, path: Path, spec: PolicySpec | None, body: Body) -> None:
         import onnxruntime
 
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise UserError(f"{path}: {error.strerror or error}") from None
+        data = _content(path)
         about = foreign.read(path, data)
         foreign.require_no_memory(path, about)
         weights = len(data) + foreign.weigh(path, about)
+        _require_size(path, weights)
         observation = (spec or _plain_spec(body, 1)).observation
         try:
             tried = trial(str(path), _postures(observation), weights)
@@ -64,6 +67,23 @@ class OnnxFile:
     def bare(self, features: FloatArray) -> None:
         """The runtime alone."""
         self._session.run(None, {self._name: features})
+
+
+def _content(path: Path) -> bytes:
+    check_file(path)
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            _require_size(path, size)
+            return file.read(size)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror or error}") from None
+
+
+def _require_size(path: Path, size: int) -> None:
+    if size > BYTES_MAX:
+        said = f"{size / 1e9:.3g} GB with its weights"
+        raise UserError(f"{path}: no policy: {said}, at most {BYTES_MAX / 1e9:g}")
 
 
 def _postures(observation: ArraySpec) -> FloatArray:
