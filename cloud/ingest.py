@@ -19,16 +19,12 @@ from cloud.plausible import implausible
 from cloud.store import Committed, Datum, Misfit, Store
 from contract.codec import Codec, digest64
 from contract.errors import SpecError, WireError
-from contract.messages import Sealed, Segment, Stored
+from contract.messages import ALSO_MAX, Sealed, Segment, Stored
 from contract.specs import PolicySpec
 from contract.streams import MAX_BYTES
 
 BODY_MAX = MAX_BYTES[Sealed]
 """A body is never inflated past this: what a device sealed had to fit a frame."""
-
-ACKS_MAX = 256
-"""Segments listed one by one in an acknowledgement."""
-
 
 BOOTS_MAX = 4096
 """Boots of which it is remembered up to where all is stored; of others the store is asked anew."""
@@ -109,8 +105,8 @@ class Ingest:
             below = self._store.contiguous(device, boot, self._below.pop((device, boot), 0))
             self._below[device, boot] = below
             above = sorted(seq for seq in seqs if seq >= below)
-            for at in range(0, len(above) or 1, ACKS_MAX):
-                also = tuple(above[at : at + ACKS_MAX])
+            for at in range(0, len(above) or 1, ALSO_MAX):
+                also = tuple(above[at : at + ALSO_MAX])
                 acks.append(Stored(device=device, boot=boot, below=below, also=also))
         while len(self._below) > BOOTS_MAX:
             del self._below[next(iter(self._below))]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from contract.bounds import STAMP_MAX
 from contract.clock import NS_PER_S
 from contract.messages import Segment
 from contract.specs import FloatArray, PolicySpec
@@ -12,9 +13,6 @@ SLACK = 0.02
 """So many times its span may a value lie beyond its limits: rounding, and a sensor at its stop. The
 perceive stages clip to the limits. Of rows a tenth of a span beyond, a share of 10 % made a student
 2.5 times worse on honest states, a whole span 7 times, and where nothing was beyond 1.7 times."""
-
-STAMP_MAX = 2**62
-"""Capture times lie below it."""
 
 AGE_MAX_NS = 60 * NS_PER_S
 """No action is in force for longer: its validity is some decision periods."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 from cloud.lineage import Key
+from contract.bounds import MIXED
 from contract.clock import NS_PER_S
 from contract.messages import Outcome, Segment
 
@@ -15,9 +16,6 @@ sensors have been silent. What it comes to after that says nothing of a policy."
 
 ROOM = 16
 """Outcomes of a segment beyond one a decision."""
-
-MIXED = -1
-"""The version of an episode in which several versions acted, or none."""
 
 Acted = Callable[[int, Key], bool]
 """Whether a version may have acted in a segment."""

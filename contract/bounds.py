@@ -20,6 +20,8 @@ from contract.errors import SpecError
 
 INT_MAX = 2**63 - 1
 """The largest integer that the ledger, SQLite and the wire can all hold."""
+STAMP_MAX = 2**62
+"""Times of another host's clock lie below it: what is reckoned from two of them fits 63 bits."""
 NAME_MAX = 128
 """Characters of a name; answers quote it."""
 TEXT_MAX = 1024
@@ -29,6 +31,8 @@ Count = Annotated[int, Meta(ge=0, le=INT_MAX)]
 """A number, a size, or a time on a clock that began at 0."""
 Version = Annotated[int, Meta(ge=-1, le=INT_MAX)]
 """Of a policy; -1: none, or several."""
+MIXED = -1
+"""The version of an episode in which several policies acted, or none."""
 Signed = Annotated[int, Meta(ge=-INT_MAX - 1, le=INT_MAX)]
 """A figure of somebody's clock, of which nothing is known but that the ledger can hold it."""
 Real = Annotated[float, Meta(ge=-float_info.max, le=float_info.max)]

@@ -17,7 +17,7 @@ IntRows = Annotated[np.ndarray, Array("int64", 2)]
 Bytes = Annotated[np.ndarray, Array("uint8", 1)]
 
 ALSO_MAX = 512
-"""Segments listed one by one in an acknowledgement."""
+"""Segments listed one by one in an acknowledgement; fits the stream's frame."""
 PARENTS_MAX = 16
 OUTCOMES_MAX = 256
 TOLD_MAX = 4096

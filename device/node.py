@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from contract.body import Embodiment, Episode, Reading
-from contract.bounds import cut
+from contract.bounds import MIXED, cut
 from contract.clock import NS_PER_S
 from contract.effects import Effects, Send
 from contract.events import Events
@@ -33,8 +33,6 @@ from device.uplink import Uplink
 from device.watch import Watch
 from link.health import Offset
 
-MIXED = -1
-"""The policy version of an episode in which several versions acted, or none."""
 LEAP_NS = NS_PER_S // 2
 """What the clock gains between two ticks beyond this, nobody lived through: it has leapt. It is
 counted, and neither charged to the battery nor to a rung."""

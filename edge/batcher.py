@@ -6,12 +6,10 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
+from contract.bounds import STAMP_MAX
 from contract.messages import Observation
 from contract.specs import FloatArray, finite
 from edge.account import Account
-
-STAMP_MAX = 2**62
-"""Capture times lie below it, so that adding a validity still fits 64 bits."""
 
 
 class Request(msgspec.Struct, frozen=True, gc=False):

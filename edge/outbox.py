@@ -15,29 +15,18 @@ from typing import NamedTuple, NoReturn
 import msgspec
 
 from contract.messages import Stored
-from edge import tables
+from edge import boots, tables
+from edge.boots import RUNS_MAX, Boot
 from edge.spans import Spans
 from edge.triage import Priority
 
-BOOTS_MAX = 64
-"""Boots of one device whose numbers are kept; beyond it the oldest are forgotten of which no parcel
-waits. What comes of them again is stored again, and known to the cloud."""
-
-RUNS_MAX = 1024
-"""Runs without a gap that are kept of a boot's numbers; the lowest are forgotten likewise. A device
-has `backlog_segments` under way and drops the oldest first: so what is below that is settled."""
-
 ROW_BYTES, MARK_BYTES, RUN_BYTES = 128, 64, 18
 """What a parcel, a boot and a run take beside the bodies, counted towards the quota."""
-
-ACKS_MAX = 512
-"""Segments listed one by one in an acknowledgement; fits the stream's frame."""
 
 REFUSED = -1
 """Stands among the priorities of what was dropped for a segment that was refused for good."""
 
 _NONE = Spans()
-
 
 _NEXT = (
     "SELECT id, device, boot, seq, digest, body FROM parcels WHERE priority = ? "
@@ -51,10 +40,6 @@ class Name(NamedTuple):
     device: str
     boot: int
     seq: int
-
-
-Boot = tuple[str, int]
-"""A device and one of its boots."""
 
 
 class Parcel(NamedTuple):
@@ -164,10 +149,10 @@ class Outbox:
                 db.execute("INSERT OR REPLACE INTO marks VALUES (?, ?, ?)", (*key, packed))
             rows = self._rows + len(fresh)
             size = self._bytes + sum(len(p.body) for p in fresh)
-            forgotten = self._forget(db, touched)
-            runs = self._runs + self._grown(touched, forgotten)
-            boots = len(self._marks.keys() | touched.keys()) - len(forgotten)
-            room = self._quota_bytes - boots * MARK_BYTES - runs * RUN_BYTES
+            forgotten = boots.forget(db, self._marks, touched)
+            runs = self._runs + boots.grown(self._marks, touched, forgotten)
+            kept = len(self._marks.keys() | touched.keys()) - len(forgotten)
+            room = self._quota_bytes - kept * MARK_BYTES - runs * RUN_BYTES
             while size + rows * ROW_BYTES > room and (shed := self._shed(db)) is not None:
                 counts[f"shed.{Priority(shed[0]).name.lower()}"] += 1
                 tables.note_shed(db, shed[0])
@@ -179,25 +164,8 @@ class Outbox:
         counts["stored"] = len(fresh)
         counts["duplicates"] = len(parcels) - len(fresh)
         counts["forgotten.boots"] = len(forgotten)
-        acks = tuple(_acks(touched, numbers))
+        acks = tuple(boots.acks(touched, numbers))
         return Committed(acks, counts, self._standing(), tuple(forgotten))
-
-    def _forget(self, db: sqlite3.Connection, touched: dict[Boot, Spans]) -> list[Boot]:
-        """Forgets the oldest boots of devices which have just brought one too many."""
-        forgotten: list[Boot] = []
-        for device in dict.fromkeys(key[0] for key in touched if key not in self._marks):
-            boots = {key for key in self._marks if key[0] == device}
-            boots |= {key for key in touched if key[0] == device}
-            if (surplus := len(boots) - BOOTS_MAX) > 0:
-                forgotten += tables.forget(db, device, surplus)
-        return forgotten
-
-    def _grown(self, touched: dict[Boot, Spans], forgotten: list[Boot]) -> int:
-        """By how many the runs of all boots have grown."""
-        gone = set(forgotten)
-        after = sum(len(spans) for key, spans in touched.items() if key not in gone)
-        known = (touched.keys() | gone) & self._marks.keys()
-        return after - sum(len(self._marks[key]) for key in known)
 
     def lend(self, limit: int) -> tuple[list[Parcel], Standing]:
         """The next parcels to send, most telling first, oldest first among equals; each once."""
@@ -293,14 +261,6 @@ def _insert(db: sqlite3.Connection, parcel: Parcel) -> bool:
         (*parcel.name, parcel.digest, parcel.priority, len(parcel.body), parcel.body),
     )
     return done.rowcount == 1
-
-
-def _acks(touched: dict[Boot, Spans], numbers: dict[Boot, list[int]]) -> Iterator[Stored]:
-    for (device, boot), spans in touched.items():
-        above = sorted({seq for seq in numbers[device, boot] if seq >= spans.below})
-        for at in range(0, len(above) or 1, ACKS_MAX):
-            also = tuple(above[at : at + ACKS_MAX])
-            yield Stored(device=device, boot=boot, below=spans.below, also=also)
 
 
 def _json(numbers: Iterable[int]) -> str:

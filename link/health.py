@@ -3,10 +3,8 @@
 from collections import deque
 from typing import NamedTuple
 
+from contract.bounds import STAMP_MAX
 from contract.errors import WireError
-
-STAMP_MAX = 2**62
-"""Times of another clock lie within it, so that what is reckoned from two of them fits 63 bits."""
 
 
 class Offset(NamedTuple):

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloud.experience import read
-from cloud.ingest import ACKS_MAX, BODY_MAX, Ingest
+from cloud.ingest import BODY_MAX, Ingest
 from cloud.lineage import Key, Span, spans
 from cloud.store import Store
 from contract.codec import Codec, digest64
-from contract.messages import Beat
+from contract.messages import ALSO_MAX, Beat
 
 ROBOTS = ("arm-0", "arm-1", "arm-9")
 
@@ -61,9 +61,9 @@ def test_acks_name_what_lies_above_a_gap_and_only_this_batch(ingest, make_segmen
 
 
 def test_a_long_list_above_a_gap_is_acknowledged_in_parts(ingest, make_segment, seal):
-    seqs = range(1, ACKS_MAX + 3)
+    seqs = range(1, ALSO_MAX + 3)
     acks = ingest.take([seal(make_segment(seq, rows=1)) for seq in seqs], 1).acks
-    assert [len(a.also) for a in acks] == [ACKS_MAX, 2]
+    assert [len(a.also) for a in acks] == [ALSO_MAX, 2]
     assert [n for a in acks for n in a.also] == list(seqs)
     assert all(Codec().encode(ack) for ack in acks)
 

@@ -4,6 +4,7 @@ import pytest
 from plant import PERIOD_NS, POLICY, embodiment
 
 from contract.body import Episode
+from contract.bounds import MIXED
 from contract.clock import NS_PER_S
 from contract.codec import Codec, digest64
 from contract.effects import Send
@@ -21,7 +22,7 @@ from contract.messages import (
 from device.config import DeviceConfig
 from device.energy import BatteryConfig
 from device.meter import PARTS
-from device.node import MIXED, DeviceNode
+from device.node import DeviceNode
 
 
 class Rig:

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from contract.errors import UserError
-from contract.messages import Stored
+from contract.messages import ALSO_MAX, Stored
+from edge.boots import RUNS_MAX
 from edge.config import EdgeConfig
 from edge.main import build
-from edge.outbox import ACKS_MAX, MARK_BYTES, ROW_BYTES, RUN_BYTES, RUNS_MAX, Name, Outbox, Parcel
+from edge.outbox import MARK_BYTES, ROW_BYTES, RUN_BYTES, Name, Outbox, Parcel
 from edge.triage import Priority
 
 QUOTA = 2500
@@ -239,11 +240,11 @@ def test_a_file_that_is_no_database_says_so_each_time_and_recovers(tmp_path):
 
 
 def test_a_long_list_above_a_gap_is_acknowledged_in_several_messages(outbox):
-    acks = outbox.commit([parcel(seq) for seq in range(1, 2 * ACKS_MAX)]).acks
-    assert [len(a.also) for a in acks] == [ACKS_MAX, ACKS_MAX - 1]
+    acks = outbox.commit([parcel(seq) for seq in range(1, 2 * ALSO_MAX)]).acks
+    assert [len(a.also) for a in acks] == [ALSO_MAX, ALSO_MAX - 1]
     assert {a.below for a in acks} == {0}
     (last,) = outbox.commit([parcel(0)]).acks
-    assert (last.below, last.also) == (2 * ACKS_MAX, ())
+    assert (last.below, last.also) == (2 * ALSO_MAX, ())
 
 
 def test_what_is_under_way_is_never_shed(tmp_path):
@@ -278,7 +279,7 @@ def test_numbers_with_gaps_cost_no_more_the_thousandth_time_than_the_first(outbo
 
 
 def test_one_device_that_joins_a_thousand_times_pushes_out_no_other(tmp_path, monkeypatch):
-    monkeypatch.setattr("edge.outbox.BOOTS_MAX", 3)
+    monkeypatch.setattr("edge.boots.BOOTS_MAX", 3)
     outbox = Outbox(tmp_path / "outbox.sqlite", 10**6)
     outbox.commit([parcel(0, device="honest", boot=1)])
     outbox.settle([Stored(device="honest", boot=1, below=1)])
@@ -301,7 +302,7 @@ def test_boots_and_tiny_parcels_count_towards_the_quota(tmp_path):
 
 
 def test_boots_long_past_are_forgotten_unless_a_parcel_of_theirs_waits(tmp_path, monkeypatch):
-    monkeypatch.setattr("edge.outbox.BOOTS_MAX", 3)
+    monkeypatch.setattr("edge.boots.BOOTS_MAX", 3)
     outbox = Outbox(tmp_path / "outbox.sqlite", QUOTA)
     outbox.commit([parcel(0, boot=1)])
     for boot in (2, 3, 4, 5):

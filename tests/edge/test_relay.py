@@ -133,7 +133,7 @@ def test_what_goes_up_is_what_was_sealed_deflated(bench):
 
 
 def test_a_device_that_restarts_for_ever_takes_no_more_memory(bench, monkeypatch):
-    monkeypatch.setattr("edge.outbox.BOOTS_MAX", 3)
+    monkeypatch.setattr("edge.boots.BOOTS_MAX", 3)
     bench.hear("cloud", WELCOME)
     for boot in range(10, 30):
         bench.join("arm", boot=boot)

@@ -74,7 +74,7 @@ def test_what_the_outbox_dropped_is_known_after_a_crash_of_the_edge(tiers):
 
 
 def test_what_the_outbox_dropped_of_a_boot_that_it_forgot_is_not_missing(tiers, monkeypatch):
-    monkeypatch.setattr("edge.outbox.BOOTS_MAX", 1)
+    monkeypatch.setattr("edge.boots.BOOTS_MAX", 1)
     outbox = Outbox(tiers / EDGE_OUTBOX, 1)
     lives = {("arm-1", boot): 1 for boot in (1, 2)}
     for device, boot in lives:
