@@ -1,9 +1,8 @@
 """The audit: what bodies were told is safe against what the disks really hold."""
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -14,6 +13,7 @@ from contract.reading import Unreadable, reading
 from policy.shelf import JOURNAL, Entry
 from tierloop import stores
 from tierloop.damage import Damage
+from tierloop.runs import Runs
 
 CLOUD_STORE = Path("state/cloud/store.sqlite")
 EDGE_OUTBOX = Path("state/edge/outbox.sqlite")
@@ -21,8 +21,6 @@ EDGE_JOURNAL = Path("state/edge/policies") / JOURNAL
 
 ASIDE = ".damaged-"
 """Stands, with a number, behind the name of a store that the edge found damaged and kept."""
-NUMBERS_MAX = 10**8
-"""Segment numbers of one boot that are believed."""
 
 T = TypeVar("T")
 
@@ -81,11 +79,17 @@ def audit(
     waiting = disk.rows(EDGE_OUTBOX, "SELECT device, boot, seq FROM parcels")
     runs = disk.rows(EDGE_OUTBOX, "SELECT device, boot, runs FROM marks")
     dropped = disk.rows(EDGE_OUTBOX, "SELECT parcels FROM shed")
-    promised = {(*life, seq) for *life, packed in runs for seq in disk.numbers(packed)}
     keys = [row[:3] for row in stored]
-    held = {*keys, *(row[:3] for row in refused), *waiting}
-    known = Counter((device, boot) for device, boot, _ in promised | held)
-    unknown = sum(max(0, n - known[life]) for life, n in acked.items())
+    held: dict[Life, set[int]] = defaultdict(set)
+    for device, boot, seq in {*keys, *(row[:3] for row in refused), *waiting}:
+        held[device, boot].add(seq)
+    known, vanished = {life: len(numbers) for life, numbers in held.items()}, 0
+    for device, boot, packed in runs:
+        if promised := disk.numbers(packed):
+            absent = promised.count - promised.among(held[device, boot])
+            known[device, boot] = len(held[device, boot]) + absent
+            vanished += absent
+    unknown = sum(max(0, n - known.get(life, 0)) for life, n in acked.items())
     gone = max(shed, sum(n for (n,) in dropped))
     changed = sum(digest64(body) != digest for *_, digest, body in stored)
     damaged_by = [reason for *life, _, reason in refused if not acked or tuple(life) in acked]
@@ -94,7 +98,7 @@ def audit(
         stored=len(keys),
         waiting=len({*waiting} - {*keys}),
         duplicate=len(stored) - len({digest for *_, digest, _ in stored}),
-        missing=max(0, len(promised - held) + unknown - gone) if stored_here else 0,
+        missing=max(0, vanished + unknown - gone) if stored_here else 0,
         altered=changed + sum(reason in DAMAGED for reason in damaged_by),
         checked=stored_here,
         steps=disk.steps(),
@@ -120,8 +124,8 @@ class _Disk:
     def rows(self, store: Path, query: str) -> list[tuple[Any, ...]]:
         return self._attempt(store, lambda: stores.rows(self._out / store, query), [])
 
-    def numbers(self, packed: bytes) -> Iterable[int]:
-        return self._attempt(EDGE_OUTBOX, lambda: numbers(packed), ())
+    def numbers(self, packed: bytes) -> Runs | None:
+        return self._attempt(EDGE_OUTBOX, lambda: Runs(packed), None)
 
     def steps(self) -> tuple[Step, ...]:
         path = self._out / EDGE_JOURNAL
@@ -140,14 +144,6 @@ class _Disk:
             if all(damage.file != str(file) for damage in self._damaged):
                 self._damaged.append(Damage(str(file), error.why))
             return nothing
-
-
-def numbers(packed: bytes) -> Iterable[int]:
-    """The segment numbers of a boot, as the outbox packs them."""
-    runs = msgspec.msgpack.decode(packed, type=list[tuple[int, int]])
-    if sum(end - first for first, end in runs) > NUMBERS_MAX:
-        raise ValueError("more numbers than a run can make")
-    return chain.from_iterable(range(first, end) for first, end in runs)
 
 
 def releases(out: Path) -> list[Release]:

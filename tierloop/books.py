@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from contract.reading import Unreadable, reading
-from tierloop.audit import CLOUD_STORE, EDGE_OUTBOX, numbers
+from tierloop.audit import CLOUD_STORE, EDGE_OUTBOX
 from tierloop.record import ROOF, Record
+from tierloop.runs import Runs
 from tierloop.stores import rows
 
 Life = tuple[str, int]
@@ -18,6 +19,8 @@ Named = tuple[str, int, int]
 AHEAD_MAX = 1024
 """So many segments beyond those that a life reported are believed to be its own."""
 _CRASHES = ("died", "hung", "killed")
+_LIVES = (*_CRASHES, "started", "restarted", "stopped")
+"""What the supervisor says of a life; the last of these tells how it ended."""
 
 
 class Kept(NamedTuple):
@@ -58,18 +61,22 @@ def kept(
     stored: Iterable[Named],
     refused: Iterable[Named],
     waiting: Iterable[Named],
-    promised: Iterable[Named],
+    promised: Mapping[Life, Runs],
 ) -> dict[Life, Kept]:
     """What the stores hold, by life; a segment in two places is counted in the first."""
-    seen: set[Named] = set()
+    seen: dict[Life, set[int]] = defaultdict(set)
     counts: dict[Life, list[int]] = defaultdict(lambda: [0, 0, 0, 0, -1])
-    for place, names in enumerate((stored, refused, waiting, promised)):
-        for name in names:
-            if name not in seen:
-                seen.add(name)
-                count = counts[name[0], name[1]]
+    for place, names in enumerate((stored, refused, waiting)):
+        for device, boot, number in names:
+            if number not in seen[device, boot]:
+                seen[device, boot].add(number)
+                count = counts[device, boot]
                 count[place] += 1
-                count[-1] = max(count[-1], name[2])
+                count[-1] = max(count[-1], number)
+    for life, runs in promised.items():
+        count = counts[life]
+        count[-2] = runs.count - runs.among(seen[life])
+        count[-1] = max(count[-1], runs.top)
     return {life: Kept(*count) for life, count in counts.items()}
 
 
@@ -81,14 +88,15 @@ def holdings(out: Path) -> dict[Life, Kept]:
     cloud, edge = out / CLOUD_STORE, out / EDGE_OUTBOX
     lived = "SELECT device, boot, seq FROM segments WHERE source='lived'"
     try:
+        marks = rows(edge, "SELECT device, boot, runs FROM marks")
         with reading(edge):
-            runs = rows(edge, "SELECT device, boot, runs FROM marks")
-            return kept(
-                rows(cloud, lived),
-                rows(cloud, "SELECT device, boot, seq FROM refused"),
-                rows(edge, "SELECT device, boot, seq FROM parcels"),
-                ((device, boot, n) for device, boot, packed in runs for n in numbers(packed)),
-            )
+            promised = {(device, boot): Runs(packed) for device, boot, packed in marks}
+        return kept(
+            rows(cloud, lived),
+            rows(cloud, "SELECT device, boot, seq FROM refused"),
+            rows(edge, "SELECT device, boot, seq FROM parcels"),
+            promised,
+        )
     except Unreadable:
         return {}
 
@@ -122,7 +130,7 @@ def _crashed(record: Record) -> set[Life]:
     """The lives that did not end in order: another followed, or the last word is a crash."""
     lives = [(life.process, life.boot) for life in record.of("device")]
     newest = dict(sorted(lives))
-    last = {h.process: h.name for h in record.happenings if h.role == ROOF}
+    last = {h.process: h.name for h in record.happenings if h.role == ROOF and h.name in _LIVES}
     return {
         (process, boot)
         for process, boot in lives

@@ -52,11 +52,12 @@ def silence(record: Record, lasting: Collection[str]) -> list[dict[str, Any]]:
     """
     start_ns, _ = record.span_ns()
     found: dict[tuple[str, str], dict[str, Any]] = {}
+    last: dict[str, dict[str, Any]] = {}
     for h in record.happenings:
         if h.name == SILENCE:
             new = _said(h.process, h.detail, (h.at_ns - start_ns) / NS_PER_S)
-            found.setdefault((h.process, h.detail), new)["times"] += 1
-    last = {one["process"]: one for one in found.values()}
+            last[h.process] = found.setdefault((h.process, h.detail), new)
+            last[h.process]["times"] += 1
     for process in lasting:
         last.setdefault(process, _said(process, "", 0.0))["lasting"] = True
     return [*found.values(), *(one for one in last.values() if not one["said"])]

@@ -2,8 +2,10 @@
 
 import contextlib
 import sqlite3
+import tracemalloc
 import zlib
 
+import msgspec
 import pytest
 
 from cloud.lineage import Key, PolicyRecord
@@ -14,6 +16,7 @@ from contract.messages import Stored
 from edge.outbox import Name, Outbox, Parcel
 from edge.triage import Priority
 from tierloop.audit import CLOUD_STORE, EDGE_OUTBOX, Audit, audit, releases
+from tierloop.books import holdings
 
 LIFE = ("arm-0", 7)
 
@@ -185,3 +188,27 @@ def test_damage_by_a_life_that_nobody_heard_is_a_strangers(tiers):
     store.close()
     assert audit(tiers, {LIFE: 10}, 0).altered == 1
     assert audit(tiers, {}, 0).altered == 2, "where no device was heard, all count"
+
+
+def mark(tiers, runs) -> None:
+    with contextlib.closing(sqlite3.connect(tiers / EDGE_OUTBOX)) as database:
+        database.execute("UPDATE marks SET runs = ?", (msgspec.msgpack.encode(runs),))
+        database.commit()
+
+
+def test_numbers_that_a_disk_claims_take_no_memory(tiers):
+    mark(tiers, [(5, 9), (0, 8), (10, 9 * 10**7)])
+    tracemalloc.start()
+    assert audit(tiers, {LIFE: 10}, 0).missing == 9 * 10**7 - 10
+    assert holdings(tiers)[LIFE] == (8, 0, 2, 9 * 10**7 - 10, 9 * 10**7 - 1)
+    assert tracemalloc.get_traced_memory()[1] < 10**6
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("runs", [[(0, 2**63)], [(5, 3)], [(-4, 2)]])
+def test_numbers_that_no_segment_has_are_damage(tiers, runs):
+    mark(tiers, runs)
+    damaged = []
+    audit(tiers, {}, 0, damaged)
+    assert [damage.file for damage in damaged] == [str(EDGE_OUTBOX)]
+    assert holdings(tiers) == {}

@@ -1,11 +1,18 @@
 """The books of experience close: of lives that ended in order, that crashed, that nobody heard."""
 
+import contextlib
+import sqlite3
+
+import msgspec
 import pytest
 from records import report
 from test_record import recorded
 
-from tierloop.books import Books, Kept, balance, kept
+from contract.errors import UserError
+from tierloop.audit import CLOUD_STORE, EDGE_OUTBOX
+from tierloop.books import Books, Kept, balance, holdings, kept
 from tierloop.record import ROOF
+from tierloop.runs import Runs
 
 
 def life(boot=1, produced=0, shed=0, backlog=0):
@@ -14,7 +21,8 @@ def life(boot=1, produced=0, shed=0, backlog=0):
 
 
 def books(held, *lives, ended="stopped"):
-    roof = report(ROOF, ROOF, 10, 0, events=[(9, ended, "arm-0: x")])
+    ends = [(9, ended, "arm-0: x"), (9.5, "fault.over", "arm-0: crash")]
+    roof = report(ROOF, ROOF, 10, 0, events=ends)
     found = balance(recorded([*lives, roof]), held)
     places = (
         found.stored, found.refused, found.waiting, found.waiting_device, found.dropped,
@@ -31,7 +39,8 @@ def test_each_segment_is_in_one_place():
     def named(*numbers):
         return [(*ARM, n) for n in numbers]
 
-    found = kept(named(0, 1, 2), named(3), named(2, 4), named(0, 1, 2, 3, 4, 5))
+    runs = {ARM: Runs(msgspec.msgpack.encode([(0, 6)]))}
+    found = kept(named(0, 1, 2), named(3), named(2, 4), runs)
     assert found == {ARM: Kept(stored=3, refused=1, waiting=1, dropped=1, top=5)}
 
 
@@ -71,3 +80,15 @@ def test_a_number_beyond_belief_makes_no_segments():
 
 def test_the_books_of_nothing():
     assert balance(recorded([]), {}) == Books(*[0] * 9)
+
+
+def test_a_store_in_use_is_the_users_mistake_whichever_it_is(tmp_path):
+    for store in (CLOUD_STORE, EDGE_OUTBOX):
+        (tmp_path / store).parent.mkdir(parents=True)
+        with contextlib.closing(sqlite3.connect(tmp_path / store)) as made:
+            made.execute("PRAGMA journal_mode=WAL")
+            made.execute("PRAGMA locking_mode=EXCLUSIVE")
+            made.execute("CREATE TABLE t (x)")
+            made.commit()
+            with pytest.raises(UserError, match=f"{store}.*is the run still going"):
+                holdings(tmp_path)

@@ -8,7 +8,7 @@ from test_record import recorded
 from sim.scenario import Scenario
 from tierloop.deployment import Deployment
 from tierloop.faults import Crash, Partition, SensorFreeze
-from tierloop.meetings import alone, apart
+from tierloop.meetings import alone, apart, silence
 from tierloop.record import ROOF
 
 SITE = Deployment(name="x", scenario=Scenario(robots=("arm-0", "arm-1")))
@@ -111,3 +111,11 @@ def test_who_was_never_with_anybody_is_alone():
         report("arm-0", "device", 9), *roof(9),
     ]  # fmt: skip
     assert alone(recorded(reports)) == ["arm-0", "arm-1", "cloud"], "two were never heard"
+
+
+def test_the_last_thing_that_a_process_said_is_what_lasts():
+    said = [(t, "silence", what) for t, what in ((2, "A"), (3, "B"), (4, "A"))]
+    told = silence(recorded([report("edge", "edge", 9, events=said), *roof(9)]), ["edge"])
+    assert [(one["said"], one["times"], one["lasting"]) for one in told] == [
+        ("A", 2, True), ("B", 1, False),
+    ]  # fmt: skip
