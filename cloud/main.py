@@ -18,11 +18,12 @@ from cloud.teacher import labeller
 from cloud.trainer import Trainer
 from contract.clock import Clock, WallClock
 from contract.effects import Node
-from contract.errors import running
+from contract.errors import SpecError, UserError, running
 from contract.specs import PolicySpec
 from link.channel import Server
 from link.shell import WallShell
 from link.sockets import ReportSource, ServerSocket
+from policy.artefact import ArtefactError
 
 DRAIN_S = 0.5
 """How long each lane may go on after the order to stop."""
@@ -50,19 +51,28 @@ def run(
     what must outlive the process; `clock` is the host's monotonic one by default, `wrap` may put
     something around the node, `boot` tells this start from every other (by default the wall clock
     says it), `begin` gives the first release of a store that has none. A disk that cannot take the
-    store is waited for. Raises UserError if `bind` cannot be listened at, or a later version wrote
-    the store.
+    store is waited for. Raises UserError if `bind` cannot be listened at, a later version wrote the
+    store, or its newest release cannot be gone on from.
     """
     server = Server(ServerSocket(bind))
     os.setpriority(os.PRIO_PROCESS, 0, max(config.niceness, os.getpriority(os.PRIO_PROCESS, 0)))
     boot = time.time_ns() if boot is None else boot
     clock = clock or WallClock()
     reporter = ReportSource(report_to) if report_to else None
-    store, newest = opened(state / "store.sqlite", begin, boot, clock, reporter)
+    path = state / "store.sqlite"
+    store, newest = opened(path, begin, boot, clock, reporter)
     backend = choose(config, (spec, learner, twin), state)
     trainer = Trainer(spec, learner, labeller(spec), backend, seed, software, boot)
     if newest is not None:
-        trainer.resume(newest, store.policies.next_version())
+        try:
+            trainer.resume(newest, store.policies.next_version())
+        except (ArtefactError, SpecError) as error:
+            store.close()
+            server.close()
+            raise UserError(
+                f"{path}: release {newest.version} cannot be gone on from: {error}; use the "
+                "version of tierloop that wrote it, or another --out"
+            ) from None
     node = CloudNode(config, spec, store, trainer, backend, boot, newest, robots)
     driven = wrap(node) if wrap else node
     shell = WallShell(driven, clock, server, None, reporter, "an edge")

@@ -5,16 +5,21 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import psutil
 import pytest
 
+from cloud.config import CloudConfig, LearnerConfig
+from cloud.lineage import PolicyRecord
+from cloud.main import run
 from cloud.store import Store
+from contract.errors import UserError
 from contract.messages import Fetch, Hello, Offer, Part, Stored, Welcome
 from link.channel import Client
-from link.sockets import ClientSocket, ReportSink
-from policy.artefact import digest, unpack
+from link.sockets import ClientSocket, ReportSink, check_free
+from policy.artefact import MAX_BYTES, digest, unpack
 from sim.scenario import Scenario, policy_spec
 
 ROOT = Path(__file__).parents[2]
@@ -146,10 +151,6 @@ def test_it_serves_learns_survives_kill_9_and_stops_when_told(
 
 
 def test_a_port_in_use_is_the_users_mistake(start, tmp_path, address):
-    from cloud.config import CloudConfig, LearnerConfig
-    from cloud.main import run
-    from contract.errors import UserError
-
     def no_twin():
         raise AssertionError("nothing is played")
 
@@ -163,3 +164,21 @@ def test_a_port_in_use_is_the_users_mistake(start, tmp_path, address):
         )
     assert not (tmp_path / "x").exists()
     assert psutil.Process().nice() == nice
+
+
+@pytest.mark.parametrize(
+    ("blob", "why"), [(bytes(MAX_BYTES + 1), "oversize"), (b"", "truncated")], ids=["big", "empty"]
+)
+def test_a_release_that_this_version_refuses_is_told_in_one_line(tmp_path, address, blob, why):
+    path, record = tmp_path / "store.sqlite", PolicyRecord(3, "d", (), "released", {}, blob, ())
+    with closing(Store(path)) as store:
+        store.policies.record(record)
+    with pytest.raises(
+        UserError, match=rf"^{path}: release 3 cannot be gone on from: {why}"
+    ) as told:
+        run(
+            CloudConfig(ray="none", niceness=0), LearnerConfig(), policy_spec(Scenario()), (),
+            lambda: None, address, tmp_path, 1, None, "1",
+        )  # fmt: skip
+    assert "\n" not in str(told.value)
+    check_free(address)
