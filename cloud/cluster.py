@@ -244,13 +244,18 @@ class RayBackend:
         }
 
     def _end(self) -> None:
-        """Nothing of the child and its cluster is left after this."""
+        """Nothing of the child and its cluster is left after this.
+
+        Where the pipe breaks the child leaves at once, and what it started is no longer found below
+        it: so a cluster of our own is killed first.
+        """
+        if self._child is not None and self._local:
+            _kill(self._child)
         if self._pipe is not None:
             self._pipe.close()
-        if self._child is not None:
-            if not self._local:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    self._child.wait(LEAVE_S)
+        if self._child is not None and not self._local:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._child.wait(LEAVE_S)
             _kill(self._child)
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)

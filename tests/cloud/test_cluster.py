@@ -1,5 +1,6 @@
 """Ray wraps the same hands: same results, whoever dies; loopback, token, and gone at the end."""
 
+import contextlib
 import json
 import os
 import signal
@@ -104,6 +105,43 @@ def test_a_cluster_that_dies_is_told_and_the_next_call_begins_anew(tmp_path, fak
         one.fit(None)
     assert one.play([]) == [2], "a job that fails costs the cluster"
     one.close()
+
+
+PARENT = """
+import os, subprocess, sys
+from multiprocessing.connection import Connection
+pipe, below = Connection(int(sys.argv[1])), subprocess.Popen(["sleep", "60"])
+pipe.recv()
+for _ in range(3):
+    pipe.send((True, None))
+try:
+    while pipe.recv():
+        pipe.send((True, [below.pid]))
+except EOFError:
+    os._exit(0)
+"""
+"""Leaves as soon as the pipe breaks, as the driver does, and leaves a process of its own behind."""
+
+
+def test_what_the_child_started_is_found_before_the_child_leaves(tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "_DRIVER", (sys.executable, "-c", PARENT))
+    kill = cluster._kill
+
+    def slow(child):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(0.3)
+        kill(child)
+
+    monkeypatch.setattr(cluster, "_kill", slow)
+    one = backend(tmp_path)
+    one.start()
+    (below,) = map(psutil.Process, one.pids())
+    try:
+        one.close()
+        assert not below.is_running() or below.status() == psutil.STATUS_ZOMBIE
+    finally:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            below.kill()
 
 
 @pytest.mark.parametrize("ray", ["127.0.0.1:{}", "ray://127.0.0.1:{}"])
