@@ -76,6 +76,7 @@ class Rounds:
     def start(self, now_ns: int, newest: PolicyRecord | None) -> Effects:
         """Goes on from `newest`, or from an untrained version 0; raises the backend meanwhile."""
         self._since_ns = now_ns
+        self._diary.gauges["workers.up"] = 0.0
         effects = [self._learn("raise", self._backend.start)]
         if newest is None:
             return [self._learn("conclude", self._trainer.untrained), *effects]
@@ -108,8 +109,7 @@ class Rounds:
 
     def _raised(self, now_ns: int, said: str | None) -> Effects:
         self._ready = True
-        if self._diary.counts["failed.raise"]:
-            self._diary.gauges["workers.up"] = 1.0
+        self._diary.gauges["workers.up"] = 1.0
         if said:
             self._diary.note(now_ns, "backend_elsewhere", said)
         return self._collect(now_ns)
@@ -232,8 +232,6 @@ class Rounds:
             return []
         self._diary.counts[f"failed.{name}"] += 1
         self._diary.note(now_ns, "step_failed", f"{name}: {_reason(error)}")
-        if name == "raise":
-            self._diary.gauges["workers.up"] = 0.0
         self._round_ns = None
         self._enter(now_ns, "retrying")
         untrained = name == "conclude" and self._publisher.newest is None

@@ -6,6 +6,7 @@ from itertools import groupby, pairwise
 
 import numpy as np
 
+from contract.clock import NS_PER_S
 from contract.ledger import INDEX
 from contract.specs import PolicySpec
 from tierloop.audit import Audit, Step
@@ -16,6 +17,9 @@ COUNTED = "invariant."
 """Begins the names of counters by which processes judge themselves."""
 FAULTS = frozenset({"died", "hung", "restarted", "killed"})
 """Names of the supervisor's events that count as faults."""
+
+RAISED_NS = 30 * NS_PER_S
+"""A cloud that has lived this long has raised its workers; one that has not may be at it still."""
 
 _CONSERVED = ("observation", "action", "sealed", "part")
 _VERSION = INDEX["policy_version"]
@@ -89,9 +93,12 @@ def uncounted(counters: Mapping[str, float]) -> int:
 
 
 def unraised(record: Record) -> int:
-    """1 if the cloud's last life tried to raise its workers, failed, and never did."""
+    """1 if the cloud's last life never raised its workers, though it tried and had the time."""
     last = max(record.of("cloud"), key=lambda life: life.boot, default=None)
-    return int(last is not None and last.last.gauges.get("workers.up") == 0)
+    if last is None or last.last.gauges.get("workers.up") != 0:
+        return 0
+    failed = last.last.counters.get("failed.raise", 0) > 0
+    return int(failed or last.last.at_ns - last.first_ns >= RAISED_NS)
 
 
 def invented(record: Record) -> int:

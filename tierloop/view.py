@@ -24,13 +24,15 @@ AGAIN_NS = 10 * NS_PER_S
 TOLD_MAX = 4096
 """Different events that are remembered; after that they are told afresh."""
 NEVER_CUT = FAULTS - {"restarted"} | {
-    "step_failed",
+    "left",
     "refused",
-    "refused_by_cloud",
     "silence",
     "battery",
+    "record_lacks",
+    "engine_fault",
 }
-"""Events that are shown however many others there are."""
+"""Events that are shown however many others there are, as are those of these endings."""
+NEVER_CUT_ENDINGS = ("_refused", "_failed")
 GAUGES = {
     "backlog": "backlog",
     "devices": "devices",
@@ -124,7 +126,7 @@ class PlainView:
         room, more = EVENTS_SHOWN, 0
         for happening, times in filter(None, map(self._fold, fresh)):
             room -= 1
-            if room >= 0 or happening.name in NEVER_CUT:
+            if room >= 0 or _grave(happening.name):
                 count = f"  ({times} times)" if times > 1 else ""
                 self._print(event_line(happening, status.start_ns) + count)
             else:
@@ -136,9 +138,14 @@ class PlainView:
             self._print(line(status))
 
     def close(self) -> None:
+        self._settle()
+
+    def _settle(self) -> None:
+        """Prints what still stands behind an event that was told, and forgets all of them."""
         for (process, name, detail), told in self._told.items():
             if told.since:
                 self._print(_printable(f"  and {told.since} more: {process} {name}  {detail}"))
+        self._told.clear()
 
     def _fold(self, happening: Happening) -> tuple[Happening, int] | None:
         """The event, and how many equal ones it stands for; None if another stands for it."""
@@ -150,13 +157,17 @@ class PlainView:
             self._told[key] = Told(told.at_ns, told.since + 1)
             return None
         if len(self._told) >= TOLD_MAX:
-            self._told.clear()
+            self._settle()
         self._told[key] = Told(happening.at_ns, 0)
         return happening, told.since + 1
 
     def _print(self, text: str) -> None:
         with contextlib.suppress(SystemExit):  # nobody reads any more: the run goes on unseen
             self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _grave(name: str) -> bool:
+    return name in NEVER_CUT or name.endswith(NEVER_CUT_ENDINGS)
 
 
 def event_line(happening: Happening, start_ns: int) -> str:

@@ -419,6 +419,7 @@ def test_a_backend_that_does_not_start_is_tried_again(store, spec):
     backend = ToyBackend(spec)
     backend.broken = True
     shell = begin(store, spec, backend=backend)
+    assert shell.node.report(shell.now_ns).gauges["workers.up"] == 0
     for name in ("conclude", "record", "raise"):
         shell.do(name)
     assert "look" not in shell.timers

@@ -154,19 +154,23 @@ def test_each_invariant_sees_its_violation():
 
 
 def test_a_cloud_whose_workers_never_came_up_fails_the_run():
-    def unraised(*gauges):
+    def unraised(*gauges, lived_s=0, failed=1.0):
         lives = [
             report(
-                "cloud", "cloud", boot, boot=boot, gauges={"workers.up": g} if g is not None else {}
+                "cloud", "cloud", boot + at_s, boot=boot, counters={"failed.raise": failed},
+                gauges={"workers.up": g} if g is not None else {},
             )
-            for boot, g in enumerate(gauges, 1)
-        ]
+            for boot, g in enumerate(gauges, 1) for at_s in (0, lived_s)
+        ]  # fmt: skip
         return invariants(recorded(lives), policy_spec(Scenario()), CLEAN)["workers_up"]
 
     assert unraised() == unraised(None) == unraised(1.0) == 0
     assert unraised(0.0) == unraised(1.0, 0.0) == 1
     assert unraised(0.0, 1.0) == 0
-    assert unraised(0.0, None) == 0, "it was still starting"
+    assert unraised(0.0, None) == 0, "it was not open yet"
+    assert unraised(0.0, lived_s=29, failed=0.0) == 0, "it was still at it"
+    assert unraised(0.0, lived_s=30, failed=0.0) == 1
+    assert unraised(1.0, lived_s=60, failed=0.0) == 0
 
 
 def test_a_step_back_that_the_edge_has_not_recorded_is_seen():

@@ -153,12 +153,21 @@ def test_equal_events_are_told_once_with_a_count():
 
 def test_a_flood_hides_no_failure():
     flood = [happening(1, "joined", str(n)) for n in range(50)]
-    for name in ("step_failed", "died", "refused", "hung", "silence"):
+    told = ("step_failed", "died", "refused", "hung", "silence", "store_failed", "edge_refused")
+    for name in (*told, "record_lacks", "engine_fault", "killed"):
         lines = shown([*flood, happening(1, name), *flood])
         assert any(f"cloud {name}  x" in line for line in lines)
         assert f"         … and {50 - EVENTS_SHOWN} more events" in lines
     deaths = [happening(t, "died", "killed by SIGKILL") for t in (1, 2, 3)]
     assert len(shown(deaths)) == 3, "each is told"
+
+
+def test_a_count_that_has_not_been_told_is_told_before_it_is_forgotten(monkeypatch):
+    monkeypatch.setattr("tierloop.view.TOLD_MAX", 2)
+    lines = shown([happening(1, "joined", "a") for _ in range(5)], [
+        happening(2, "joined", detail) for detail in "bcd"
+    ])  # fmt: skip
+    assert [line for line in lines if "more" in line] == ["  and 4 more: cloud joined  a"]
 
 
 def test_the_summary_is_json_with_all_of_it(tmp_path):
