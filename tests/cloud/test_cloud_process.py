@@ -18,7 +18,7 @@ from cloud.store import Store
 from contract.errors import UserError
 from contract.messages import Fetch, Hello, Offer, Part, Stored, Welcome
 from link.channel import Client
-from link.sockets import ClientSocket, ReportSink, check_free
+from link.sockets import ClientSocket, ReportSink
 from policy.artefact import MAX_BYTES, digest, unpack
 from sim.scenario import Scenario, policy_spec
 
@@ -181,4 +181,3 @@ def test_a_release_that_this_version_refuses_is_told_in_one_line(tmp_path, addre
             lambda: None, address, tmp_path, 1, None, "1",
         )  # fmt: skip
     assert "\n" not in str(told.value)
-    check_free(address)
