@@ -13,6 +13,7 @@ from sim.scenario import policy_spec
 from tierloop.cli import app
 from tierloop.deployment import RunConfig
 from tierloop.faults import ClockStep, Delay, SensorFreeze
+from tierloop.fuzz import conduct as module
 from tierloop.fuzz import marks
 from tierloop.fuzz.case import QUIET_S, draw
 from tierloop.fuzz.conduct import conduct, text
@@ -85,7 +86,14 @@ def test_a_session_tells_marks_and_rate():
     assert all(mark in " ".join(result.output.split()) for mark in marks.ALL)
 
 
-def test_a_broken_promise_is_told_with_the_command_that_repeats_it(capsys):
+def test_a_broken_promise_is_told_with_the_command_that_repeats_it(capsys, monkeypatch):
+    """The promise is broken at 1.2 s: the rest of the seed's run is cut off."""
+
+    def brief(*what):
+        case = draw(*what)
+        return replace(case, deployment=replace(case.deployment, run=RunConfig(duration_s=3.0)))
+
+    monkeypatch.setattr(module, "draw", brief)
     plant, _ = BUGS["hold_entered_late"]
     with plant():
         assert conduct((0,), "both", "analytic", 1) == 1

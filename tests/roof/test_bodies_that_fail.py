@@ -15,7 +15,8 @@ from tierloop import parts
 pytestmark = [pytest.mark.process, pytest.mark.timeout(150)]
 
 ROBOTS = ("well", "raises", "unfit", "blocks", "built-badly")
-SECONDS = 20
+SECONDS = 14
+"""A start, a report, five seconds of silence, a second life, and as long again for a busy host."""
 
 
 def test_a_body_that_raises_or_blocks_stops_its_robot_alone(tmp_path):

@@ -42,8 +42,9 @@ class Stage:
     def command(self, name: str, script: str) -> tuple[str, ...]:
         return (sys.executable, "-c", f"import sys; {script}", str(self.folder / f"{name}.up"))
 
-    def until(self, condition, seconds: float = 10.0) -> None:
-        end = time.monotonic() + seconds
+    def until(self, condition) -> None:
+        """Steps until it is so. How long a failure takes is said here, not how fast the host is."""
+        end = time.monotonic() + 60
         while not condition():
             assert time.monotonic() < end, self.told
             self.supervisor.step()
@@ -189,7 +190,7 @@ def test_in_a_hurry_nobody_is_waited_for(tmp_path):
     stage.until(lambda: stage.ups("a") and stage.ups("b"))
     begin = time.monotonic()
     stage.stop(hurry=True)
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 30, "nobody was given the grace"
     assert stage.names("killed") == ["a", "b"]
 
 

@@ -7,9 +7,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
+
+from tierloop.cli import main
+from tierloop.sweep import pool
 
 ROOT = Path(__file__).parents[2]
 FAKE = Path(__file__).with_name("fake_cell.py")
@@ -33,11 +37,24 @@ def words(file, mode, *more, over=HARM):
     return ["sweep", str(file), "--over", over, "--set", robots, "--out", out, *more]
 
 
-def sweep(*arguments):
-    return subprocess.run(
-        [sys.executable, "-c", MAIN, *arguments],
-        capture_output=True, text=True, timeout=60, cwd=ROOT,
-    )  # fmt: skip
+@pytest.fixture
+def sweep(monkeypatch, capsys):
+    """The command in this process and without charts, which take longer than all it does here."""
+    monkeypatch.setattr("tierloop.sweep.page.charts.draw", lambda *_, **__: "")
+    monkeypatch.setattr("tierloop.sweep.page.charts.standalone", lambda _: "")
+    monkeypatch.setattr(pool, "COMMAND", (sys.executable, str(FAKE)))
+    monkeypatch.chdir(ROOT)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["tierloop", *arguments])
+        capsys.readouterr()
+        try:
+            code = main()
+        except SystemExit as left:
+            code = left.code
+        return SimpleNamespace(returncode=code or 0, **capsys.readouterr()._asdict())
+
+    return run
 
 
 def started(out):
@@ -50,7 +67,10 @@ def table(out):
 
 
 def test_a_grid_is_run_and_told_in_figures(file, tmp_path):
-    done = sweep(*words(file, "calm", "--seeds", "3", "--jobs", "2"))
+    done = subprocess.run(
+        [sys.executable, "-c", MAIN, *words(file, "calm", "--seeds", "3", "--jobs", "2")],
+        capture_output=True, text=True, timeout=60, cwd=ROOT,
+    )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(started(tmp_path / "out")) == 6
     low, high = table(tmp_path / "out")
@@ -64,14 +84,14 @@ def test_a_grid_is_run_and_told_in_figures(file, tmp_path):
     assert not list((tmp_path / "out" / "logs").iterdir())
 
 
-def test_what_is_finished_is_not_run_again_and_what_has_changed_is(file, tmp_path):
+def test_what_is_finished_is_not_run_again_and_what_has_changed_is(file, tmp_path, sweep):
     out = tmp_path / "out"
     sweep(*words(file, "calm", "--seeds", "2"))
     first = (out / "sweep.csv").read_bytes()
     again = sweep(*words(file, "calm", "--seeds", "2"))
     assert again.returncode == 0
-    assert "0 runs, " in again.stdout
-    assert "4 are done already" in again.stdout
+    assert "0 runs, " in again.out
+    assert "4 are done already" in again.out
     assert len(started(out)) == 4
     assert (out / "sweep.csv").read_bytes() == first
     half, strange = sorted((out / "cells").iterdir())[:2]
@@ -82,7 +102,7 @@ def test_what_is_finished_is_not_run_again_and_what_has_changed_is(file, tmp_pat
     file.write_text(file.read_text() + "scan_hz = 14.0\n")
     changed = sweep(*words(file, "calm", "--seeds", "1"))
     assert len(started(out)) == 8 + 2
-    assert "6 lie there of other settings" in changed.stdout
+    assert "6 lie there of other settings" in changed.out
     assert [row["seeds"] for row in table(out)] == ["1", "1"]
 
 
@@ -94,13 +114,15 @@ def test_what_is_finished_is_not_run_again_and_what_has_changed_is(file, tmp_pat
         ("half", "failed: exit code 0"),
     ],
 )
-def test_a_cell_that_fails_is_told_with_its_command_and_loses_no_other(file, tmp_path, mode, why):
+def test_a_cell_that_fails_is_told_with_its_command_and_loses_no_other(
+    file, tmp_path, sweep, mode, why
+):
     done = sweep(*words(file, mode, "--seeds", "2"))
     assert done.returncode == 1
-    assert why in done.stdout
+    assert why in done.out
     expected = f"tierloop run {file} --clock virtual --seed 1 --set run.until_success=0 --set"
-    assert expected in done.stdout
-    assert "Traceback" not in done.stderr
+    assert expected in done.out
+    assert "Traceback" not in done.err
     if mode != "half":
         assert [row["scenario.scan_dropout"] for row in table(tmp_path / "out")] == ["0.1"]
     again = sweep(*words(file, mode, "--seeds", "2"))
@@ -108,16 +130,18 @@ def test_a_cell_that_fails_is_told_with_its_command_and_loses_no_other(file, tmp
     assert len(started(tmp_path / "out")) == (8 if mode == "half" else 6)
 
 
-def test_a_violated_invariant_fails_the_sweep_and_says_where(file, tmp_path):
+def test_a_violated_invariant_fails_the_sweep_and_says_where(file, tmp_path, sweep):
     done = sweep(*words(file, "broken"))
     assert done.returncode == 1
-    assert "invariants violated: action_order 1" in done.stdout
-    assert "scenario.scan_dropout=0.5" in done.stdout.split("violated")[1]
+    assert "invariants violated: action_order 1" in done.out
+    assert "scenario.scan_dropout=0.5" in done.out.split("violated")[1]
     assert [row["violations"] for row in table(tmp_path / "out")] == ["0", "1"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_sweep_that_is_stopped_leaves_no_process_and_keeps_what_is_done(file, tmp_path, number):
+def test_a_sweep_that_is_stopped_leaves_no_process_and_keeps_what_is_done(
+    file, tmp_path, sweep, number
+):
     out = tmp_path / "out"
     process = subprocess.Popen(
         [sys.executable, "-c", MAIN, *words(file, "slow", "--seeds", "2", "--jobs", "2")],
@@ -143,8 +167,8 @@ def test_a_sweep_that_is_stopped_leaves_no_process_and_keeps_what_is_done(file, 
     assert len(os.listdir(out / "cells")) == 2
     again = sweep(*words(file, "slow", "--seeds", "2", over="scenario.scan_dropout=0.1"))
     assert again.returncode == 0
-    assert "0 runs, " in again.stdout
-    assert "2 are done already" in again.stdout
+    assert "0 runs, " in again.out
+    assert "2 are done already" in again.out
 
 
 @pytest.mark.parametrize(
@@ -163,12 +187,12 @@ def test_a_sweep_that_is_stopped_leaves_no_process_and_keeps_what_is_done(file, 
     ],
 )
 def test_a_users_mistake_is_one_line_before_anything_has_started(
-    file, tmp_path, arguments, expected
+    file, tmp_path, sweep, arguments, expected
 ):
     before = sorted(tmp_path.iterdir())
     done = sweep("sweep", str(file), *arguments)
     assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
-    assert expected in done.stderr
-    assert done.stdout == ""
+    assert done.err.count("\n") == 1
+    assert expected in done.err
+    assert done.out == ""
     assert sorted(tmp_path.iterdir()) == before
