@@ -287,5 +287,9 @@ def test_a_cloud_told_to_stop_does_not_wait_for_a_start_that_never_ends(tmp_path
     while not (started := psutil.Process(cloud.pid).children()) and time.monotonic() < end_s:
         time.sleep(0.05)
     os.kill(cloud.pid, signal.SIGTERM)
-    assert cloud.wait(30) == 0
-    assert [p.is_running() for p in started] == [False]
+    try:
+        assert cloud.wait(30) == 0
+        assert [p.is_running() for p in started] == [False]
+    finally:
+        cloud.kill()
+        cloud.wait()

@@ -83,7 +83,13 @@ def test_the_file_says_the_same_as_the_profile(tmp_path):
 
 
 def test_this_machine_becomes_the_hardware_of_a_deployment(tmp_path, monkeypatch, capsys):
+    """Every job that this machine can do, each a few times."""
+
+    def few(*what):
+        return [probe._replace(calls=min(probe.calls, 20)) for probe in probes(*what)]
+
     monkeypatch.setattr(module, "BLOCKS", 2)
+    monkeypatch.setattr(module, "probes", few)
     calibrate(None, tmp_path / "mine.toml")
     out = capsys.readouterr().out
     for word in ("infer", "onnx", "numpy", "install", "commit", "tick", "fit", "twin"):
