@@ -16,7 +16,7 @@ from tierloop.deployment import Deployment
 from tierloop.join import PAGE, PARTS, SUMMARY, conclude, join
 from tierloop.processes import ROLES
 from tierloop.record import Record
-from tierloop.remarks import alone, remarks
+from tierloop.remarks import alone, remarks, verdict
 from tierloop.run import Run, Signals, check, check_folder
 from tierloop.summary import missed_share, told_faults
 from tierloop.view import view
@@ -28,6 +28,22 @@ _ENDS = {
     "time": "the time is up",
     "signal": "told to stop",
 }
+_ALWAYS = ("produced", "acked", "stored", "shed")
+_EXPERIENCE = {
+    "produced": "recorded",
+    "acked": "acknowledged",
+    "stored": "stored in the cloud",
+    "shed": "dropped for lack of space",
+    "waiting": "waiting at the edge",
+    "waiting_device": "waiting on devices",
+    "lost": "lost with a crashed process",
+    "refused": "refused by the cloud",
+    "missing": "missing",
+    "duplicate": "duplicate",
+    "altered": "altered",
+}
+"""What a segment may have become, in words; what did not happen is told of the first four only."""
+NEVER = "never in session with anybody"
 LAST_WORDS_S = 1.0
 """A reader of what a run says at its end is waited for so long; while it runs, not at all."""
 
@@ -55,7 +71,9 @@ def conduct(deployment: Deployment, roles: tuple[str, ...], out: Path) -> int:
         lonely = meetings.alone(run.record)
         for one in meetings.silence(run.record, lonely):
             if one["lasting"]:
-                console.print(f"{alone(one)}.", markup=False, highlight=False, soft_wrap=True)
+                console.print(
+                    f"{alone(one, NEVER)}.", markup=False, highlight=False, soft_wrap=True
+                )
         console.print(
             f"Parts of the record: {out}  (join them: tierloop report {out})", soft_wrap=True
         )
@@ -133,7 +151,7 @@ def print_summary(summary: Mapping[str, Any], out: Path) -> None:
         print(msgspec.json.encode(summary).decode())
     print()
     for name, text in headlines(summary):
-        print(f"  {name:<18}{text}")
+        print(f"  {name:<21}{text}")
     for words in remarks(summary):
         print(f"\n  {words}.")
     read = f"  (to read it, open {out / PAGE})" if kept(summary, PAGE) else ""
@@ -162,7 +180,7 @@ def kept(summary: Mapping[str, Any], name: str = SUMMARY) -> bool:
 def headlines(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The figures a run is judged by, as name and text."""
     age, ticks, energy = summary["action_age_ms"], summary["ticks"], summary["energy_j"]
-    experience, violations = summary["experience"], summary["invariants"]
+    experience = summary["experience"]
     lines = [
         (
             f"success of v{v['version']}",
@@ -184,22 +202,19 @@ def headlines(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
             cut_v, lowest_v = battery.get("cut_out_v"), battery["lowest_v"]
             figure = f"cut out at {cut_v:.2f} V, " if cut_v else "cut out, "
             lines.append((f"{robot}'s battery", f"{figure}{lowest_v:.2f} V at its lowest"))
-    words = ("produced", "acked", "stored", "missing", "altered")
-    also = ("refused", "waiting", "waiting_device", "shed", "lost", "duplicate")
-    told = (*words, *(word for word in also if experience.get(word)))
-    known = "  ".join(f"{word.replace('_', ' on ')} {experience[word]}" for word in told)
+    known = ", ".join(
+        f"{experience[key]} {words}"
+        for key, words in _EXPERIENCE.items()
+        if key in _ALWAYS or experience.get(key)
+    )
     unknown = "" if experience["checked"] else "  (not checked: the cloud's store is not here)"
-    lines.append(("experience", known + unknown))
+    lines.append(("experience segments", known + unknown))
     if summary["cloud"]["waiting_share"] is not None:
         spent_s = summary["cloud"]["phase_s"]
         longest = sorted(spent_s, key=lambda phase: -spent_s[phase])[:4]
         shown = "  ".join(f"{phase} {spent_s[phase]:.0f} s" for phase in longest)
         lines.append(("cloud waited", f"{summary['cloud']['waiting_share']:.0%}  ({shown})"))
-    broken = [f"{name} {n}" for name, n in violations.items() if n]
-    unsure = summary.get("not_judged", ())
-    whole = not unsure
-    verdict = "  ".join(broken) or f"{'all ' * whole}{len(violations)} held"
-    lines.append(("invariants", verdict if whole else f"{verdict}, {len(unsure)} not judged"))
+    lines.append(("invariants", verdict(summary)))
     if faults := told_faults(summary):
         lines.append(("faults", faults))
     return lines

@@ -12,7 +12,7 @@ import numpy as np
 from contract.errors import UserError
 from contract.ledger import LEDGER
 from contract.reading import reading
-from tierloop import audit, hardware, parts
+from tierloop import audit, hardware, parts, reserve
 from tierloop.books import balance, holdings
 from tierloop.claim import under_way
 from tierloop.damage import Damage
@@ -78,9 +78,11 @@ def stored(out: Path) -> Deployment:
 def join(out: Path) -> dict[str, Any]:
     """Writes summary.json, ledger.parquet and report.html of what lies in the parts; the summary.
 
-    Raises UserError if `out` holds no parts of a record.
+    Room that a killed run still holds is given back first. Raises UserError if `out` holds no parts
+    of a record, or its run is still going.
     """
     deployment, record = load(out)
+    reserve.free(out)
     return conclude(out, deployment, record, out)
 
 

@@ -9,10 +9,19 @@ def remarks(summary: Mapping[str, Any]) -> list[str]:
     return [*_silence(summary), *_batteries(summary), *_late(summary), *_early(summary)]
 
 
-def alone(silence: Mapping[str, Any]) -> str:
+def alone(silence: Mapping[str, Any], when: str = "not in session at the end") -> str:
     """A process that is not in session, and what it last said of it."""
     said = f": {silence['said']}" if silence["said"] else ""
-    return f"{silence['process']} was not in session at the end{said}"
+    return f"{silence['process']} was {when}{said}"
+
+
+def verdict(summary: Mapping[str, Any]) -> str:
+    """Which invariants were broken, or that all held that could be judged."""
+    found, unsure = summary["invariants"], len(summary.get("not_judged", ()))
+    broken = "  ".join(f"{name} {n}" for name, n in found.items() if n)
+    if not unsure:
+        return broken or f"all {len(found)} held"
+    return f"{broken or f'{len(found)} held'}, {unsure} not judged"
 
 
 def _silence(summary: Mapping[str, Any]) -> Iterator[str]:
@@ -26,9 +35,9 @@ def _batteries(summary: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _late(summary: Mapping[str, Any]) -> Iterator[str]:
-    """Whether most answers were no use when they came, or could be none."""
-    refused, trip = summary["decisions"]["refused"], summary["round_trip_ms"]
-    late, acted = refused["expired"] + refused["premise"], summary["action_age_ms"]["n"]
+    """Whether most answers had expired when they came, or had to."""
+    late, trip = summary["decisions"]["refused"]["expired"], summary["round_trip_ms"]
+    acted = summary["action_age_ms"]["n"]
     valid_ms = summary.get("validity_ms", 0.0)
     if trip["n"] and (late > acted or trip["p50"] > valid_ms > 0):
         yield (

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 
@@ -77,7 +78,9 @@ def check_folder(deployment: Deployment, roles: Sequence[str], out: Path) -> Non
     _compare(out, deployment)
     for name in (name for role in roles for name in ROLES[role].names(deployment)):
         if (out / PARTS / f"{name}{parts.SUFFIX}").exists():
-            raise UserError(f"{out}: holds a run of {name} already; give another --out")
+            raise UserError(
+                f"{out}: already contains a run. Choose another --out (resuming is not supported)."
+            )
 
 
 def prepare(out: Path, deployment: Deployment) -> None:
@@ -152,13 +155,17 @@ class Run:
         self.lived_s = 0.0
         """How long it was before the stop, once it is over."""
         prepare(out, deployment)
-        self._claim = claim(deployment, roles, out)
-        self._parts = parts.Parts(out / PARTS)
-        self._reserve = Reserve(out)
-        self._sink = ReportSink()
-        self._start_ns = self._boot = time.monotonic_ns()
-        self._report_ns = self._show_ns = self._start_ns
-        processes = table(deployment, roles, out, self._sink.address, self._start_ns)
+        with ExitStack() as ends:
+            ends.callback(claim(deployment, roles, out).close)
+            self._parts = parts.Parts(out / PARTS)
+            self._reserve = Reserve(out)
+            ends.callback(self._reserve.free)
+            self._sink = ReportSink()
+            ends.callback(self._sink.close)
+            self._start_ns = self._boot = time.monotonic_ns()
+            self._report_ns = self._show_ns = self._start_ns
+            processes = table(deployment, roles, out, self._sink.address, self._start_ns)
+            self._ends = ends.pop_all()
         self._supervisor = Supervisor(processes, out / "logs", self._tell)
         self._known, self._foreign = {p.name: p.role for p in processes}, 0
         crash = self._supervisor.crash
@@ -187,9 +194,8 @@ class Run:
         self._turn(STEP_S)
         self._reserve.free()
         self._report(ended=why)
-        self._claim.close()
         self._measured.close()
-        self._sink.close()
+        self._ends.close()
         return why
 
     @property

@@ -1,4 +1,7 @@
-"""Reads the tiers' databases as they lie on the disk, and changes nothing there."""
+"""Reads the tiers' databases as they lie on the disk, and changes no row there.
+
+SQLite may make its index of the log (`-shm`) beside a store that a killed process left open.
+"""
 
 import contextlib
 import shutil
@@ -15,7 +18,7 @@ LOCK_WAIT_S = 1.0
 
 
 def rows(path: Path, query: str) -> list[tuple[Any, ...]]:
-    """None where the store is not, or its process ended before it had made its tables.
+    """The rows that the query finds; none where there is no store, or no table in it yet.
 
     Raises UserError if a running tier holds the store, Unreadable.
     """

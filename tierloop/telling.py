@@ -17,6 +17,7 @@ from tierloop.experience_flow import journeys
 from tierloop.join import load
 from tierloop.perfetto import write
 from tierloop.record import Record
+from tierloop.remarks import verdict
 from tierloop.replay import moments, within
 from tierloop.stepper import show
 
@@ -76,8 +77,6 @@ def _violations(out: Path) -> str:
     try:
         with reading(path):
             summary: dict[str, Any] = msgspec.json.decode(path.read_bytes())
-            found = {name: n for name, n in summary["invariants"].items() if n}
+            return f"invariants: {verdict(summary)}"
     except Unreadable:
         return f"invariants: not known (tierloop report {out} joins the record)"
-    broken = "  ".join(f"{name} {n}" for name, n in found.items())
-    return f"invariants: {broken or 'all held'}"

@@ -6,7 +6,8 @@ from records import deployment, fill, short_run
 from contract.errors import UserError
 from tierloop.claim import Claim, fresh_folder, under_way
 from tierloop.join import join
-from tierloop.run import claim, prepare
+from tierloop.reserve import Reserve
+from tierloop.run import Run, claim, prepare
 
 
 def test_of_two_runs_that_saw_the_same_empty_folder_one_has_it(tmp_path):
@@ -31,7 +32,7 @@ def test_tiers_of_one_deployment_share_a_folder(tmp_path):
 
 def test_a_run_that_was_recorded_meanwhile_is_not_written_over(tmp_path):
     fill(tmp_path, short_run())
-    with pytest.raises(UserError, match="holds a run of arm-0 already"):
+    with pytest.raises(UserError, match=r"already contains a run\. Choose another --out"):
         claim(deployment(), ("device",), tmp_path)
 
 
@@ -58,3 +59,28 @@ def test_a_place_where_no_folder_can_be_is_one_line(tmp_path, monkeypatch):
     (tmp_path / "runs").symlink_to(tmp_path / "nowhere")
     with pytest.raises(UserError, match=r"runs/cell-.*; give another --out"), fresh_folder("cell"):
         pass
+
+
+def test_a_run_that_does_not_begin_gives_back_what_it_held(tmp_path, monkeypatch):
+    def no_room(*_):
+        raise UserError("no place for sockets")
+
+    monkeypatch.setattr("tierloop.run.table", no_room)
+    monkeypatch.setattr("tierloop.run.Signals", lambda: None)
+    with pytest.raises(UserError, match="no place"):
+        Run(deployment(), ("device",), tmp_path / "run", None)
+    assert not under_way(tmp_path / "run")
+    assert not [path for path in (tmp_path / "run").iterdir() if path.name.startswith(".")]
+
+
+def test_the_room_of_a_killed_run_is_given_back_by_its_report(tmp_path):
+    fill(tmp_path, short_run())
+    Reserve(tmp_path)
+    assert list(tmp_path.glob(".reserve-*"))
+    held = Claim(tmp_path, ["device"])
+    with pytest.raises(UserError, match="still going"):
+        join(tmp_path)
+    assert list(tmp_path.glob(".reserve-*"))
+    held.close()
+    join(tmp_path)
+    assert not list(tmp_path.glob(".reserve-*"))

@@ -27,7 +27,7 @@ def run(tmp_path):
     before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     run = Run(Deployment(name="cell"), ("device",), tmp_path / "run", Unseen())
     yield run
-    run._sink.close()
+    run._ends.close()
     for number, handler in before.items():
         signal.signal(number, handler)
 

@@ -86,8 +86,7 @@ def test_a_run_on_a_full_disk_goes_on_and_says_since_when(tmp_path):
         (lack,) = parts.lacks_of(run.record.label(LACKS))
         assert (lack.reports, lack.why) == (1, "Is a directory")
     finally:
-        run._claim.close()
-        run._sink.close()
+        run._ends.close()
         for number, handler in before.items():
             signal.signal(number, handler)
 

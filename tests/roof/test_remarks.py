@@ -11,11 +11,11 @@ from test_record import recorded
 from contract.budget import Budget
 from tierloop.bench.runs import passed_over
 from tierloop.cli import main
-from tierloop.closing import _together, headlines
+from tierloop.closing import NEVER, _together, headlines
 from tierloop.join import join
 from tierloop.meetings import silence
 from tierloop.record import Happening, Record
-from tierloop.remarks import remarks
+from tierloop.remarks import alone, remarks, verdict
 from tierloop.view import EVENTS_SHOWN, PlainView, Status
 
 NOBODY = "nobody listens at tcp://127.0.0.1:7811"
@@ -175,3 +175,28 @@ def test_the_summary_is_json_with_all_of_it(tmp_path):
     join(tmp_path)
     keys = set(json.loads((tmp_path / "summary.json").read_text()))
     assert {"ended", "planned_s", "silence", "validity_ms"} <= keys
+
+
+def test_what_became_of_experience_is_told_in_plain_words(tmp_path):
+    fill(tmp_path, short_run())
+    summary = join(tmp_path)
+    summary["experience"] |= dict.fromkeys(summary["experience"], 0) | {
+        "produced": 570, "acked": 568, "stored": 569, "lost": 1, "checked": True,
+    }  # fmt: skip
+    assert dict(headlines(summary))["experience segments"] == (
+        "570 recorded, 568 acknowledged, 569 stored in the cloud, 0 dropped for lack of space, "
+        "1 lost with a crashed process"
+    )
+
+
+def test_what_was_not_judged_has_not_held():
+    found = {"stale_action": 0, "in_session": 0}
+    assert verdict({"invariants": found}) == "all 2 held"
+    assert verdict({"invariants": found, "not_judged": ["x"]}) == "2 held, 1 not judged"
+    broken = {"invariants": found | {"in_session": 2}, "not_judged": ["x"]}
+    assert verdict(broken) == "in_session 2, 1 not judged"
+
+
+def test_one_that_never_was_in_session_is_not_said_to_have_left_it():
+    said = alone({"process": "edge", "said": NOBODY}, NEVER)
+    assert said == f"edge was never in session with anybody: {NOBODY}"
