@@ -19,7 +19,7 @@ from cloud.publisher import Publisher
 from cloud.rounds import Rounds
 from cloud.store import Store
 from cloud.trainer import Trainer
-from contract.bounds import TEXT_MAX, cut
+from contract.bounds import INT_MAX, TEXT_MAX, cut
 from contract.clock import NS_PER_S
 from contract.effects import Compute, Effects, Send, Timer
 from contract.messages import (
@@ -140,6 +140,8 @@ class CloudNode:
             reason = f"{hello.role} {name} is no edge of this deployment; only its edge is served"
         elif hello.protocol != PROTOCOL:
             reason = f"protocol {hello.protocol}, the cloud speaks {PROTOCOL}"
+        elif hello.boot > INT_MAX:
+            reason = f"boot {hello.boot} is past 63 bits"
         elif hello.spec != self._spec_digest:
             reason = f"spec {hello.spec}, the cloud trains for {self._spec_digest}"
         if reason:

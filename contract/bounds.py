@@ -29,6 +29,9 @@ TEXT_MAX = 1024
 
 Count = Annotated[int, Meta(ge=0, le=INT_MAX)]
 """A number, a size, or a time on a clock that began at 0."""
+Claim = Annotated[int, Meta(ge=0)]
+"""A number that a stranger gives itself, as large as the wire carries: a node refuses it in words
+past INT_MAX."""
 Version = Annotated[int, Meta(ge=-1, le=INT_MAX)]
 """Of a policy; -1: none, or several."""
 MIXED = -1
@@ -61,7 +64,8 @@ def _test(kind: Any, value: str) -> str:
     if isinstance(bound, Array):
         return f"{value}.ndim == {bound.ndim} and {value}.dtype == {bound.dtype}"
     if bound.max_length is None:
-        return f"{bound.ge!r} <= {value} <= {bound.le!r}"
+        most = "" if bound.le is None else f" <= {bound.le!r}"
+        return f"{bound.ge!r} <= {value}{most}"
     tests = [f"len({value}) <= {bound.max_length}"]
     parts = get_args(inner)
     for part, each in zip(parts, (value, f"{value}.values()"), strict=False):
@@ -100,7 +104,7 @@ def _fault(kind: Any, value: Any) -> str:
     if inner is float:
         return f"{value} is no number"
     if inner is int:
-        return f"{value} is " + ("past 63 bits" if value > bound.le else f"below {bound.ge}")
+        return f"{value} is " + (f"below {bound.ge}" if value < bound.ge else "past 63 bits")
     if len(value) > bound.max_length:
         return f"{len(value)} long, at most {bound.max_length}"
     return "holds a text too long, or no number where one belongs"

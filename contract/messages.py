@@ -5,7 +5,7 @@ from typing import Annotated
 import numpy as np
 from msgspec import Meta
 
-from contract.bounds import Array, Bounded, Count, Name, Real, Signed, Text, Version
+from contract.bounds import Array, Bounded, Claim, Count, Name, Real, Signed, Text, Version
 from contract.errors import SpecError
 
 PROTOCOL = 1
@@ -37,7 +37,7 @@ class Hello(Message, tag="hello", frozen=True, kw_only=True):
 
     node: Name
     role: Name
-    boot: Count
+    boot: Claim
     software: Name
     spec: Name
     protocol: Count = PROTOCOL

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from contract.bounds import INT_MAX
 from contract.effects import Compute, Effects, Send
 from contract.ledger import LEDGER
 from contract.messages import (
@@ -180,6 +181,8 @@ class EdgeNode:
             return f"{hello.node} is none of this deployment's robots: {known or 'it has none'}"
         if hello.protocol != PROTOCOL:
             return f"protocol {hello.protocol} of {hello.node} is not the edge's {PROTOCOL}"
+        if hello.boot > INT_MAX:
+            return f"boot {hello.boot} of {hello.node} is past 63 bits"
         if hello.spec != self._spec_digest:
             return (
                 f"policy spec {hello.spec} of {hello.node} is not the edge's {self._spec_digest}; "

@@ -271,9 +271,13 @@ class ReportSink:
 
     def __init__(self) -> None:
         self._codec = Codec()
-        self._socket = _socket(zmq.PULL)
         self.address = private(f"{os.getpid()} {time.monotonic_ns()}", "roof")
-        self._give_back = _bind(self._socket, self.address)
+        self._socket = _socket(zmq.PULL)
+        try:
+            self._give_back = _bind(self._socket, self.address)
+        except UserError:
+            self._socket.close()
+            raise
         self.malformed = 0
 
     def poll(self, timeout_ms: float) -> list[Report]:

@@ -8,7 +8,7 @@ import pytest
 from test_codec import EXAMPLES, wire
 
 from contract import messages as m
-from contract.bounds import INT_MAX, Array, Bounded, Count, cut
+from contract.bounds import INT_MAX, Array, Bounded, Claim, Count, cut
 from contract.codec import Codec
 from contract.errors import SpecError, WireError
 
@@ -35,6 +35,8 @@ def bad_values(of: object) -> list:
     if isinstance(bound, Array):
         other = "int64" if bound.dtype == "float32" else "float32"
         return [np.zeros([1] * (bound.ndim + 1), bound.dtype), np.zeros([1] * bound.ndim, other)]
+    if of is Claim:  # the wire bounds it above, and the nodes
+        return [bound.ge - 1]
     if inner is int:
         assert -INT_MAX - 1 <= bound.ge <= 0
         assert bound.le <= INT_MAX
@@ -102,6 +104,10 @@ def packed(owner: type, values: list) -> bytes:
 
     tag = owner.__struct_config__.tag
     return wire(msgspec.msgpack.Encoder(enc_hook=put).encode([tag, *values]), *arrays)
+
+
+def test_only_a_hello_makes_claims():
+    assert [(owner, f) for owner, f in FIELDS if kind(owner, f) is Claim] == [(m.Hello, "boot")]
 
 
 def test_a_field_without_a_bound_is_found():

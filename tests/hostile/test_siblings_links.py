@@ -199,3 +199,15 @@ def _claim(name):
 
 def _digest(bench):
     return bench.node.publisher.newest.digest
+
+
+@pytest.mark.parametrize("boot", [2**63, 2**64 - 1])
+@pytest.mark.parametrize(
+    ("make", "name", "role"), [(edge, "arm-0", "device"), (cloud, "edge", "edge")]
+)
+def test_a_boot_that_no_ledger_holds_is_refused_and_takes_no_name(tmp_path, make, name, role, boot):
+    bench = make(tmp_path, 1) if make is edge else make(tmp_path)
+    bench.hear(b"honest", hello(name, role))
+    bench.step(500 * MS)
+    assert kinds(bench.hear(b"thief", hello(name, role, boot))) == [Refused]
+    assert bench.server.session.find(name).route == b"honest"
