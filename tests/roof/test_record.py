@@ -320,7 +320,7 @@ def test_a_run_is_judged_by_its_invariants_first(tmp_path):
     words = dict(headlines(s))
     assert words["success of v1"] == "0.75  (3 of 4 episodes)"
     assert words["invariants"].startswith("all")
-    assert words["experience"].endswith("(not checked: the cloud's store is not here)")
+    assert words["experience segments"].endswith("(not checked: the cloud's store is not here)")
 
 
 def test_a_folder_without_a_record_is_the_users_mistake(tmp_path):
