@@ -12,7 +12,6 @@ finds every run of up to 32 wrong bits.
 import hashlib
 import struct
 from functools import reduce
-from math import prod
 from operator import or_
 from typing import Any
 from zlib import crc32
@@ -104,18 +103,21 @@ class Codec:
         start = self._at + -self._at % _ALIGN
         try:
             name, shape = value
-            dtype, count = _DTYPES[name], prod(shape)
-            sane = len(shape) <= _DIMS_MAX and min(shape, default=0) >= 0
+            dtype, dims, count = _DTYPES[name], len(shape), 1
         except (TypeError, ValueError, KeyError):
             raise WireError("malformed", "array header") from None
+        if dims > _DIMS_MAX or type(shape) is not list:
+            raise WireError("malformed", "shape of an array")
+        for size in shape:
+            if type(size) is not int or size < 0:  # a text times a number is a longer text
+                raise WireError("malformed", "a size of an array that is none")
+            count *= size
         end = start + count * dtype.itemsize
-        if not sane:
-            raise WireError("malformed", f"shape {shape}")
         if end > self._end:
             raise WireError("truncated", f"{name}{shape} in {self._end - start} bytes")
         self._at = end
         array = np.frombuffer(self._data, dtype, count, start)
-        return array if len(shape) == 1 else array.reshape(shape)
+        return array if dims == 1 else array.reshape(shape)
 
 
 def digest64(data: bytes | memoryview) -> int:

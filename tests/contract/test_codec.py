@@ -197,6 +197,16 @@ def test_the_helper_speaks_the_wire_form():
         seen(["<f4", [1]], b"1234x"),
         seen("no", b"1234"),
         seen({"a": 1}, b"1234"),
+        seen(["<f4", ["a", 1 << 62]], b"1234"),
+        seen(["<f4", [1 << 62, "a"]], b"1234"),
+        seen(["<f4", [[1], 1 << 62]], b"1234"),
+        seen(["<f4", [1 << 62] * 5000], b"1234"),
+        seen(["<f4", ["ab" * 5000] * 4], b"1234"),
+        seen(["<f4", b"\x01\x01"], b"1234"),
+        seen(["<f4", "1"], b"1234"),
+        seen(["<f4", {1: 1}], b"1234"),
+        seen(["<f4", [True]], b"1234"),
+        seen(["<f4", [None]], b"1234"),
         seen(["<f4", [1.5]], b"1234"),
         seen([["<f4"], [1]], b"1234"),
         wire(b"\x91" * 5000),
@@ -205,7 +215,7 @@ def test_the_helper_speaks_the_wire_form():
         checked(b"\1\0\0"),
         b"",
     ],
-    ids=range(19),
+    ids=range(29),
 )
 def test_lying_headers_are_refused(data):
     with pytest.raises(WireError):
