@@ -14,7 +14,10 @@ def address() -> str:
     return free_address()
 
 
-UNMEASURED = ("bench", "cloud", "fuzz", "sim", "sweep")
+UNMEASURED = (
+    "agreement", "bench", "cloud", "faults", "fuzz", "hostile",
+    "roof", "sim", "stack", "sweep", "virtual",
+)  # fmt: skip
 """Folders of tests whose subject is no package of [tool.coverage.run]."""
 
 
