@@ -19,3 +19,6 @@ SUITE = (
     *LONG,
 )
 """The modules that `tierloop bench` runs, in this order; each has a BENCHMARK."""
+
+if __name__ == "benchmarks":
+    raise ImportError("this room is imported as tierloop.benchmarks, not as benchmarks")

@@ -1,6 +1,6 @@
 """Do the two clocks agree? The sorting cell over wifi with a trained policy, on both, side by side.
 
-    python -m benchmarks.agreement --policy policy.artefact
+    python -m tierloop.benchmarks.agreement --policy policy.artefact
 
 The same deployment is run on the wall clock (real processes and sockets, frames shaped by the link
 model) and on the virtual clock. They agree if the ages of action do (p50 within 10 % + 2 ms, p90
@@ -22,12 +22,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow.parquet as pq
 
-from benchmarks.teach import taught, teach
-from contract.clock import NS_PER_MS
-from contract.specs import Vector
-from sim.scenario import Scenario
 from tierloop.bench.protocol import Benchmark, Metric, Series
+from tierloop.benchmarks.teach import taught, teach
 from tierloop.charts import wilson
+from tierloop.contract.clock import NS_PER_MS
+from tierloop.contract.specs import Vector
+from tierloop.sim.scenario import Scenario
 from tierloop.summary import host, missed_share
 
 CELL = Path(__file__).parents[1] / "deployments" / "sorting-cell.toml"

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 import numpy as np
 import zmq
 
-from benchmarks.hot import observation
-from contract.codec import Codec
-from contract.messages import ActionChunk, Hello, Observation
-from contract.specs import PolicySpec
-from link.channel import Client
-from link.sockets import ClientSocket, Poller
+from tierloop.benchmarks.hot import observation
+from tierloop.contract.codec import Codec
+from tierloop.contract.messages import ActionChunk, Hello, Observation
+from tierloop.contract.specs import PolicySpec
+from tierloop.link.channel import Client
+from tierloop.link.sockets import ClientSocket, Poller
 
 PATIENCE_S = 5.0
 

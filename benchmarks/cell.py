@@ -8,14 +8,14 @@ processor fits another one, to the last bit, the figures differ a little.
 from contextlib import closing
 from typing import Any
 
-from benchmarks.harness import main
-from benchmarks.teach import taught
-from benchmarks.virtual import WIFI, live, single
-from cloud.scratch import in_memory
-from contract.clock import NS_PER_S
-from link.model import LinkSpec
-from sim.scenario import Scenario
 from tierloop.bench.protocol import Benchmark, Metric, Series
+from tierloop.benchmarks.harness import main
+from tierloop.benchmarks.teach import taught
+from tierloop.benchmarks.virtual import WIFI, live, single
+from tierloop.cloud.scratch import in_memory
+from tierloop.contract.clock import NS_PER_S
+from tierloop.link.model import LinkSpec
+from tierloop.sim.scenario import Scenario
 from tierloop.summary import ages_ms
 
 SCENARIO = Scenario()

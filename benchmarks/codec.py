@@ -5,12 +5,12 @@ from collections.abc import Callable
 import msgspec
 import numpy as np
 
-from benchmarks.harness import main
-from benchmarks.hot_worker import Work, cpu_us
-from benchmarks.samples import messages
-from contract.codec import Codec
-from contract.messages import Message
 from tierloop.bench.protocol import Benchmark, Metric, Series, by_turns
+from tierloop.benchmarks.harness import main
+from tierloop.benchmarks.hot_worker import Work, cpu_us
+from tierloop.benchmarks.samples import messages
+from tierloop.contract.codec import Codec
+from tierloop.contract.messages import Message
 
 CALLS, REPEATS = 20, 8
 

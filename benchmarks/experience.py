@@ -14,15 +14,15 @@ import numpy as np
 import zmq
 from msgspec.structs import replace
 
-from benchmarks import servers
-from benchmarks.harness import main, stay
-from benchmarks.hot import policy
-from benchmarks.samples import messages
-from contract.codec import Codec, digest64
-from contract.messages import Hello, Sealed, Segment, Stored
-from link.channel import Client
-from link.sockets import ClientSocket, Poller
 from tierloop.bench.protocol import Benchmark, Metric, Series, by_turns
+from tierloop.benchmarks import servers
+from tierloop.benchmarks.harness import main, stay
+from tierloop.benchmarks.hot import policy
+from tierloop.benchmarks.samples import messages
+from tierloop.contract.codec import Codec, digest64
+from tierloop.contract.messages import Hello, Sealed, Segment, Stored
+from tierloop.link.channel import Client
+from tierloop.link.sockets import ClientSocket, Poller
 
 SEGMENTS = 16
 """Sent at once, as after an outage; a sample is the time until all are safe, by their number."""

@@ -12,25 +12,25 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.harness import main
-from benchmarks.virtual import SEED, expert
-from cloud.config import LearnerConfig
-from cloud.export import export
-from cloud.node import CloudNode
-from cloud.publisher import Release
-from cloud.scratch import in_memory
-from contract.clock import NS_PER_MS
-from contract.effects import Effects, Node, Timer
-from contract.ledger import INDEX
-from contract.messages import Message, Report
-from edge.config import EdgeConfig
-from link.model import LinkSpec
-from policy.artefact import digest, pack
-from policy.mlp import Mlp
-from sim.scenario import Scenario
 from tierloop import hardware
 from tierloop.bench.protocol import Benchmark, Metric, Series
+from tierloop.benchmarks.harness import main
+from tierloop.benchmarks.virtual import SEED, expert
+from tierloop.cloud.config import LearnerConfig
+from tierloop.cloud.export import export
+from tierloop.cloud.node import CloudNode
+from tierloop.cloud.publisher import Release
+from tierloop.cloud.scratch import in_memory
+from tierloop.contract.clock import NS_PER_MS
+from tierloop.contract.effects import Effects, Node, Timer
+from tierloop.contract.ledger import INDEX
+from tierloop.contract.messages import Message, Report
 from tierloop.deployment import Deployment, LinksConfig, PolicyConfig
+from tierloop.edge.config import EdgeConfig
+from tierloop.link.model import LinkSpec
+from tierloop.policy.artefact import digest, pack
+from tierloop.policy.mlp import Mlp
+from tierloop.sim.scenario import Scenario
 from tierloop.virtual.clock import Wrappers
 from tierloop.virtual.stack import VirtualStack
 

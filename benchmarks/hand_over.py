@@ -4,11 +4,11 @@ from functools import partial
 
 import numpy as np
 
-from benchmarks import hot
-from benchmarks.harness import main
-from benchmarks.hot_worker import cpu_us
-from contract.codec import Codec
 from tierloop.bench.protocol import Benchmark, Metric, Series, by_turns
+from tierloop.benchmarks import hot
+from tierloop.benchmarks.harness import main
+from tierloop.benchmarks.hot_worker import cpu_us
+from tierloop.contract.codec import Codec
 
 CALLS, REPEATS = 50, 8
 HAND_OVER = Metric("hand_over", "us", clock="cpu")

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from contract import messages as m
-from contract.body import Embodiment, Reading
-from contract.codec import Codec, digest64
-from contract.effects import Compute, Send, Timer
-from contract.specs import FloatArray, PolicySpec, Vector
-from sim.scenario import Scenario, body_spec, policy_spec
+from tierloop.contract import messages as m
+from tierloop.contract.body import Embodiment, Reading
+from tierloop.contract.codec import Codec, digest64
+from tierloop.contract.effects import Compute, Send, Timer
+from tierloop.contract.specs import FloatArray, PolicySpec, Vector
+from tierloop.sim.scenario import Scenario, body_spec, policy_spec
 
 Work = Callable[[], object]
 
@@ -128,8 +128,8 @@ class Blind:
 
 def tick() -> Work:
     """A control tick of a device whose edge answers every observation; its body costs nothing."""
-    from device.config import DeviceConfig
-    from device.node import DeviceNode
+    from tierloop.device.config import DeviceConfig
+    from tierloop.device.node import DeviceNode
 
     spec, body = policy(), Still()
     node = DeviceNode("arm-0", 1, Embodiment(body, Blind(spec.observation.size), spec),
@@ -159,8 +159,8 @@ def tick() -> Work:
 
 def hand_over() -> Work:
     """A chunk as it comes from the wire, until its first setpoint is chosen and limited."""
-    from device.arbiter import Arbiter
-    from device.guard import Guard
+    from tierloop.device.arbiter import Arbiter
+    from tierloop.device.guard import Guard
 
     spec, body, packer = policy(), Still(), Codec()
     guard = Guard(body.spec, body.tool_position, body.hold())
@@ -187,13 +187,13 @@ def hand_over() -> Work:
 
 def serve() -> Work:
     """Eight observations through the edge: decoded, batched, inferred, encoded."""
-    from cloud.export import export
-    from edge.config import EdgeConfig
-    from edge.node import EdgeNode
-    from edge.outbox import Outbox
-    from policy.artefact import digest, pack
-    from policy.mlp import Mlp
-    from policy.shelf import Shelf
+    from tierloop.cloud.export import export
+    from tierloop.edge.config import EdgeConfig
+    from tierloop.edge.node import EdgeNode
+    from tierloop.edge.outbox import Outbox
+    from tierloop.policy.artefact import digest, pack
+    from tierloop.policy.mlp import Mlp
+    from tierloop.policy.shelf import Shelf
 
     spec, packer, folder = policy(), Codec(), Path(tempfile.mkdtemp(prefix="tierloop-hot-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from contract.codec import Codec
+from tierloop.contract.codec import Codec
 
 Work = Callable[[], object]
 

@@ -1,6 +1,6 @@
 """What is it worth to act on late answers with care? Success by one-way delay and way of acting.
 
-    python -m benchmarks.late_answers --policy policy.artefact
+    python -m tierloop.benchmarks.late_answers --policy policy.artefact
 
 The sorting cell's arm with its own node, on a clock turned by hand: each observation reaches the
 policy one delay later, its answer comes back another delay later, and nothing else differs. The
@@ -20,20 +20,20 @@ import numpy as np
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks.teach import taught
-from contract.clock import NS_PER_MS
-from contract.effects import Send
-from contract.ledger import INDEX
-from contract.messages import ActionChunk, Observation
-from contract.policy import Policy
-from device.config import ActingConfig, DeviceConfig
-from device.node import DeviceNode
-from policy.artefact import unpack
-from policy.engine import load
-from sim.scenario import Scenario, embody
 from tierloop.bench.command import console
 from tierloop.bench.protocol import Benchmark, Metric, Series
 from tierloop.bench.statistics import Samples
+from tierloop.benchmarks.teach import taught
+from tierloop.contract.clock import NS_PER_MS
+from tierloop.contract.effects import Send
+from tierloop.contract.ledger import INDEX
+from tierloop.contract.messages import ActionChunk, Observation
+from tierloop.contract.policy import Policy
+from tierloop.device.config import ActingConfig, DeviceConfig
+from tierloop.device.node import DeviceNode
+from tierloop.policy.artefact import unpack
+from tierloop.policy.engine import load
+from tierloop.sim.scenario import Scenario, embody
 
 DELAYS_MS = (0, 25, 50, 100, 150, 200, 300)
 WAYS = {

@@ -13,20 +13,20 @@ from multiprocessing.connection import Connection
 
 import numpy as np
 
-from benchmarks import servers
-from benchmarks.harness import main
-from contract.body import Body, Embodiment, Reading
-from contract.messages import Hello
-from contract.specs import Vector
-from device.config import DeviceConfig
-from device.main import ControlLoop
-from device.node import DeviceNode
-from device.rate import Rate
-from device.realtime import habits, sleep_until
-from link.channel import Client
-from link.sockets import ClientSocket
-from sim.scenario import Scenario, embody
 from tierloop.bench.protocol import Benchmark, Metric, Series
+from tierloop.benchmarks import servers
+from tierloop.benchmarks.harness import main
+from tierloop.contract.body import Body, Embodiment, Reading
+from tierloop.contract.messages import Hello
+from tierloop.contract.specs import Vector
+from tierloop.device.config import DeviceConfig
+from tierloop.device.main import ControlLoop
+from tierloop.device.node import DeviceNode
+from tierloop.device.rate import Rate
+from tierloop.device.realtime import habits, sleep_until
+from tierloop.link.channel import Client
+from tierloop.link.sockets import ClientSocket
+from tierloop.sim.scenario import Scenario, embody
 
 TICKS = 20
 """A block."""

@@ -18,14 +18,14 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from benchmarks import servers
-from benchmarks.harness import address, main
-from contract.messages import Hello
-from link.channel import Server
-from link.sockets import Poller, ServerSocket
 from tierloop.bench.budget import PROCESSES
 from tierloop.bench.protocol import Benchmark, Metric, Series, by_turns
+from tierloop.benchmarks import servers
+from tierloop.benchmarks.harness import address, main
+from tierloop.contract.messages import Hello
 from tierloop.deployment import Deployment, LinksConfig
+from tierloop.link.channel import Server
+from tierloop.link.sockets import Poller, ServerSocket
 from tierloop.processes import table
 
 LIBRARIES = {

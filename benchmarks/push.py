@@ -17,16 +17,16 @@ import numpy as np
 import zmq
 from msgspec.structs import replace
 
-from benchmarks import servers
-from benchmarks.harness import address, main, stay
-from benchmarks.hot import policy
-from cloud.publisher import Publisher, Release
-from contract.effects import Effects
-from contract.messages import Fetch, Hello, PolicyStatus, Welcome
-from link.channel import Server
-from link.sockets import Poller, ServerSocket
-from policy.artefact import digest, pack
 from tierloop.bench.protocol import Benchmark, Metric, Series, by_turns
+from tierloop.benchmarks import servers
+from tierloop.benchmarks.harness import address, main, stay
+from tierloop.benchmarks.hot import policy
+from tierloop.cloud.publisher import Publisher, Release
+from tierloop.contract.effects import Effects
+from tierloop.contract.messages import Fetch, Hello, PolicyStatus, Welcome
+from tierloop.link.channel import Server
+from tierloop.link.sockets import Poller, ServerSocket
+from tierloop.policy.artefact import digest, pack
 
 PUSH = Metric("push", "ms")
 _WARM_ROWS = (1, 2, 16, 64)

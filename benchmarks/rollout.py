@@ -14,16 +14,16 @@ from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from benchmarks import servers
-from benchmarks.harness import main
-from benchmarks.hot import HIDDEN, policy
-from cloud.cluster import RayBackend
-from cloud.config import CloudConfig, LearnerConfig
-from cloud.rollout import Play
-from policy.mlp import Mlp
-from sim.scenario import Scenario
 from tierloop.bench.protocol import Benchmark, Metric, Series, by_turns
+from tierloop.benchmarks import servers
+from tierloop.benchmarks.harness import main
+from tierloop.benchmarks.hot import HIDDEN, policy
+from tierloop.cloud.cluster import RayBackend
+from tierloop.cloud.config import CloudConfig, LearnerConfig
+from tierloop.cloud.rollout import Play
 from tierloop.deployment import Deployment
+from tierloop.policy.mlp import Mlp
+from tierloop.sim.scenario import Scenario
 from tierloop.twin import twin_of
 
 DEPLOYMENT = Deployment(name="benchmark", scenario=Scenario(episode_s=4.0))

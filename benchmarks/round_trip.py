@@ -7,11 +7,11 @@ network, and sends the same bytes back. Both are asked in turn, block by block, 
 
 from collections.abc import Callable
 
-from benchmarks import servers
-from benchmarks.asking import BareRobots, Robots
-from benchmarks.harness import main
-from benchmarks.hot import policy
 from tierloop.bench.protocol import Benchmark, Metric, Series, by_turns
+from tierloop.benchmarks import servers
+from tierloop.benchmarks.asking import BareRobots, Robots
+from tierloop.benchmarks.harness import main
+from tierloop.benchmarks.hot import policy
 
 ROUNDS = 200
 """Decisions a block."""

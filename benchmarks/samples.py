@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from benchmarks.hot import chunk, experience, observation, policy
-from contract import messages as m
-from contract.codec import Codec, digest64
-from contract.ledger import LEDGER
+from tierloop.benchmarks.hot import chunk, experience, observation, policy
+from tierloop.contract import messages as m
+from tierloop.contract.codec import Codec, digest64
+from tierloop.contract.ledger import LEDGER
 
 
 def messages() -> dict[str, m.Message]:

@@ -16,14 +16,14 @@ import numpy as np
 import onnxruntime
 import zmq
 
-from benchmarks.harness import address, stay
-from benchmarks.hot import HIDDEN, policy
-from cloud.export import export
-from contract.specs import PolicySpec
-from edge.config import EdgeConfig
-from policy.artefact import Artefact, digest, pack
-from policy.mlp import Mlp
-from policy.shelf import Shelf
+from tierloop.benchmarks.harness import address, stay
+from tierloop.benchmarks.hot import HIDDEN, policy
+from tierloop.cloud.export import export
+from tierloop.contract.specs import PolicySpec
+from tierloop.edge.config import EdgeConfig
+from tierloop.policy.artefact import Artefact, digest, pack
+from tierloop.policy.mlp import Mlp
+from tierloop.policy.shelf import Shelf
 
 START_S = 30.0
 START_MS = 30_000
@@ -45,7 +45,7 @@ def untrained(version: int) -> Artefact:
 
 
 def _edge(spec: PolicySpec, bind: str, cloud: str, state: Path) -> None:
-    from edge.main import run
+    from tierloop.edge.main import run
 
     stay(1)
     run(EdgeConfig(), spec, None, bind, cloud, state, None, "benchmark")

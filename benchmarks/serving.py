@@ -7,12 +7,12 @@ edge's processor time is its own, of all its threads, whatever the robots' proce
 
 from collections.abc import Callable
 
-from benchmarks import servers
-from benchmarks.asking import BareRobots, Robots
-from benchmarks.harness import main
-from benchmarks.hot import policy
 from tierloop.bench.protocol import Benchmark, Metric, Series, by_turns
 from tierloop.bench.statistics import Samples
+from tierloop.benchmarks import servers
+from tierloop.benchmarks.asking import BareRobots, Robots
+from tierloop.benchmarks.harness import main
+from tierloop.benchmarks.hot import policy
 
 COUNTS = (1, 8, 64)
 DECISIONS = 512

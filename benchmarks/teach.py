@@ -1,6 +1,6 @@
 """Makes a trained policy for the benchmarks: rounds of DAgger in the twin, serially, seeded.
 
-    python -m benchmarks.teach policy.artefact
+    python -m tierloop.benchmarks.teach policy.artefact
 
 The cloud's own hands, teacher, learner and export, without a cloud and a gate around them: in each
 round the student acts (at first the teacher for it), the teacher labels, and the student is fitted
@@ -14,16 +14,16 @@ from pathlib import Path
 
 import numpy as np
 
-from cloud.backend import Fit, Hands
-from cloud.config import LearnerConfig
-from cloud.export import export
-from cloud.rollout import Play, successes
-from cloud.teacher import Teacher
-from policy.artefact import pack
-from policy.mlp import Mlp
-from sim.scenario import Scenario, policy_spec
 from tierloop import __version__
+from tierloop.cloud.backend import Fit, Hands
+from tierloop.cloud.config import LearnerConfig
+from tierloop.cloud.export import export
+from tierloop.cloud.rollout import Play, successes
+from tierloop.cloud.teacher import Teacher
 from tierloop.deployment import Deployment
+from tierloop.policy.artefact import pack
+from tierloop.policy.mlp import Mlp
+from tierloop.sim.scenario import Scenario, policy_spec
 from tierloop.twin import twin_of
 
 ROUNDS, EPISODES = 5, 24

@@ -9,16 +9,16 @@ import time
 
 import numpy as np
 
-from benchmarks.harness import main
-from benchmarks.hot import chunk
-from contract.clock import ManualClock
-from contract.effects import Send
-from contract.messages import ActionChunk, Observation, Sealed, Stored
-from device.config import DeviceConfig
-from device.node import DeviceNode
-from device.rate import Rate
-from sim.scenario import Scenario, embody
 from tierloop.bench.protocol import Benchmark, Metric, Series, by_turns
+from tierloop.benchmarks.harness import main
+from tierloop.benchmarks.hot import chunk
+from tierloop.contract.clock import ManualClock
+from tierloop.contract.effects import Send
+from tierloop.contract.messages import ActionChunk, Observation, Sealed, Stored
+from tierloop.device.config import DeviceConfig
+from tierloop.device.node import DeviceNode
+from tierloop.device.rate import Rate
+from tierloop.sim.scenario import Scenario, embody
 
 TICKS = 240
 """A block: one second of control."""

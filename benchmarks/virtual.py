@@ -12,21 +12,21 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.harness import main
-from benchmarks.virtual_clock import events
-from cloud.config import LearnerConfig
-from cloud.export import export
-from cloud.scratch import in_memory
-from contract.clock import NS_PER_S
-from link.model import LinkSpec
-from policy.artefact import pack
-from policy.mlp import Mlp
-from sim.plant import shares
-from sim.scenario import Scenario, policy_spec
 from tierloop.bench.protocol import Benchmark, Metric, Series
+from tierloop.benchmarks.harness import main
+from tierloop.benchmarks.virtual_clock import events
+from tierloop.cloud.config import LearnerConfig
+from tierloop.cloud.export import export
+from tierloop.cloud.scratch import in_memory
+from tierloop.contract.clock import NS_PER_S
 from tierloop.deployment import Deployment, LinksConfig, PolicyConfig
 from tierloop.join import audited
+from tierloop.link.model import LinkSpec
+from tierloop.policy.artefact import pack
+from tierloop.policy.mlp import Mlp
 from tierloop.record import Record
+from tierloop.sim.plant import shares
+from tierloop.sim.scenario import Scenario, policy_spec
 from tierloop.summary import ages_ms, missed_share, round_trips_ms
 from tierloop.virtual.stack import VirtualStack
 

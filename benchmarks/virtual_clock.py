@@ -1,6 +1,6 @@
 """What does the virtual clock cost: against bare physics, and without physics?
 
-    python -m benchmarks.virtual_clock [--policy FILE]
+    python -m tierloop.benchmarks.virtual_clock [--policy FILE]
 
 Physics: the sorting cell with a trained policy, the whole stack on the virtual clock. Its bare
 limit: the same worlds driven along the same setpoints for the same simulated time, with nothing
@@ -20,15 +20,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.teach import teach
-from cloud.config import LearnerConfig
-from cloud.scratch import in_memory
-from contract.body import Embodiment, Reading
-from contract.clock import NS_PER_S
-from contract.specs import Vector
-from sim.cell import Cell
-from sim.scenario import Scenario, embody
+from tierloop.benchmarks.teach import teach
+from tierloop.cloud.config import LearnerConfig
+from tierloop.cloud.scratch import in_memory
+from tierloop.contract.body import Embodiment, Reading
+from tierloop.contract.clock import NS_PER_S
+from tierloop.contract.specs import Vector
 from tierloop.deployment import Deployment, PolicyConfig
+from tierloop.sim.cell import Cell
+from tierloop.sim.scenario import Scenario, embody
 from tierloop.summary import host
 from tierloop.virtual.clock import Wrappers
 from tierloop.virtual.heap import Heap

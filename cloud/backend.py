@@ -3,12 +3,12 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
-from cloud.config import LearnerConfig
-from cloud.rollout import Play, Twin, TwinRollout
-from cloud.teacher import labeller
-from contract.messages import Segment
-from contract.specs import FloatArray, PolicySpec
-from policy.mlp import Mlp
+from tierloop.cloud.config import LearnerConfig
+from tierloop.cloud.rollout import Play, Twin, TwinRollout
+from tierloop.cloud.teacher import labeller
+from tierloop.contract.messages import Segment
+from tierloop.contract.specs import FloatArray, PolicySpec
+from tierloop.policy.mlp import Mlp
 
 
 class Fit(NamedTuple):
@@ -71,7 +71,7 @@ class Hands:
         return self._rollout.play(job)
 
     def fit(self, job: Fit) -> Fitted:
-        from cloud.learner import Learner
+        from tierloop.cloud.learner import Learner
 
         if job.start is None:
             learner = Learner(self._spec, self._config, job.seed)

@@ -24,13 +24,13 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from cloud.backend import Cancelled, Fit, Fitted
-from cloud.config import CloudConfig
-from cloud.driver import Start
-from cloud.rollout import Play
-from cloud.scratch import Scratch, first, free_bytes, takes_sockets
-from contract.errors import UserError
-from contract.messages import Segment
+from tierloop.cloud.backend import Cancelled, Fit, Fitted
+from tierloop.cloud.config import CloudConfig
+from tierloop.cloud.driver import Start
+from tierloop.cloud.rollout import Play
+from tierloop.cloud.scratch import Scratch, first, free_bytes, takes_sockets
+from tierloop.contract.errors import UserError
+from tierloop.contract.messages import Segment
 
 START_S, JOIN_S, KNOCK_S = 120.0, 6.0, 3.0
 """How long a start may take in all; until a cluster that is there has let us in; until it is found
@@ -52,7 +52,7 @@ SHARED = Path("/dev/shm")
 """Where Ray's object store is fast."""
 
 _PROXIES = ("http_proxy", "https_proxy", "grpc_proxy", "all_proxy")
-_DRIVER = (sys.executable, "-c", "from cloud.driver import main; main()")
+_DRIVER = (sys.executable, "-c", "from tierloop.cloud.driver import main; main()")
 
 
 class RayBackend:

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import msgspec
 
-from policy.mlp import LAYERS_MAX, WIDTH_MAX
+from tierloop.policy.mlp import LAYERS_MAX, WIDTH_MAX
 
 COUNT_MAX, WORKERS_MAX = 1_000_000, 1024
 """Beyond these a round would not end, or a cluster not start."""

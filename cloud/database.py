@@ -3,7 +3,7 @@
 import sqlite3
 from pathlib import Path
 
-from contract.errors import UserError
+from tierloop.contract.errors import UserError
 
 VERSION = 1
 """Of the tables, kept in the file as `user_version`."""

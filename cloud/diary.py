@@ -4,9 +4,9 @@ from collections import Counter
 
 import numpy as np
 
-from contract.events import Events
-from contract.ledger import LEDGER
-from contract.messages import Report
+from tierloop.contract.events import Events
+from tierloop.contract.ledger import LEDGER
+from tierloop.contract.messages import Report
 
 
 class Diary:

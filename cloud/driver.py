@@ -15,8 +15,8 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any, NamedTuple
 
-from cloud.backend import Fit, Hands
-from cloud.rollout import Play
+from tierloop.cloud.backend import Fit, Hands
+from tierloop.cloud.rollout import Play
 
 RETRIES = 3
 """How often Ray repeats a call whose worker died under it; every call may be repeated."""

@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cloud.ingest import Misfitting, open_body
-from cloud.lineage import Key
-from cloud.store import Store
-from cloud.testimony import Heard, Witness
-from contract.codec import Codec
-from contract.messages import Segment
-from contract.specs import FloatArray, PolicySpec
+from tierloop.cloud.ingest import Misfitting, open_body
+from tierloop.cloud.lineage import Key
+from tierloop.cloud.store import Store
+from tierloop.cloud.testimony import Heard, Witness
+from tierloop.contract.codec import Codec
+from tierloop.contract.messages import Segment
+from tierloop.contract.specs import FloatArray, PolicySpec
 
 
 class Experience(NamedTuple):

@@ -5,12 +5,12 @@ import onnx
 from msgspec.structs import replace
 from onnx import TensorProto, helper, numpy_helper
 
-from contract.specs import FloatArray
-from policy import form
-from policy.artefact import Artefact, ArtefactError, DataRange, Manifest, digest
-from policy.engine import load
-from policy.graph import Value
-from policy.mlp import Mlp
+from tierloop.contract.specs import FloatArray
+from tierloop.policy import form
+from tierloop.policy.artefact import Artefact, ArtefactError, DataRange, Manifest, digest
+from tierloop.policy.engine import load
+from tierloop.policy.graph import Value
+from tierloop.policy.mlp import Mlp
 
 PARITY = 1e-5
 """How far the two forms of a network may differ, relative to values above 1."""

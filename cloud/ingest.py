@@ -14,14 +14,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cloud.lineage import Key
-from cloud.plausible import implausible
-from cloud.store import Committed, Datum, Misfit, Store
-from contract.codec import Codec, digest64
-from contract.errors import SpecError, WireError
-from contract.messages import ALSO_MAX, Sealed, Segment, Stored
-from contract.specs import PolicySpec
-from contract.streams import MAX_BYTES
+from tierloop.cloud.lineage import Key
+from tierloop.cloud.plausible import implausible
+from tierloop.cloud.store import Committed, Datum, Misfit, Store
+from tierloop.contract.codec import Codec, digest64
+from tierloop.contract.errors import SpecError, WireError
+from tierloop.contract.messages import ALSO_MAX, Sealed, Segment, Stored
+from tierloop.contract.specs import PolicySpec
+from tierloop.contract.streams import MAX_BYTES
 
 BODY_MAX = MAX_BYTES[Sealed]
 """A body is never inflated past this: what a device sealed had to fit a frame."""

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cloud.config import LearnerConfig
-from cloud.plausible import near
-from contract.errors import SpecError
-from contract.specs import FloatArray, PolicySpec, Vector
-from policy.mlp import REACH, Mlp
+from tierloop.cloud.config import LearnerConfig
+from tierloop.cloud.plausible import near
+from tierloop.contract.errors import SpecError
+from tierloop.contract.specs import FloatArray, PolicySpec, Vector
+from tierloop.policy.mlp import REACH, Mlp
 
 STD_FLOOR, SCALE_FLOOR = 1e-2, 1e-3
 """Least deviation of a feature, and least scale of a motion, as parts of the spec's range."""

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from cloud.database import Transaction
+from tierloop.cloud.database import Transaction
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS policies (

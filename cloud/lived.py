@@ -9,9 +9,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from cloud.gate import worse
-from cloud.testimony import Heard
-from contract.clock import NS_PER_S
+from tierloop.cloud.gate import worse
+from tierloop.cloud.testimony import Heard
+from tierloop.contract.clock import NS_PER_S
 
 WITHDRAW_P = 0.01
 """Below the gate's, since every new episode is another chance to be wrong."""

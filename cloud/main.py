@@ -7,23 +7,23 @@ import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from cloud.backend import Backend, Hands, SerialBackend
-from cloud.cluster import RayBackend
-from cloud.config import CloudConfig, LearnerConfig
-from cloud.lineage import PolicyRecord
-from cloud.node import CloudNode
-from cloud.opening import opened
-from cloud.rollout import Twin
-from cloud.teacher import labeller
-from cloud.trainer import Trainer
-from contract.clock import Clock, WallClock
-from contract.effects import Node
-from contract.errors import SpecError, UserError, running
-from contract.specs import PolicySpec
-from link.channel import Server
-from link.shell import WallShell
-from link.sockets import ReportSource, ServerSocket
-from policy.artefact import ArtefactError
+from tierloop.cloud.backend import Backend, Hands, SerialBackend
+from tierloop.cloud.cluster import RayBackend
+from tierloop.cloud.config import CloudConfig, LearnerConfig
+from tierloop.cloud.lineage import PolicyRecord
+from tierloop.cloud.node import CloudNode
+from tierloop.cloud.opening import opened
+from tierloop.cloud.rollout import Twin
+from tierloop.cloud.teacher import labeller
+from tierloop.cloud.trainer import Trainer
+from tierloop.contract.clock import Clock, WallClock
+from tierloop.contract.effects import Node
+from tierloop.contract.errors import SpecError, UserError, running
+from tierloop.contract.specs import PolicySpec
+from tierloop.link.channel import Server
+from tierloop.link.shell import WallShell
+from tierloop.link.sockets import ReportSource, ServerSocket
+from tierloop.policy.artefact import ArtefactError
 
 DRAIN_S = 0.5
 """How long each lane may go on after the order to stop."""

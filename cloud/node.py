@@ -9,20 +9,20 @@ from collections.abc import Collection
 from functools import partial
 from typing import Any
 
-from cloud.backend import Backend
-from cloud.config import CloudConfig
-from cloud.diary import Diary
-from cloud.ingest import Ingest, Ingested
-from cloud.lineage import PolicyRecord
-from cloud.phases import WAITING
-from cloud.publisher import Publisher
-from cloud.rounds import Rounds
-from cloud.store import Store
-from cloud.trainer import Trainer
-from contract.bounds import INT_MAX, TEXT_MAX, cut
-from contract.clock import NS_PER_S
-from contract.effects import Compute, Effects, Send, Timer
-from contract.messages import (
+from tierloop.cloud.backend import Backend
+from tierloop.cloud.config import CloudConfig
+from tierloop.cloud.diary import Diary
+from tierloop.cloud.ingest import Ingest, Ingested
+from tierloop.cloud.lineage import PolicyRecord
+from tierloop.cloud.phases import WAITING
+from tierloop.cloud.publisher import Publisher
+from tierloop.cloud.rounds import Rounds
+from tierloop.cloud.store import Store
+from tierloop.cloud.trainer import Trainer
+from tierloop.contract.bounds import INT_MAX, TEXT_MAX, cut
+from tierloop.contract.clock import NS_PER_S
+from tierloop.contract.effects import Compute, Effects, Send, Timer
+from tierloop.contract.messages import (
     PROTOCOL,
     Fetch,
     Hello,
@@ -33,7 +33,7 @@ from contract.messages import (
     Sealed,
     Welcome,
 )
-from contract.specs import PolicySpec
+from tierloop.contract.specs import PolicySpec
 
 EDGE = "edge"
 """The name and the role of the one peer that is served."""

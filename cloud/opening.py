@@ -8,11 +8,11 @@ from pathlib import Path
 
 import msgspec
 
-from cloud.diary import Diary
-from cloud.lineage import PolicyRecord
-from cloud.store import Store
-from contract.clock import Clock
-from link.sockets import ReportSource
+from tierloop.cloud.diary import Diary
+from tierloop.cloud.lineage import PolicyRecord
+from tierloop.cloud.store import Store
+from tierloop.contract.clock import Clock
+from tierloop.link.sockets import ReportSource
 
 RETRY_S = 1.0
 WAITING = "waiting for its disk"

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from contract.bounds import STAMP_MAX
-from contract.clock import NS_PER_S
-from contract.messages import Segment
-from contract.specs import FloatArray, PolicySpec
+from tierloop.contract.bounds import STAMP_MAX
+from tierloop.contract.clock import NS_PER_S
+from tierloop.contract.messages import Segment
+from tierloop.contract.specs import FloatArray, PolicySpec
 
 SLACK = 0.02
 """So many times its span may a value lie beyond its limits: rounding, and a sensor at its stop. The

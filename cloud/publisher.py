@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from contract.effects import Effects, Send
-from contract.messages import Fetch, Offer, Part, PolicyStatus
+from tierloop.contract.effects import Effects, Send
+from tierloop.contract.messages import Fetch, Offer, Part, PolicyStatus
 
 PART_MAX = 64 * 1024
 """Bytes in one part at most; fits the stream's frame with its header."""

@@ -6,9 +6,9 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from msgspec.structs import replace
 
-from contract.messages import Segment
-from contract.specs import FloatArray
-from policy.mlp import Mlp
+from tierloop.contract.messages import Segment
+from tierloop.contract.specs import FloatArray
+from tierloop.policy.mlp import Mlp
 
 PARTS = 2
 """Parts in a row that make one episode in the twin. A body's day has no fresh starts: with one

@@ -9,21 +9,21 @@ from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
 
-from cloud.backend import Backend, Cancelled
-from cloud.diary import Diary
-from cloud.experience import Experience, read
-from cloud.gate import Verdict
-from cloud.ingest import Ingest
-from cloud.lineage import PolicyRecord
-from cloud.lived import Fall, Lived
-from cloud.publisher import Publisher, Release
-from cloud.store import Store
-from cloud.testimony import Witness
-from cloud.trainer import Trainer
-from contract.clock import NS_PER_S
-from contract.effects import Compute, Effects, Timer
-from contract.messages import Segment
-from contract.specs import PolicySpec
+from tierloop.cloud.backend import Backend, Cancelled
+from tierloop.cloud.diary import Diary
+from tierloop.cloud.experience import Experience, read
+from tierloop.cloud.gate import Verdict
+from tierloop.cloud.ingest import Ingest
+from tierloop.cloud.lineage import PolicyRecord
+from tierloop.cloud.lived import Fall, Lived
+from tierloop.cloud.publisher import Publisher, Release
+from tierloop.cloud.store import Store
+from tierloop.cloud.testimony import Witness
+from tierloop.cloud.trainer import Trainer
+from tierloop.contract.clock import NS_PER_S
+from tierloop.contract.effects import Compute, Effects, Timer
+from tierloop.contract.messages import Segment
+from tierloop.contract.specs import PolicySpec
 
 LOOK_NS = NS_PER_S
 """How often the store is asked for news while none is being learnt from."""

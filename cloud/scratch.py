@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from contract.errors import UserError
+from tierloop.contract.errors import UserError
 
 PREFIX = "tierloop-run-"
 _MEMORY = Path("/dev/shm")

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from cloud import lineage
-from cloud.database import Transaction, connect
-from cloud.lineage import Key, Policies
+from tierloop.cloud import lineage
+from tierloop.cloud.database import Transaction, connect
+from tierloop.cloud.lineage import Key, Policies
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS segments (

@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from contract.errors import SpecError
-from contract.specs import FloatArray, PolicySpec, Vector
-from sim import plant
-from sim.bodies.panda import HOME_RAD, Postures, body_spec, postures
-from sim.tasks import sort_layout as lay
+from tierloop.contract.errors import SpecError
+from tierloop.contract.specs import FloatArray, PolicySpec, Vector
+from tierloop.sim import plant
+from tierloop.sim.bodies.panda import HOME_RAD, Postures, body_spec, postures
+from tierloop.sim.tasks import sort_layout as lay
 
 READY_M = (lay.BELT_X_M, -0.12, 0.26)
 """Where the tool waits when no part is known."""

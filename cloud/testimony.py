@@ -5,10 +5,10 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from typing import NamedTuple
 
-from cloud.lineage import Key
-from contract.bounds import MIXED
-from contract.clock import NS_PER_S
-from contract.messages import Outcome, Segment
+from tierloop.cloud.lineage import Key
+from tierloop.contract.bounds import MIXED
+from tierloop.contract.clock import NS_PER_S
+from tierloop.contract.messages import Outcome, Segment
 
 LATE_NS = 60 * NS_PER_S
 """An outcome lies within the stamps of its segment, give or take this much: so long may a body's

@@ -11,17 +11,17 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from cloud.backend import Backend, Fit
-from cloud.config import LearnerConfig
-from cloud.experience import Experience
-from cloud.export import export
-from cloud.gate import Verdict, judge
-from cloud.lineage import Key, PolicyRecord, spans
-from cloud.rollout import Play, successes
-from contract.messages import Segment
-from contract.specs import FloatArray, PolicySpec
-from policy.artefact import DataRange, digest, pack, unpack
-from policy.mlp import Mlp
+from tierloop.cloud.backend import Backend, Fit
+from tierloop.cloud.config import LearnerConfig
+from tierloop.cloud.experience import Experience
+from tierloop.cloud.export import export
+from tierloop.cloud.gate import Verdict, judge
+from tierloop.cloud.lineage import Key, PolicyRecord, spans
+from tierloop.cloud.rollout import Play, successes
+from tierloop.contract.messages import Segment
+from tierloop.contract.specs import FloatArray, PolicySpec
+from tierloop.policy.artefact import DataRange, digest, pack, unpack
+from tierloop.policy.mlp import Mlp
 
 _PLAY, _GATE, _FIT = range(3)
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from contract.specs import BodySpec, FloatArray, PolicySpec, Vector
+from tierloop.contract.specs import BodySpec, FloatArray, PolicySpec, Vector
 
 ToolPosition = Callable[[Vector], Vector]
 

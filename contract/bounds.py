@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
-from contract.errors import SpecError
+from tierloop.contract.errors import SpecError
 
 INT_MAX = 2**63 - 1
 """The largest integer that the ledger, SQLite and the wire can all hold."""

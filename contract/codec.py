@@ -19,9 +19,9 @@ from zlib import crc32
 import msgspec
 import numpy as np
 
-from contract.errors import SpecError, WireError
-from contract.messages import ALL, Message
-from contract.streams import MAX_BYTES
+from tierloop.contract.errors import SpecError, WireError
+from tierloop.contract.messages import ALL, Message
+from tierloop.contract.streams import MAX_BYTES
 
 _DTYPES = {dtype: np.dtype(dtype) for dtype in ("<f4", "<i8", "|u1")}
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}

@@ -5,7 +5,7 @@ from typing import Literal
 
 import msgspec
 
-from contract.errors import SpecError
+from tierloop.contract.errors import SpecError
 
 Kind = Literal["measured", "datasheet", "derived", "assumed"]
 

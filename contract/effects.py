@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from contract.messages import Message, Report
+from tierloop.contract.messages import Message, Report
 
 
 class Send(msgspec.Struct, frozen=True):

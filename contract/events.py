@@ -4,8 +4,8 @@ from collections import deque
 from itertools import chain
 from operator import itemgetter
 
-from contract.bounds import cut
-from contract.messages import Event
+from tierloop.contract.bounds import cut
+from tierloop.contract.messages import Event
 
 EVENTS_MAX = 128
 """Events kept between two reports."""

@@ -5,8 +5,8 @@ from typing import Annotated
 import numpy as np
 from msgspec import Meta
 
-from contract.bounds import Array, Bounded, Claim, Count, Name, Real, Signed, Text, Version
-from contract.errors import SpecError
+from tierloop.contract.bounds import Array, Bounded, Claim, Count, Name, Real, Signed, Text, Version
+from tierloop.contract.errors import SpecError
 
 PROTOCOL = 1
 

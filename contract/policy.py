@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from contract.specs import FloatArray, PolicySpec
+from tierloop.contract.specs import FloatArray, PolicySpec
 
 
 class Policy(Protocol):

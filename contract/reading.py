@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from contract.errors import UserError
+from tierloop.contract.errors import UserError
 
 
 class Unreadable(UserError):

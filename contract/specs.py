@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from contract.errors import SpecError
+from tierloop.contract.errors import SpecError
 
 FloatArray = NDArray[np.float32]
 Vector = NDArray[np.float64]

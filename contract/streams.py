@@ -3,8 +3,8 @@
 from enum import Enum
 from typing import NamedTuple
 
-from contract import messages as m
-from contract.clock import period_ns
+from tierloop.contract import messages as m
+from tierloop.contract.clock import period_ns
 
 
 class Delivery(Enum):

@@ -4,8 +4,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from contract.body import Body
-from contract.clock import NS_PER_S
+from tierloop.contract.body import Body
+from tierloop.contract.clock import NS_PER_S
 
 
 class BodySuite:

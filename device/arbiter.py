@@ -4,12 +4,12 @@ from collections import deque
 
 import numpy as np
 
-from contract.clock import NS_PER_MS
-from contract.ledger import Refusal, Rung
-from contract.messages import ActionChunk
-from contract.specs import PolicySpec, Vector, finite
-from device.config import ActingConfig
-from policy.chunks import ChunkPlan
+from tierloop.contract.clock import NS_PER_MS
+from tierloop.contract.ledger import Refusal, Rung
+from tierloop.contract.messages import ActionChunk
+from tierloop.contract.specs import PolicySpec, Vector, finite
+from tierloop.device.config import ActingConfig
+from tierloop.policy.chunks import ChunkPlan
 
 REARM_CHUNKS = 3
 """Valid chunks in a row that end a controlled stop."""

@@ -3,7 +3,7 @@
 from itertools import accumulate, pairwise
 from math import exp, sqrt
 
-from device.energy import BatteryConfig, Energy
+from tierloop.device.energy import BatteryConfig, Energy
 
 S_PER_H = 3600.0
 

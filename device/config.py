@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-from device.energy import BatteryConfig, Energy
+from tierloop.device.energy import BatteryConfig, Energy
 
 BLEND_MAX_MS = 500.0
 

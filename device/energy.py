@@ -6,14 +6,17 @@ from typing import Any
 
 import msgspec
 
-from contract.constants import Constant, Curve, constants
+from tierloop.contract.constants import Constant, Curve, constants
 
 CELLS_MAX = 10_000
 """In a row, and rows."""
 
 # Each is checked against the type of the field that takes it, in `Energy` itself.
+_TABLE = files("tierloop.device") / "energy.toml"
 _SHIPPED: dict[str, Any] = dict(
-    constants(files("device").joinpath("energy.toml").read_text("utf-8"), "device/energy.toml")
+    constants(
+        files("tierloop.device").joinpath("energy.toml").read_text("utf-8"), "device/energy.toml"
+    )
 )
 
 

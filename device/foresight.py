@@ -7,9 +7,9 @@ last answers, and it knows what its body will do meanwhile: the commands are und
 from collections import deque
 from statistics import median_low
 
-from contract.body import SWITCH_ON, Reading, ToolPosition
-from contract.specs import Vector
-from policy.chunks import ChunkPlan
+from tierloop.contract.body import SWITCH_ON, Reading, ToolPosition
+from tierloop.contract.specs import Vector
+from tierloop.policy.chunks import ChunkPlan
 
 ANSWERS = 15
 """Answers whose median delay is the one expected."""

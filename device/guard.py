@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from contract.body import ToolPosition
-from contract.specs import BodySpec, Vector
-from device.workspace import Workspace
+from tierloop.contract.body import ToolPosition
+from tierloop.contract.specs import BodySpec, Vector
+from tierloop.device.workspace import Workspace
 
 
 class Limit(IntFlag):

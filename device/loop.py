@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Mapping
 
-from contract.body import Body, Reading
-from contract.clock import NS_PER_S
-from contract.effects import Effects, Send
-from contract.messages import Report
-from contract.specs import Vector
-from device.node import DeviceNode
-from device.rate import Rate
-from link.channel import Arrived, Client
+from tierloop.contract.body import Body, Reading
+from tierloop.contract.clock import NS_PER_S
+from tierloop.contract.effects import Effects, Send
+from tierloop.contract.messages import Report
+from tierloop.contract.specs import Vector
+from tierloop.device.node import DeviceNode
+from tierloop.device.rate import Rate
+from tierloop.link.channel import Arrived, Client
 
 HALT_NS = NS_PER_S // 2
 """How long a body may take to come to rest when the process is told to end."""

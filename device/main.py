@@ -4,19 +4,19 @@ import signal
 import time
 from collections.abc import Callable
 
-from contract.body import Body, Embodiment
-from contract.clock import NS_PER_MS, Clock, WallClock
-from contract.errors import running
-from contract.messages import Event, Hello
-from device.config import DeviceConfig
-from device.loop import HALT_NS, Loop
-from device.node import DeviceNode
-from device.realtime import habits, sleep_until
-from link.channel import Client
-from link.session import State
-from link.shaped import ShapedSocket
-from link.sockets import ClientSocket, Poller, ReportSource
-from link.waiting import Waits
+from tierloop.contract.body import Body, Embodiment
+from tierloop.contract.clock import NS_PER_MS, Clock, WallClock
+from tierloop.contract.errors import running
+from tierloop.contract.messages import Event, Hello
+from tierloop.device.config import DeviceConfig
+from tierloop.device.loop import HALT_NS, Loop
+from tierloop.device.node import DeviceNode
+from tierloop.device.realtime import habits, sleep_until
+from tierloop.link.channel import Client
+from tierloop.link.session import State
+from tierloop.link.shaped import ShapedSocket
+from tierloop.link.sockets import ClientSocket, Poller, ReportSource
+from tierloop.link.waiting import Waits
 
 
 class ControlLoop:

@@ -8,9 +8,9 @@ constant while on. All but joints and switch go through the regulator. docs/ener
 
 from math import isfinite
 
-from contract.specs import BodySpec, Vector
-from device.battery import Battery
-from device.config import DeviceConfig
+from tierloop.contract.specs import BodySpec, Vector
+from tierloop.device.battery import Battery
+from tierloop.device.config import DeviceConfig
 
 PARTS = ("actuation", "compute", "radio", "sensing", "base", "conversion", "battery")
 """What the battery gives goes to these, and to nothing else. Battery: its own loss."""

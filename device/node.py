@@ -5,13 +5,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from contract.body import Embodiment, Episode, Reading
-from contract.bounds import MIXED, cut
-from contract.clock import NS_PER_S
-from contract.effects import Effects, Send
-from contract.events import Events
-from contract.ledger import Refusal, Rung
-from contract.messages import (
+from tierloop.contract.body import Embodiment, Episode, Reading
+from tierloop.contract.bounds import MIXED, cut
+from tierloop.contract.clock import NS_PER_S
+from tierloop.contract.effects import Effects, Send
+from tierloop.contract.events import Events
+from tierloop.contract.ledger import Refusal, Rung
+from tierloop.contract.messages import (
     ActionChunk,
     Event,
     Message,
@@ -22,16 +22,16 @@ from contract.messages import (
     Stored,
     Welcome,
 )
-from contract.specs import Vector
-from device.arbiter import Arbiter
-from device.config import DeviceConfig
-from device.foresight import Foresight
-from device.guard import Guard, Limit
-from device.meter import Meter
-from device.rows import Rows
-from device.uplink import Uplink
-from device.watch import Watch
-from link.health import Offset
+from tierloop.contract.specs import Vector
+from tierloop.device.arbiter import Arbiter
+from tierloop.device.config import DeviceConfig
+from tierloop.device.foresight import Foresight
+from tierloop.device.guard import Guard, Limit
+from tierloop.device.meter import Meter
+from tierloop.device.rows import Rows
+from tierloop.device.uplink import Uplink
+from tierloop.device.watch import Watch
+from tierloop.link.health import Offset
 
 LEAP_NS = NS_PER_S // 2
 """What the clock gains between two ticks beyond this, nobody lived through: it has leapt. It is

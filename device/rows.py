@@ -3,13 +3,13 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from contract.bounds import INT_MAX
-from contract.clock import NS_PER_S
-from contract.ledger import INDEX, LEDGER, Refusal, Rung, Tier
-from contract.messages import ActionChunk
-from device.meter import PARTS, Meter
-from device.uplink import Place
-from link.health import Offset
+from tierloop.contract.bounds import INT_MAX
+from tierloop.contract.clock import NS_PER_S
+from tierloop.contract.ledger import INDEX, LEDGER, Refusal, Rung, Tier
+from tierloop.contract.messages import ActionChunk
+from tierloop.device.meter import PARTS, Meter
+from tierloop.device.uplink import Place
+from tierloop.link.health import Offset
 
 OPEN_NS = 2 * NS_PER_S
 """How long a row waits for its answer to act before it goes into the report."""

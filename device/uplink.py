@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from contract.bounds import cut
-from contract.codec import Codec, digest64
-from contract.messages import OUTCOMES_MAX, Outcome, Sealed, Segment, Stored, Welcome
-from contract.specs import FloatArray, PolicySpec, Vector
+from tierloop.contract.bounds import cut
+from tierloop.contract.codec import Codec, digest64
+from tierloop.contract.messages import OUTCOMES_MAX, Outcome, Sealed, Segment, Stored, Welcome
+from tierloop.contract.specs import FloatArray, PolicySpec, Vector
 
 RESEND_NS = 3_000_000_000
 """How long an acknowledgement may take before everything not acknowledged is sent again."""

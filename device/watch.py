@@ -7,9 +7,9 @@ guard, and changes nothing. The same on both clocks.
 from collections import Counter
 from collections.abc import Callable
 
-from contract.body import ToolPosition
-from contract.messages import ActionChunk, Observation
-from contract.specs import BodySpec, PolicySpec, Vector
+from tierloop.contract.body import ToolPosition
+from tierloop.contract.messages import ActionChunk, Observation
+from tierloop.contract.specs import BodySpec, PolicySpec, Vector
 
 SLACK = 1e-6
 """Relative and absolute room for rounding."""

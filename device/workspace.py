@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from contract.body import ToolPosition
-from contract.specs import BodySpec
+from tierloop.contract.body import ToolPosition
+from tierloop.contract.specs import BodySpec
 
 SLACK_M = 0.003
 """How far outside the tool may pass where more looks would be needed to tell."""

@@ -2,8 +2,8 @@
 
 from collections import Counter
 
-from contract.events import Events
-from contract.messages import Event
+from tierloop.contract.events import Events
+from tierloop.contract.messages import Event
 
 
 class Account:

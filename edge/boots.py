@@ -3,9 +3,9 @@
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping
 
-from contract.messages import ALSO_MAX, Stored
-from edge import tables
-from edge.spans import Spans
+from tierloop.contract.messages import ALSO_MAX, Stored
+from tierloop.edge import tables
+from tierloop.edge.spans import Spans
 
 BOOTS_MAX = 64
 """Boots of one device whose numbers are kept; beyond it the oldest are forgotten of which no parcel

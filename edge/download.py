@@ -2,8 +2,8 @@
 
 import math
 
-from contract.messages import Fetch, Offer, Part
-from policy.artefact import MAX_BYTES, ArtefactError, digest
+from tierloop.contract.messages import Fetch, Offer, Part
+from tierloop.policy.artefact import MAX_BYTES, ArtefactError, digest
 
 PART_BYTES = 64 * 1024
 """Asked for at a time; with its header it fits the Part stream's frame."""

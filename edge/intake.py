@@ -4,11 +4,11 @@ import zlib
 from collections import Counter
 from collections.abc import Sequence
 
-from contract.codec import digest64
-from contract.errors import WireError
-from contract.messages import Sealed
-from edge.outbox import Committed, Name, Outbox, Parcel
-from edge.triage import Triage
+from tierloop.contract.codec import digest64
+from tierloop.contract.errors import WireError
+from tierloop.contract.messages import Sealed
+from tierloop.edge.outbox import Committed, Name, Outbox, Parcel
+from tierloop.edge.triage import Triage
 
 DEFLATE_LEVEL = 1
 

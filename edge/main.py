@@ -6,21 +6,21 @@ from collections.abc import Callable, Collection
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from contract.clock import Clock, WallClock
-from contract.effects import Node
-from contract.errors import UserError, running
-from contract.messages import Hello
-from contract.specs import PolicySpec
-from edge import tables
-from edge.config import EdgeConfig
-from edge.node import CLOUD, NAME, EdgeNode
-from edge.outbox import Outbox
-from link.address import check_address
-from link.channel import Client, Server
-from link.shell import WallShell
-from link.sockets import ClientSocket, ReportSource, ServerSocket
-from policy.pace import require_pace
-from policy.shelf import Shelf
+from tierloop.contract.clock import Clock, WallClock
+from tierloop.contract.effects import Node
+from tierloop.contract.errors import UserError, running
+from tierloop.contract.messages import Hello
+from tierloop.contract.specs import PolicySpec
+from tierloop.edge import tables
+from tierloop.edge.config import EdgeConfig
+from tierloop.edge.node import CLOUD, NAME, EdgeNode
+from tierloop.edge.outbox import Outbox
+from tierloop.link.address import check_address
+from tierloop.link.channel import Client, Server
+from tierloop.link.shell import WallShell
+from tierloop.link.sockets import ClientSocket, ReportSource, ServerSocket
+from tierloop.policy.pace import require_pace
+from tierloop.policy.shelf import Shelf
 
 DRAIN_S = 0.5
 """How long disk and policy jobs may still run when the process is told to end."""

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from contract.bounds import INT_MAX
-from contract.effects import Compute, Effects, Send
-from contract.ledger import LEDGER
-from contract.messages import (
+from tierloop.contract.bounds import INT_MAX
+from tierloop.contract.effects import Compute, Effects, Send
+from tierloop.contract.ledger import LEDGER
+from tierloop.contract.messages import (
     PROTOCOL,
     Hello,
     Message,
@@ -21,15 +21,15 @@ from contract.messages import (
     Stored,
     Welcome,
 )
-from contract.specs import PolicySpec
-from edge import relay, releases, serving
-from edge.account import Account, Meter
-from edge.config import EdgeConfig
-from edge.outbox import Outbox
-from edge.relay import Relay
-from edge.releases import Releases
-from edge.serving import Serving
-from policy.shelf import Shelf
+from tierloop.contract.specs import PolicySpec
+from tierloop.edge import relay, releases, serving
+from tierloop.edge.account import Account, Meter
+from tierloop.edge.config import EdgeConfig
+from tierloop.edge.outbox import Outbox
+from tierloop.edge.relay import Relay
+from tierloop.edge.releases import Releases
+from tierloop.edge.serving import Serving
+from tierloop.policy.shelf import Shelf
 
 NAME, CLOUD = "edge", "cloud"
 

@@ -14,11 +14,11 @@ from typing import NamedTuple, NoReturn
 
 import msgspec
 
-from contract.messages import Stored
-from edge import boots, tables
-from edge.boots import RUNS_MAX, Boot
-from edge.spans import Spans
-from edge.triage import Priority
+from tierloop.contract.messages import Stored
+from tierloop.edge import boots, tables
+from tierloop.edge.boots import RUNS_MAX, Boot
+from tierloop.edge.spans import Spans
+from tierloop.edge.triage import Priority
 
 ROW_BYTES, MARK_BYTES, RUN_BYTES = 128, 64, 18
 """What a parcel, a boot and a run take beside the bodies, counted towards the quota."""

@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from contract.clock import NS_PER_S
-from contract.effects import Compute, Effects, Send, Timer
-from contract.messages import Sealed, Stored
-from edge import tables
-from edge.account import Account
-from edge.intake import Intake
-from edge.outbox import Name, Outbox, Parcel, Standing
+from tierloop.contract.clock import NS_PER_S
+from tierloop.contract.effects import Compute, Effects, Send, Timer
+from tierloop.contract.messages import Sealed, Stored
+from tierloop.edge import tables
+from tierloop.edge.account import Account
+from tierloop.edge.intake import Intake
+from tierloop.edge.outbox import Name, Outbox, Parcel, Standing
 
 LANE = "disk"
 LOAD, COMMIT, LEND, SETTLE = "relay.load", "relay.commit", "relay.lend", "relay.settle"

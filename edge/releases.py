@@ -3,15 +3,15 @@
 from functools import partial
 from typing import Any, NamedTuple
 
-from contract.clock import NS_PER_S
-from contract.effects import Compute, Effects, Send, Timer
-from contract.errors import SpecError
-from contract.messages import Offer, Part, PolicyStatus
-from contract.policy import Policy
-from edge.account import Account
-from edge.download import Download
-from policy.artefact import ArtefactError
-from policy.shelf import Shelf
+from tierloop.contract.clock import NS_PER_S
+from tierloop.contract.effects import Compute, Effects, Send, Timer
+from tierloop.contract.errors import SpecError
+from tierloop.contract.messages import Offer, Part, PolicyStatus
+from tierloop.contract.policy import Policy
+from tierloop.edge.account import Account
+from tierloop.edge.download import Download
+from tierloop.policy.artefact import ArtefactError
+from tierloop.policy.shelf import Shelf
 
 LANE = "policy"
 LOAD, INSTALL, UNDO = "release.load", "release.install", "release.undo"

@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from contract.clock import NS_PER_MS, NS_PER_S
-from contract.effects import Compute, Effects, Send, Timer
-from contract.messages import ActionChunk, Observation
-from contract.policy import Policy
-from contract.specs import FloatArray, PolicySpec, finite
-from edge.account import Account
-from edge.batcher import Batch, Batcher, Request
-from edge.config import EdgeConfig
+from tierloop.contract.clock import NS_PER_MS, NS_PER_S
+from tierloop.contract.effects import Compute, Effects, Send, Timer
+from tierloop.contract.messages import ActionChunk, Observation
+from tierloop.contract.policy import Policy
+from tierloop.contract.specs import FloatArray, PolicySpec, finite
+from tierloop.edge.account import Account
+from tierloop.edge.batcher import Batch, Batcher, Request
+from tierloop.edge.config import EdgeConfig
 
 SERVE, INFER = "serve", "infer"
 """The timer that starts a batch, and the job that answers it."""

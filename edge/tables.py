@@ -7,8 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from contract.errors import UserError
-from edge.spans import Spans
+from tierloop.contract.errors import UserError
+from tierloop.edge.spans import Spans
 
 VERSION = 1
 """Of the tables, kept in the file as `user_version`; 0 is of before that, and the same."""

@@ -2,10 +2,10 @@
 
 from enum import IntEnum
 
-from contract.codec import Codec
-from contract.errors import WireError
-from contract.ledger import Refusal
-from contract.messages import Sealed, Segment
+from tierloop.contract.codec import Codec
+from tierloop.contract.errors import WireError
+from tierloop.contract.ledger import Refusal
+from tierloop.contract.messages import Sealed, Segment
 
 UNSURE_RAD = 0.05
 """Successive answers that disagree by more than this, about the same instant, mean an unsure

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from contract.errors import UserError
+from tierloop.contract.errors import UserError
 
 IPC = "ipc://"
 PATH_MAX = 107

@@ -7,13 +7,13 @@ Everything dropped is counted by reason.
 
 from typing import Protocol
 
-from contract.codec import Codec
-from contract.errors import SpecError, WireError
-from contract.messages import Hello, Message, Refused, Welcome
-from contract.streams import DELIVERY, Delivery
-from link.outgoing import Outgoing, Pool
-from link.session import REPLACED, TAKEN, ClientSession, ServerSession, State
-from link.tally import Tally
+from tierloop.contract.codec import Codec
+from tierloop.contract.errors import SpecError, WireError
+from tierloop.contract.messages import Hello, Message, Refused, Welcome
+from tierloop.contract.streams import DELIVERY, Delivery
+from tierloop.link.outgoing import Outgoing, Pool
+from tierloop.link.session import REPLACED, TAKEN, ClientSession, ServerSession, State
+from tierloop.link.tally import Tally
 
 DRAIN_MAX = 512
 """Messages taken from a socket in one poll at most, so that no flood stops the caller."""

@@ -3,8 +3,8 @@
 from collections import deque
 from typing import NamedTuple
 
-from contract.bounds import STAMP_MAX
-from contract.errors import WireError
+from tierloop.contract.bounds import STAMP_MAX
+from tierloop.contract.errors import WireError
 
 
 class Offset(NamedTuple):

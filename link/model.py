@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 import msgspec
 import numpy as np
 
-from contract.clock import NS_PER_MS
+from tierloop.contract.clock import NS_PER_MS
 
 Preset = Literal["none", "ethernet", "wifi", "5g", "lte", "satellite"]
 

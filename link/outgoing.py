@@ -2,9 +2,9 @@
 
 from collections import deque
 
-from contract.messages import Message
-from contract.streams import DELIVERY, DEPTH, Delivery
-from link.tally import Tally
+from tierloop.contract.messages import Message
+from tierloop.contract.streams import DELIVERY, DEPTH, Delivery
+from tierloop.link.tally import Tally
 
 
 class Pool:

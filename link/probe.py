@@ -4,7 +4,7 @@ import errno
 import socket
 from urllib.parse import urlsplit
 
-from link.address import IPC
+from tierloop.link.address import IPC
 
 _TAKEN = frozenset((0, errno.EISCONN, errno.EAGAIN))
 """EAGAIN: the queue of a Unix socket is full; then something listens too."""

@@ -12,11 +12,11 @@ from collections import deque
 from enum import Enum
 from typing import NamedTuple
 
-from contract.clock import NS_PER_MS, period_ns
-from contract.errors import WireError
-from contract.messages import Beat, Echo, Hello, Message, Refused, Welcome
-from contract.streams import STREAMS, silence_ns
-from link.health import ClockOffset
+from tierloop.contract.clock import NS_PER_MS, period_ns
+from tierloop.contract.errors import WireError
+from tierloop.contract.messages import Beat, Echo, Hello, Message, Refused, Welcome
+from tierloop.contract.streams import STREAMS, silence_ns
+from tierloop.link.health import ClockOffset
 
 HELLO_EVERY_NS = 100 * NS_PER_MS
 HELLO_RAREST_NS = 2_000 * NS_PER_MS

@@ -10,8 +10,8 @@ from collections import deque
 from collections.abc import Iterable
 from heapq import heappop, heappush
 
-from link.model import Conditions, LinkModel
-from link.sockets import NEVER_NS, ClientSocket
+from tierloop.link.model import Conditions, LinkModel
+from tierloop.link.sockets import NEVER_NS, ClientSocket
 
 Changes = Iterable[tuple[int, Conditions]]
 """From which instant on, by the host's clock, which conditions hold; in order."""

@@ -10,11 +10,11 @@ from typing import Any
 
 import msgspec
 
-from contract.clock import NS_PER_MS, NS_PER_S, Clock
-from contract.effects import Compute, Effects, Node, Send, Timer
-from link.channel import Client, Server
-from link.sockets import ClientSocket, Poller, ReportSource, ServerSocket
-from link.waiting import Waits
+from tierloop.contract.clock import NS_PER_MS, NS_PER_S, Clock
+from tierloop.contract.effects import Compute, Effects, Node, Send, Timer
+from tierloop.link.channel import Client, Server
+from tierloop.link.sockets import ClientSocket, Poller, ReportSource, ServerSocket
+from tierloop.link.waiting import Waits
 
 REPORT_EVERY_NS = NS_PER_S
 IDLE_MS = 50.0

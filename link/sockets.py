@@ -10,12 +10,12 @@ from typing import Any
 import zmq
 from msgspec.structs import replace
 
-from contract.clock import NS_PER_MS
-from contract.codec import Codec
-from contract.errors import SpecError, UserError, WireError
-from contract.messages import Report
-from contract.streams import DEPTH, socket_cap_bytes
-from link.address import IPC, check_address, hold, private
+from tierloop.contract.clock import NS_PER_MS
+from tierloop.contract.codec import Codec
+from tierloop.contract.errors import SpecError, UserError, WireError
+from tierloop.contract.messages import Report
+from tierloop.contract.streams import DEPTH, socket_cap_bytes
+from tierloop.link.address import IPC, check_address, hold, private
 
 Socket = zmq.Socket[bytes]
 Context = zmq.Context[Socket]

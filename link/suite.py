@@ -1,6 +1,6 @@
 """The conformance suite of a link: inherit, give `make_pair` and `settle`, be tested."""
 
-from link.channel import ClientTransport, ServerTransport
+from tierloop.link.channel import ClientTransport, ServerTransport
 
 
 class LinkSuite:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from contract.messages import ALL, Message
+from tierloop.contract.messages import ALL, Message
 
 STREAM_NAME: dict[type[Message], str] = {m: str(m.__struct_config__.tag) for m in ALL}
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
-from link.model import LinkModel
+from tierloop.link.model import LinkModel
 
 
 class Schedule(Protocol):

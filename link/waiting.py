@@ -1,11 +1,11 @@
 """What a process says that waits for a peer: soon at first, then rarely."""
 
-from contract.clock import NS_PER_S
-from contract.messages import Event
-from link.channel import Client, Server
-from link.probe import Probe
-from link.session import State
-from link.sockets import ClientSocket, ServerSocket
+from tierloop.contract.clock import NS_PER_S
+from tierloop.contract.messages import Event
+from tierloop.link.channel import Client, Server
+from tierloop.link.probe import Probe
+from tierloop.link.session import State
+from tierloop.link.sockets import ClientSocket, ServerSocket
 
 TOLD_NS = tuple(s * NS_PER_S for s in (2, 10, 60, 600))
 """After so long it is told that nobody is there; from the last on, again each time as long."""

@@ -12,9 +12,9 @@ from typing import Annotated, NamedTuple
 import msgspec
 from msgspec import Meta
 
-from contract.errors import SpecError
-from contract.specs import PolicySpec
-from policy.mlp import Mlp
+from tierloop.contract.errors import SpecError
+from tierloop.contract.specs import PolicySpec
+from tierloop.policy.mlp import Mlp
 
 FORMAT = 1
 MAX_BYTES = 16 * 1024 * 1024

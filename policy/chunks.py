@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from contract.messages import ActionChunk
-from contract.specs import Vector
+from tierloop.contract.messages import ActionChunk
+from tierloop.contract.specs import Vector
 
 FADES = 16
 """Plans that may at most still be fading when another one comes: more than are answered in time."""

@@ -12,13 +12,13 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from contract.errors import SpecError, UserError
-from contract.policy import Policy
-from contract.specs import ArraySpec, FloatArray
-from policy import form, graph
-from policy.artefact import Artefact, ArtefactError
-from policy.form import INPUT, OUTPUT
-from policy.mlp import Mlp
+from tierloop.contract.errors import SpecError, UserError
+from tierloop.contract.policy import Policy
+from tierloop.contract.specs import ArraySpec, FloatArray
+from tierloop.policy import form, graph
+from tierloop.policy.artefact import Artefact, ArtefactError
+from tierloop.policy.form import INPUT, OUTPUT
+from tierloop.policy.mlp import Mlp
 
 Backend = Literal["auto", "onnx", "numpy"]
 

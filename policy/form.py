@@ -7,10 +7,10 @@ as the network is, and does what the network does for every observation, not for
 
 import numpy as np
 
-from contract.specs import FloatArray, PolicySpec
-from policy.artefact import ArtefactError
-from policy.graph import FLOAT, INT64, Graph, Node, Tensor, Value
-from policy.mlp import REACH, Mlp
+from tierloop.contract.specs import FloatArray, PolicySpec
+from tierloop.policy.artefact import ArtefactError
+from tierloop.policy.graph import FLOAT, INT64, Graph, Node, Tensor, Value
+from tierloop.policy.mlp import REACH, Mlp
 
 INPUT, OUTPUT = "observation", "actions"
 """The names in the graph: float32[B, D] in, float32[B, H, A] out."""

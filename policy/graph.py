@@ -8,7 +8,7 @@ against a list of what a policy needs; everything else is refused. Field numbers
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from policy.artefact import ArtefactError
+from tierloop.policy.artefact import ArtefactError
 
 OPERATORS = frozenset({"Clip", "Div", "Gemm", "Max", "Min", "Relu", "Reshape", "Sub"})
 

@@ -10,8 +10,8 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
-from contract.errors import SpecError
-from contract.specs import ArraySpec, FloatArray, PolicySpec
+from tierloop.contract.errors import SpecError
+from tierloop.contract.specs import ArraySpec, FloatArray, PolicySpec
 
 REACH = 10.0
 """Normalised features are cut to this many deviations: one never met in training stays bounded."""

@@ -4,10 +4,10 @@ import time
 
 import numpy as np
 
-from contract.policy import Policy
-from contract.specs import FloatArray
-from policy.artefact import ArtefactError
-from policy.engine import WARM_ROWS
+from tierloop.contract.policy import Policy
+from tierloop.contract.specs import FloatArray
+from tierloop.policy.artefact import ArtefactError
+from tierloop.policy.engine import WARM_ROWS
 
 WARM_TRIES, BUSY_MAX = 3, 0.5
 """The best of so many answers to the largest batch may take this share of a period at most."""

@@ -15,12 +15,12 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from contract.errors import UserError
-from contract.policy import Policy
-from contract.reading import reading
-from contract.specs import PolicySpec
-from policy.artefact import ArtefactError, digest, unpack
-from policy.engine import Backend, load, warm_up
+from tierloop.contract.errors import UserError
+from tierloop.contract.policy import Policy
+from tierloop.contract.reading import reading
+from tierloop.contract.specs import PolicySpec
+from tierloop.policy.artefact import ArtefactError, digest, unpack
+from tierloop.policy.engine import Backend, load, warm_up
 
 KEEP = 4
 """Policies kept on disk: the active one and what it could go back to."""

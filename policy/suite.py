@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from contract.errors import SpecError
-from contract.policy import Policy
-from contract.specs import FloatArray
+from tierloop.contract.errors import SpecError
+from tierloop.contract.policy import Policy
+from tierloop.contract.specs import FloatArray
 
 
 class PolicySuite:
-    """Conformance of a contract.policy.Policy; a test runner collects the inheriting class."""
+    """Conformance of a contract `Policy`; a test runner collects the inheriting class."""
 
     def make(self) -> Policy:
         """A fresh policy to test."""

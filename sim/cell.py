@@ -2,15 +2,15 @@
 
 import numpy as np
 
-from contract.body import SWITCH_ON, Episode, Reading, Scan
-from contract.specs import Vector
-from sim.bodies.suction import Suction
-from sim.scenario import Scenario, body_module, body_spec, task_module
-from sim.world import JointStates, World
+from tierloop.contract.body import SWITCH_ON, Episode, Reading, Scan
+from tierloop.contract.specs import Vector
+from tierloop.sim.bodies.suction import Suction
+from tierloop.sim.scenario import Scenario, body_module, body_spec, task_module
+from tierloop.sim.world import JointStates, World
 
 
 class Cell:
-    """Implements contract.body.Body.
+    """Implements the contract `Body`.
 
     The first `read` is time zero. Each later one first takes every whole physics step that has
     come due since, however many: a world is never slowed down for a caller who was late. A

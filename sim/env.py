@@ -5,10 +5,10 @@ from typing import Any, SupportsFloat
 import gymnasium as gym
 import numpy as np
 
-from contract.body import Reading
-from contract.specs import FloatArray, Vector
-from sim.cell import Cell
-from sim.scenario import Scenario, body_module, perceiver, policy_spec
+from tierloop.contract.body import Reading
+from tierloop.contract.specs import FloatArray, Vector
+from tierloop.sim.cell import Cell
+from tierloop.sim.scenario import Scenario, body_module, perceiver, policy_spec
 
 
 class SortEnv(gym.Env[FloatArray, FloatArray]):

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from contract.body import Embodiment, Episode, Reading, Scan
-from contract.clock import NS_PER_S
-from contract.specs import ArraySpec, BodySpec, FloatArray, PolicySpec, Vector
+from tierloop.contract.body import Embodiment, Episode, Reading, Scan
+from tierloop.contract.clock import NS_PER_S
+from tierloop.contract.specs import ArraySpec, BodySpec, FloatArray, PolicySpec, Vector
 
 if TYPE_CHECKING:
-    from sim.scenario import Scenario
+    from tierloop.sim.scenario import Scenario
 
 JOINTS = ("a", "b")
 LAG_S = 0.02
@@ -72,7 +72,7 @@ def action_spec(
 
 
 class Plant:
-    """Implements contract.body.Body; time is that of sim.cell.Cell: the first read is zero."""
+    """Implements the contract `Body`; time is that of `Cell`: the first read is zero."""
 
     def __init__(
         self,

@@ -6,12 +6,12 @@ from types import ModuleType
 
 import msgspec
 
-from contract.body import Embodiment, Perceiver
-from contract.clock import period_ns
-from contract.specs import BodySpec, PolicySpec
+from tierloop.contract.body import Embodiment, Perceiver
+from tierloop.contract.clock import period_ns
+from tierloop.contract.specs import BodySpec, PolicySpec
 
-TASKS = {"sort": "sim.tasks.sort", "reach": "sim.plant"}
-BODIES = {"panda": "sim.bodies.panda", "plant": "sim.plant"}
+TASKS = {"sort": "tierloop.sim.tasks.sort", "reach": "tierloop.sim.plant"}
+BODIES = {"panda": "tierloop.sim.bodies.panda", "plant": "tierloop.sim.plant"}
 """Every task and body by name: a new one is a module with the names of those here, and a line."""
 _BODIES_OF = {"sort": ("panda",), "reach": ("plant",)}
 ROBOTS_MAX = 1000
@@ -148,10 +148,10 @@ def embody(scenario: Scenario, seed: int) -> Embodiment:
     """
     spec = policy_spec(scenario)
     if scenario.body == "plant":
-        from sim import plant
+        from tierloop.sim import plant
 
         return plant.embody(scenario, spec, body_spec(scenario), seed)
-    from sim.cell import Cell
+    from tierloop.sim.cell import Cell
 
     return Embodiment(Cell(scenario, seed), perceiver(scenario), spec)
 

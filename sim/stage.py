@@ -4,13 +4,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from contract.body import Embodiment
-from contract.specs import FloatArray
-from sim import plant
-from sim.scenario import Scenario, body_module, body_spec, perceiver, policy_spec
+from tierloop.contract.body import Embodiment
+from tierloop.contract.specs import FloatArray
+from tierloop.sim import plant
+from tierloop.sim.scenario import Scenario, body_module, body_spec, perceiver, policy_spec
 
 if TYPE_CHECKING:
-    from sim.cell import Cell
+    from tierloop.sim.cell import Cell
 
 
 class Stage:
@@ -29,7 +29,7 @@ class Stage:
             body = body_spec(self._scenario)
             return plant.embody(self._scenario, self._spec, body, seed, posture_rad)
         if self._cell is None:
-            from sim.cell import Cell
+            from tierloop.sim.cell import Cell
 
             self._cell = Cell(self._scenario, 0)
         rng = np.random.default_rng(seed)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from contract.specs import Vector
+from tierloop.contract.specs import Vector
 
 Triple = tuple[float, float, float]
 Quaternion = tuple[float, float, float, float]

@@ -1,9 +1,9 @@
 """The analytic plant for tests: it notes what was written, and its goal does not move."""
 
-from contract.body import Embodiment, Reading
-from contract.specs import Vector
-from sim import plant
-from sim.scenario import Scenario, policy_spec
+from tierloop.contract.body import Embodiment, Reading
+from tierloop.contract.specs import Vector
+from tierloop.sim import plant
+from tierloop.sim.scenario import Scenario, policy_spec
 
 SCENARIO = Scenario(task="reach", body="plant")
 PERIOD_NS = 4_166_667

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from contract.codec import digest64
-from contract.reading import Unreadable, reading
-from policy.shelf import JOURNAL, Entry
 from tierloop import stores
+from tierloop.contract.codec import digest64
+from tierloop.contract.reading import Unreadable, reading
 from tierloop.damage import Damage
+from tierloop.policy.shelf import JOURNAL, Entry
 from tierloop.runs import Runs
 
 CLOUD_STORE = Path("state/cloud/store.sqlite")

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from contract.reading import Unreadable, reading
 from tierloop.audit import CLOUD_STORE, EDGE_OUTBOX
+from tierloop.contract.reading import Unreadable, reading
 from tierloop.record import ROOF, Record
 from tierloop.runs import Runs
 from tierloop.stores import rows

@@ -13,13 +13,13 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from contract.errors import UserError
-from policy.artefact import Artefact
 from tierloop import __version__, hardware
+from tierloop.contract.errors import UserError
 from tierloop.hardware import Curve, Figure, Jobs, Profile
 from tierloop.initial import read
 from tierloop.join import write
 from tierloop.machine import processors
+from tierloop.policy.artefact import Artefact
 from tierloop.probes import Probe, probes, untrained
 from tierloop.summary import processor
 

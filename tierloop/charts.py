@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from contract.clock import NS_PER_S, NS_PER_US
-from contract.messages import Outcome
+from tierloop.contract.clock import NS_PER_S, NS_PER_US
+from tierloop.contract.messages import Outcome
 from tierloop.record import Happening, Record
 from tierloop.summary import ages_ms
 

@@ -11,8 +11,8 @@ from datetime import datetime
 from itertools import count
 from pathlib import Path
 
-from contract.errors import UserError
-from contract.reading import reading
+from tierloop.contract.errors import UserError
+from tierloop.contract.reading import reading
 
 PREFIX = ".claim-"
 

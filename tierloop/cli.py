@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from contract.errors import UserError
 from tierloop import cli_measure, screen
 from tierloop.cli_measure import ClockName, File, Sets
+from tierloop.contract.errors import UserError
 
 FINE, FAILED, WRONG_INPUT = 0, 1, 2
 

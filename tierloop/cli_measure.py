@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from contract.errors import UserError
+from tierloop.contract.errors import UserError
 
 app = typer.Typer()
 

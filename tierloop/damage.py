@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from contract.clock import NS_PER_S
+from tierloop.contract.clock import NS_PER_S
 
 OF_STORES = {
     "state/cloud/": ("exactly_once", "nothing_acked_lost", "nothing_altered", "books_balanced"),

@@ -9,20 +9,20 @@ from typing import TypeVar
 
 import msgspec
 
-from cloud.config import CloudConfig, LearnerConfig
-from contract.budget import Budget
-from contract.errors import UserError
-from contract.messages import ActionChunk, Segment
-from contract.specs import PolicySpec
-from contract.streams import MAX_BYTES
-from device.config import ComputePower, DeviceConfig
-from edge.config import EdgeConfig
-from link.address import check_address, private
-from link.model import LinkSpec
-from policy.artefact import MAX_BYTES as POLICY_BYTES
-from sim.scenario import Scenario, body_spec, policy_spec
 from tierloop import hardware, timeline
+from tierloop.cloud.config import CloudConfig, LearnerConfig
+from tierloop.contract.budget import Budget
+from tierloop.contract.errors import UserError
+from tierloop.contract.messages import ActionChunk, Segment
+from tierloop.contract.specs import PolicySpec
+from tierloop.contract.streams import MAX_BYTES
+from tierloop.device.config import ComputePower, DeviceConfig
+from tierloop.edge.config import EdgeConfig
 from tierloop.faults import Faults
+from tierloop.link.address import check_address, private
+from tierloop.link.model import LinkSpec
+from tierloop.policy.artefact import MAX_BYTES as POLICY_BYTES
+from tierloop.sim.scenario import Scenario, body_spec, policy_spec
 from tierloop.strict import Source
 
 _HEADER_BYTES = 8192

@@ -14,13 +14,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cloud.cluster import SHARED
-from cloud.config import CloudConfig
-from cloud.scratch import first, free_bytes
-from contract.errors import UserError
-from link.sockets import check_free
 from tierloop import __version__
+from tierloop.cloud.cluster import SHARED
+from tierloop.cloud.config import CloudConfig
+from tierloop.cloud.scratch import first, free_bytes
+from tierloop.contract.errors import UserError
 from tierloop.deployment import LinksConfig, load
+from tierloop.link.sockets import check_free
 from tierloop.machine import memory_bytes, processors
 from tierloop.summary import library
 

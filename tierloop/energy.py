@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from math import hypot
 from typing import Any, NamedTuple
 
-from contract.constants import Constant
-from device.meter import PARTS
-from sim.scenario import body_spec
 from tierloop import hardware
+from tierloop.contract.constants import Constant
 from tierloop.deployment import Deployment
+from tierloop.device.meter import PARTS
 from tierloop.hardware import Figure
 from tierloop.record import ENERGY, ROOF, Life, Record, energy_j
+from tierloop.sim.scenario import body_spec
 
 CAUSE = "cause_j."
 MEASURED = "measured_j."

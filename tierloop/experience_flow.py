@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from contract.codec import Codec
-from contract.messages import Segment
-from contract.reading import reading
 from tierloop.audit import CLOUD_STORE
+from tierloop.contract.codec import Codec
+from tierloop.contract.messages import Segment
+from tierloop.contract.reading import reading
 from tierloop.stores import opened
 
 

@@ -10,8 +10,8 @@ from typing import ClassVar, Literal, get_args
 
 import msgspec
 
-from contract.clock import NS_PER_MS, NS_PER_S
-from link.model import Conditions
+from tierloop.contract.clock import NS_PER_MS, NS_PER_S
+from tierloop.link.model import Conditions
 from tierloop.strict import unknown_choice
 
 Direction = Literal["up", "down"]

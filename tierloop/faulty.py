@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from contract.body import Body, Episode, Reading, Scan
-from contract.clock import NS_PER_MS, NS_PER_S
-from contract.effects import Compute, Effects, Node, Timer
-from contract.messages import Message, Report
+from tierloop.contract.body import Body, Episode, Reading, Scan
+from tierloop.contract.clock import NS_PER_MS, NS_PER_S
+from tierloop.contract.effects import Compute, Effects, Node, Timer
+from tierloop.contract.messages import Message, Report
 from tierloop.faults import (
     SLOWEST,
     ClockDrift,

@@ -13,8 +13,8 @@ from typing import Literal
 import msgspec
 import numpy as np
 
-from contract.clock import NS_PER_US
-from contract.errors import UserError
+from tierloop.contract.clock import NS_PER_US
+from tierloop.contract.errors import UserError
 from tierloop.strict import Source
 
 SHIPPED = Path(__file__).parent / "profiles"

@@ -9,12 +9,9 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from contract.body import Embodiment
-from contract.clock import Clock
-from contract.effects import Node
-from link.model import LinkModel, LinkSpec
-from link.shaped import Lane, ShapedSocket
-from link.sockets import ClientSocket
+from tierloop.contract.body import Embodiment
+from tierloop.contract.clock import Clock
+from tierloop.contract.effects import Node
 from tierloop.deployment import Deployment
 from tierloop.faults import (
     ClockDrift,
@@ -29,6 +26,9 @@ from tierloop.faults import (
     SlowLearner,
 )
 from tierloop.faulty import FaultyBody, FaultyNode, Skew, SkewedClock, Stretch, slept
+from tierloop.link.model import LinkModel, LinkSpec
+from tierloop.link.shaped import Lane, ShapedSocket
+from tierloop.link.sockets import ClientSocket
 from tierloop.timeline import changes, told
 
 CLOCK = (ClockStep, ClockDrift)

@@ -4,15 +4,15 @@ import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
-from cloud.lineage import PolicyRecord
-from cloud.store import Store
-from contract.errors import UserError
-from contract.policy import Policy
-from contract.specs import PolicySpec
-from policy.artefact import MAX_BYTES, Artefact, ArtefactError, digest, unpack
-from policy.engine import load, require_form, warm_up
-from policy.pace import require_pace
-from policy.shelf import GAP_MAX
+from tierloop.cloud.lineage import PolicyRecord
+from tierloop.cloud.store import Store
+from tierloop.contract.errors import UserError
+from tierloop.contract.policy import Policy
+from tierloop.contract.specs import PolicySpec
+from tierloop.policy.artefact import MAX_BYTES, Artefact, ArtefactError, digest, unpack
+from tierloop.policy.engine import load, require_form, warm_up
+from tierloop.policy.pace import require_pace
+from tierloop.policy.shelf import GAP_MAX
 from tierloop.strict import check_file
 
 

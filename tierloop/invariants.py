@@ -6,10 +6,10 @@ from itertools import groupby, pairwise
 
 import numpy as np
 
-from contract.clock import NS_PER_S
-from contract.ledger import INDEX
-from contract.specs import PolicySpec
 from tierloop.audit import Audit, Step
+from tierloop.contract.clock import NS_PER_S
+from tierloop.contract.ledger import INDEX
+from tierloop.contract.specs import PolicySpec
 from tierloop.energy import unbalanced
 from tierloop.record import ROOF, Record, Rows
 

@@ -9,12 +9,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from contract.errors import UserError
-from contract.ledger import LEDGER
-from contract.reading import reading
 from tierloop import audit, hardware, parts, reserve
 from tierloop.books import balance, holdings
 from tierloop.claim import under_way
+from tierloop.contract.errors import UserError
+from tierloop.contract.ledger import LEDGER
+from tierloop.contract.reading import reading
 from tierloop.damage import Damage
 from tierloop.deployment import Deployment
 from tierloop.record import Record

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from contract.clock import NS_PER_S
+from tierloop.contract.clock import NS_PER_S
 
 POWERCAP = Path("/sys/class/powercap")
 NVML = (

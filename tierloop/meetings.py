@@ -3,10 +3,10 @@
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from contract.clock import NS_PER_S
-from link.waiting import SILENCE
+from tierloop.contract.clock import NS_PER_S
 from tierloop.deployment import Deployment
 from tierloop.faults import CLOUD, EDGE, ClockDrift, ClockStep, Crash, Hang, LinkFault
+from tierloop.link.waiting import SILENCE
 from tierloop.record import ROOF, Happening, Life, Record
 
 GRACE_NS = 5 * NS_PER_S

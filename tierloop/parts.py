@@ -13,10 +13,10 @@ from pathlib import Path
 
 import msgspec
 
-from contract.codec import Codec
-from contract.errors import SpecError, WireError
-from contract.messages import Report
-from contract.streams import MAX_BYTES
+from tierloop.contract.codec import Codec
+from tierloop.contract.errors import SpecError, WireError
+from tierloop.contract.messages import Report
+from tierloop.contract.streams import MAX_BYTES
 from tierloop.damage import Damage
 
 SUFFIX = ".reports"

@@ -14,8 +14,8 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from contract.clock import NS_PER_MS, NS_PER_US
-from contract.ledger import Refusal, Rung, Tier
+from tierloop.contract.clock import NS_PER_MS, NS_PER_US
+from tierloop.contract.ledger import Refusal, Rung, Tier
 from tierloop.experience_flow import Journey
 from tierloop.record import ROOF, Life, Record
 from tierloop.replay import Row, rows

@@ -10,7 +10,7 @@ import tomllib
 from itertools import count
 from pathlib import Path
 
-from contract.errors import UserError
+from tierloop.contract.errors import UserError
 
 Keys = tuple[str, ...]
 

@@ -8,22 +8,22 @@ from typing import NamedTuple
 
 import numpy as np
 
-from contract.body import Embodiment, Reading
-from contract.effects import Send
-from contract.messages import ActionChunk, Observation
-from contract.specs import FloatArray, PolicySpec, Vector
-from device.config import DeviceConfig
-from device.node import DeviceNode
-from edge.outbox import Name, Outbox, Parcel
-from edge.triage import Priority
-from policy.artefact import Artefact, Manifest, digest, pack, unpack
-from policy.engine import Backend, load, warm_up
-from policy.mlp import Mlp
-from sim.bodies.panda import HOME_RAD, tool_position
-from sim.scenario import Scenario, body_spec, policy_spec
-from sim.tasks.sort_perceive import SortPerceiver
 from tierloop import __version__
+from tierloop.contract.body import Embodiment, Reading
+from tierloop.contract.effects import Send
+from tierloop.contract.messages import ActionChunk, Observation
+from tierloop.contract.specs import FloatArray, PolicySpec, Vector
 from tierloop.deployment import Deployment
+from tierloop.device.config import DeviceConfig
+from tierloop.device.node import DeviceNode
+from tierloop.edge.outbox import Name, Outbox, Parcel
+from tierloop.edge.triage import Priority
+from tierloop.policy.artefact import Artefact, Manifest, digest, pack, unpack
+from tierloop.policy.engine import Backend, load, warm_up
+from tierloop.policy.mlp import Mlp
+from tierloop.sim.bodies.panda import HOME_RAD, tool_position
+from tierloop.sim.scenario import Scenario, body_spec, policy_spec
+from tierloop.sim.tasks.sort_perceive import SortPerceiver
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 COMMITS = (1, 64)
@@ -51,7 +51,7 @@ def untrained() -> Artefact:
     """The sorting cell's policy before it has learnt; without ONNX where that is not installed."""
     mlp = Mlp.random(policy_spec(Scenario()), (256, 256), 0)
     if find_spec("onnx") and find_spec("onnxruntime"):
-        from cloud.export import export
+        from tierloop.cloud.export import export
 
         return export(
             mlp, version=0, parents=(), software=__version__, seed=0, trained_on=(), samples={},
@@ -168,9 +168,9 @@ class _Fit:
     """A short fit on samples that the teacher labelled."""
 
     def __init__(self) -> None:
-        from cloud.config import LearnerConfig
-        from cloud.learner import Learner
-        from cloud.teacher import Teacher
+        from tierloop.cloud.config import LearnerConfig
+        from tierloop.cloud.learner import Learner
+        from tierloop.cloud.teacher import Teacher
 
         config = LearnerConfig(steps_per_round=FIT_STEPS)
         spec = policy_spec(Scenario())
@@ -187,7 +187,7 @@ class _Twin:
     """One episode of the teacher in the twin; `rows` are its decisions."""
 
     def __init__(self) -> None:
-        from cloud.teacher import Teacher
+        from tierloop.cloud.teacher import Teacher
         from tierloop.twin import twin_of
 
         deployment = Deployment(name="calibrate")

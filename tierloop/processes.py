@@ -19,12 +19,12 @@ from typing import NamedTuple
 import msgspec
 import psutil
 
-from contract.errors import UserError
-from sim.scenario import policy_spec
 from tierloop import __version__, screen
+from tierloop.contract.errors import UserError
 from tierloop.deployment import Deployment, LinksConfig
 from tierloop.faults import Faults
 from tierloop.inflict import body, clock, connector, wrapper
+from tierloop.sim.scenario import policy_spec
 from tierloop.timeline import own, slowest_rate
 
 LIFELINE_GRACE_S = 3.0
@@ -65,8 +65,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _device(order: Order) -> int:
-    from device.main import run
-    from sim.scenario import embody
+    from tierloop.device.main import run
+    from tierloop.sim.scenario import embody
 
     deployment, faults, began_ns = order.deployment, order.faults, order.began_ns
     embodiment = body(embody(deployment.scenario, order.seed), faults, began_ns)
@@ -86,7 +86,7 @@ def _device(order: Order) -> int:
 
 
 def _edge(order: Order) -> int:
-    from edge.main import run
+    from tierloop.edge.main import run
 
     deployment, faults, began_ns = order.deployment, order.faults, order.began_ns
     return run(
@@ -106,8 +106,8 @@ def _edge(order: Order) -> int:
 
 
 def _cloud(order: Order) -> int:
-    from cloud.lineage import PolicyRecord
-    from cloud.main import run
+    from tierloop.cloud.lineage import PolicyRecord
+    from tierloop.cloud.main import run
     from tierloop.initial import first
     from tierloop.twin import twin_of
 

@@ -4,9 +4,9 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from contract.clock import NS_PER_S
-from contract.messages import Report
-from contract.streams import silence_ns
+from tierloop.contract.clock import NS_PER_S
+from tierloop.contract.messages import Report
+from tierloop.contract.streams import silence_ns
 
 SILENCE_S = silence_ns(Report) / NS_PER_S
 """A process that has reported once is silent for too long after this."""

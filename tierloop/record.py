@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from contract.clock import NS_PER_S
-from contract.ledger import INDEX, LEDGER
-from contract.messages import Outcome, Report
+from tierloop.contract.clock import NS_PER_S
+from tierloop.contract.ledger import INDEX, LEDGER
+from tierloop.contract.messages import Outcome, Report
 from tierloop.damage import Damage
 
 Rows = NDArray[np.int64]

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from contract.clock import NS_PER_MS, NS_PER_S
-from contract.ledger import INDEX, LEDGER, Refusal, Rung, Tier
-from contract.messages import ActionChunk
-from contract.streams import STREAMS
+from tierloop.contract.clock import NS_PER_MS, NS_PER_S
+from tierloop.contract.ledger import INDEX, LEDGER, Refusal, Rung, Tier
+from tierloop.contract.messages import ActionChunk
+from tierloop.contract.streams import STREAMS
 from tierloop.record import Life, Record
 
 Row = dict[str, int]

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
-from contract.clock import NS_PER_MS, NS_PER_S, NS_PER_US
-from sim.scenario import body_spec, policy_spec
+from tierloop.contract.clock import NS_PER_MS, NS_PER_S, NS_PER_US
 from tierloop.deployment import Deployment
 from tierloop.invariants import FAULTS
 from tierloop.record import Record
 from tierloop.remarks import remarks
+from tierloop.sim.scenario import body_spec, policy_spec
 from tierloop.summary import missed_share, told_faults
 
 EVENTS_MAX = 400

@@ -12,19 +12,19 @@ from types import FrameType
 import msgspec
 import numpy as np
 
-from contract.bounds import TEXT_MAX, cut
-from contract.clock import NS_PER_S
-from contract.errors import UserError
-from contract.ledger import LEDGER, coded
-from contract.messages import Event, Report
-from contract.reading import reading
-from link.sockets import ReportSink, check_free
 from tierloop import parts
 from tierloop.claim import Claim
+from tierloop.contract.bounds import TEXT_MAX, cut
+from tierloop.contract.clock import NS_PER_S
+from tierloop.contract.errors import UserError
+from tierloop.contract.ledger import LEDGER, coded
+from tierloop.contract.messages import Event, Report
+from tierloop.contract.reading import reading
 from tierloop.deployment import Deployment
 from tierloop.energy import MEASURED
 from tierloop.inflict import Nemesis
 from tierloop.join import DEPLOYMENT, PARTS, stored, write
+from tierloop.link.sockets import ReportSink, check_free
 from tierloop.measured import Measured
 from tierloop.processes import ROLES, table
 from tierloop.record import ROOF, Record

@@ -15,7 +15,7 @@ from math import inf
 from stat import S_ISCHR, S_ISFIFO
 from typing import Any
 
-from contract.errors import UserError
+from tierloop.contract.errors import UserError
 
 PIECE_BYTES = select.PIPE_BUF
 """What a pipe takes at once or not at all, so that none that is ready blocks."""

@@ -9,8 +9,8 @@ from itertools import chain
 from rich.console import Console
 from rich.table import Table
 
-from contract.ledger import LEDGER
 from tierloop import screen
+from tierloop.contract.ledger import LEDGER
 from tierloop.replay import Moment, line
 
 KEYS = "n next decision   p previous decision   e next event   q quit"

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cloud.scratch import in_memory
-from contract.errors import UserError
-from contract.reading import reading
+from tierloop.cloud.scratch import in_memory
+from tierloop.contract.errors import UserError
+from tierloop.contract.reading import reading
 
 LOCK_WAIT_S = 1.0
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, get_args
 
 import msgspec
 
-from contract.errors import UserError
+from tierloop.contract.errors import UserError
 from tierloop.places import DEPTH_MAX, Keys, is_key, places, shown
 
 T = TypeVar("T", bound=msgspec.Struct)

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 import psutil
 
-from cloud.phases import WAITING
-from contract.clock import NS_PER_MS, NS_PER_S, NS_PER_US
-from contract.ledger import INDEX, Refusal, Rung, Tier
-from sim.scenario import policy_spec
 from tierloop.audit import Audit, Release
 from tierloop.books import Books
+from tierloop.cloud.phases import WAITING
+from tierloop.contract.clock import NS_PER_MS, NS_PER_S, NS_PER_US
+from tierloop.contract.ledger import INDEX, Refusal, Rung, Tier
 from tierloop.damage import judged
 from tierloop.deployment import Deployment
 from tierloop.energy import account
@@ -23,6 +22,7 @@ from tierloop.machine import processors
 from tierloop.meetings import apart, silence
 from tierloop.parts import LACKS, lacks_of
 from tierloop.record import ROOF, Record, Rows
+from tierloop.sim.scenario import policy_spec
 
 SCHEMA_VERSION = 2
 KILLED = "killed"

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 from rich.console import Console
 
-from contract.clock import NS_PER_S
-from contract.errors import UserError
-from contract.reading import Unreadable, reading
+from tierloop.contract.clock import NS_PER_S
+from tierloop.contract.errors import UserError
+from tierloop.contract.reading import Unreadable, reading
 from tierloop.damage import line
 from tierloop.experience_flow import journeys
 from tierloop.join import load

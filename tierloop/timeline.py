@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from contract.clock import NS_PER_S
-from contract.errors import UserError
-from link.model import Conditions
+from tierloop.contract.clock import NS_PER_S
+from tierloop.contract.errors import UserError
 from tierloop.faults import KINDS, SLOWEST, ClockDrift, Direction, Fault, Faults, LinkFault
+from tierloop.link.model import Conditions
 from tierloop.strict import Source, explain, unknown_choice
 
 

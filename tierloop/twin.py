@@ -13,20 +13,20 @@ from math import exp
 import msgspec
 import numpy as np
 
-from cloud.ingest import open_body
-from cloud.rollout import PARTS, TWIN, Answer, Twin
-from contract.clock import NS_PER_MS, NS_PER_US, period_ns
-from contract.codec import Codec
-from contract.effects import Send
-from contract.messages import ActionChunk, Observation, Segment
-from contract.specs import FloatArray, PolicySpec
-from device.config import DeviceConfig
-from device.node import DeviceNode
-from link.model import LinkModel, LinkSpec
-from sim.scenario import Scenario
 from tierloop import hardware
+from tierloop.cloud.ingest import open_body
+from tierloop.cloud.rollout import PARTS, TWIN, Answer, Twin
+from tierloop.contract.clock import NS_PER_MS, NS_PER_US, period_ns
+from tierloop.contract.codec import Codec
+from tierloop.contract.effects import Send
+from tierloop.contract.messages import ActionChunk, Observation, Segment
+from tierloop.contract.specs import FloatArray, PolicySpec
 from tierloop.deployment import Deployment
+from tierloop.device.config import DeviceConfig
+from tierloop.device.node import DeviceNode
 from tierloop.hardware import Curve
+from tierloop.link.model import LinkModel, LinkSpec
+from tierloop.sim.scenario import Scenario
 
 GAP_S = 10.0
 """No part is waited for longer than this."""
@@ -50,7 +50,7 @@ def twin_of(deployment: Deployment, software: str) -> Callable[[], Twin]:
 
 
 class DeviceTwin:
-    """One twin world. Not thread-safe. Implements cloud.rollout.Twin."""
+    """One twin world. Not thread-safe. Implements the cloud's `Twin`."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class DeviceTwin:
     ) -> None:
         """`link` lies between body and edge, both ways; `infer` is the edge's time for a batch,
         which waits `window_ns` first."""
-        from sim.stage import Stage
+        from tierloop.sim.stage import Stage
 
         self._stage, self._link, self._infer = Stage(scenario), link, infer
         self._window_ns, self._software = window_ns, software

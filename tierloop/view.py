@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from contract.clock import NS_PER_S
+from tierloop.contract.clock import NS_PER_S
 from tierloop.invariants import FAULTS
 from tierloop.record import ROOF, Happening, Life, Record
 from tierloop.summary import ages_ms

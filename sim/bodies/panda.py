@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from contract.constants import Constant, constants
-from contract.specs import BodySpec, PowerUncertainty, Vector
+from tierloop.contract.constants import Constant, constants
+from tierloop.contract.specs import BodySpec, PowerUncertainty, Vector
 
 if TYPE_CHECKING:
-    from sim.world import JointStates, World
+    from tierloop.sim.world import JointStates, World
 
 JOINTS = tuple(f"joint_{i}" for i in range(1, 8))
 HOME_RAD = (0.0, -0.2, 0.0, -2.35, 0.0, 2.15, 0.785)
@@ -96,7 +96,7 @@ def body_spec(control_period_ns: int, physics_period_ns: int) -> BodySpec:
 
 @cache
 def _power() -> dict[str, Constant]:
-    text = files("sim.bodies").joinpath("panda.toml").read_text("utf-8")
+    text = files("tierloop.sim.bodies").joinpath("panda.toml").read_text("utf-8")
     return {
         name: constant
         for name, constant in constants(text, "sim/bodies/panda.toml").items()

@@ -5,7 +5,7 @@ from math import dist, hypot
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from sim.world import Triple, World
+    from tierloop.sim.world import Triple, World
 
 REACH_M = 0.015
 """How far from the middle of a part's top the lip still seals."""

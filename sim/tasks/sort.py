@@ -2,16 +2,16 @@
 
 from typing import TYPE_CHECKING
 
-from contract.body import Episode, Scan
-from contract.specs import ArraySpec, BodySpec, PolicySpec
-from sim.tasks.sort_perceive import SortPerceiver, observation_spec
-from sim.tasks.sort_scanner import Scanner
-from sim.tasks.sort_scene import Scene
+from tierloop.contract.body import Episode, Scan
+from tierloop.contract.specs import ArraySpec, BodySpec, PolicySpec
+from tierloop.sim.tasks.sort_perceive import SortPerceiver, observation_spec
+from tierloop.sim.tasks.sort_scanner import Scanner
+from tierloop.sim.tasks.sort_scene import Scene
 
 if TYPE_CHECKING:
-    from sim.bodies.suction import Graspable, Suction
-    from sim.scenario import Scenario
-    from sim.world import World
+    from tierloop.sim.bodies.suction import Graspable, Suction
+    from tierloop.sim.scenario import Scenario
+    from tierloop.sim.world import World
 
 __all__ = ["SortPerceiver", "SortTask", "action_spec", "observation_spec", "perceiver", "task"]
 

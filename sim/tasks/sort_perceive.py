@@ -5,10 +5,10 @@ from math import tanh
 
 import numpy as np
 
-from contract.body import Reading, Scan
-from contract.clock import NS_PER_S
-from contract.specs import ArraySpec, BodySpec, FloatArray
-from sim.tasks import sort_layout as lay
+from tierloop.contract.body import Reading, Scan
+from tierloop.contract.clock import NS_PER_S
+from tierloop.contract.specs import ArraySpec, BodySpec, FloatArray
+from tierloop.sim.tasks import sort_layout as lay
 
 SPEED_M_S = 0.10
 """What the belt's speed is believed to be before a part is seen twice."""

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from contract.body import Scan
-from contract.clock import NS_PER_MS, period_ns
-from sim.tasks.sort_layout import SCAN_END_M
+from tierloop.contract.body import Scan
+from tierloop.contract.clock import NS_PER_MS, period_ns
+from tierloop.sim.tasks.sort_layout import SCAN_END_M
 
 if TYPE_CHECKING:
-    from sim.scenario import Scenario
-    from sim.tasks.sort_scene import Part
-    from sim.world import Triple
+    from tierloop.sim.scenario import Scenario
+    from tierloop.sim.tasks.sort_scene import Part
+    from tierloop.sim.world import Triple
 
 
 class Scanner:

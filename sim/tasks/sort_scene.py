@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from contract.body import Episode
-from contract.clock import NS_PER_MS, NS_PER_S
-from sim.bodies.suction import Graspable, Suction
-from sim.tasks import sort_layout as lay
+from tierloop.contract.body import Episode
+from tierloop.contract.clock import NS_PER_MS, NS_PER_S
+from tierloop.sim.bodies.suction import Graspable, Suction
+from tierloop.sim.tasks import sort_layout as lay
 
 if TYPE_CHECKING:
-    from sim.scenario import Scenario
-    from sim.world import Triple, World
+    from tierloop.sim.scenario import Scenario
+    from tierloop.sim.world import Triple, World
 
 LIFTED_M = 0.03
 """A part this far above the belt has been picked, and the next one may come."""

@@ -7,10 +7,10 @@ shorter, and a model that is wrong disagrees every time: so the wall has a secon
 import numpy as np
 import pytest
 
-from benchmarks import agreement
-from benchmarks.agreement import Seen, compare
-from benchmarks.teach import teach
-from sim.scenario import Scenario
+from tierloop.benchmarks import agreement
+from tierloop.benchmarks.agreement import Seen, compare
+from tierloop.benchmarks.teach import teach
+from tierloop.sim.scenario import Scenario
 
 SECONDS = 15.0
 TRIES = 2

@@ -2,13 +2,13 @@
 
 import pytest
 
-from benchmarks import LONG
-from contract.budget import Budget
-from contract.errors import UserError
-from contract.streams import STREAMS
 from tierloop.bench import budget, suite
 from tierloop.bench.command import default_budgets
 from tierloop.bench.protocol import Metric
+from tierloop.benchmarks import LONG
+from tierloop.contract.budget import Budget
+from tierloop.contract.errors import UserError
+from tierloop.contract.streams import STREAMS
 
 KNOWN = [Metric("round_trip", "us", "1 robot"), Metric("tick", "us"), Metric("tick", "us", "deep")]
 GOOD = '[[budget]]\nmetric = "tick"\nlimit = 60\nunit = "us"\n'

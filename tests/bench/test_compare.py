@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import contract
-from contract.errors import UserError
+from tierloop import contract
 from tierloop.bench import compare as c
 from tierloop.bench import comparing
 from tierloop.bench.statistics import Verdict
+from tierloop.contract.errors import UserError
 
 HERE = Path(contract.__path__[0]).resolve().parent
 
@@ -56,6 +56,7 @@ def broken(tmp_path):
     """A checkout whose codec raises, and nothing else of it."""
     for name in ("contract", "device", "sim", "edge", "cloud", "policy", "link"):
         shutil.copytree(HERE / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(HERE / "tierloop", tmp_path / "tierloop", symlinks=True)
     with (tmp_path / "contract" / "codec.py").open("a") as file:
         file.write("\n\ndef broken(self, data):\n    raise OSError('broken')\n\n\n")
         file.write("Codec.decode = broken\n")
@@ -82,7 +83,9 @@ def test_nor_does_a_head_pass_that_cannot_be_imported(tmp_path, capsys):
     assert comparing.compare(str(HERE), str(tmp_path), ["codec"], 2, out) == 3
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"tierloop: broken: codec, which runs at {HERE}: {tmp_path}: ")
-    assert line.endswith("its process ended: ModuleNotFoundError: No module named 'contract.codec'")
+    assert line.endswith(
+        "its process ended: ModuleNotFoundError: No module named 'tierloop.contract'"
+    )
     (entry,) = json.loads(out.read_bytes())
     assert (entry["verdict"], entry["ratio"], entry["pairs"]) == ("fail", None, 0)
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from benchmarks import fleet
-from benchmarks.virtual import SCENARIO, expert
-from link.model import LinkSpec
 from tierloop.bench.protocol import by_turns
+from tierloop.benchmarks import fleet
+from tierloop.benchmarks.virtual import SCENARIO, expert
+from tierloop.link.model import LinkSpec
 
 ROBOTS = fleet.ROBOTS[:6]
 

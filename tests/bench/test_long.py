@@ -1,7 +1,7 @@
 """The long benchmarks' own parts: what is lived through, and what no work comes to."""
 
-from benchmarks import cell, late_answers
 from tierloop.bench.verdicts import lines
+from tierloop.benchmarks import cell, late_answers
 
 
 def test_the_episodes_of_a_point_are_split_among_cells_of_their_own():

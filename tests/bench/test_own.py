@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from stranger import DEPLOYMENT, DOCS, block, python, tierloop
 
-from contract.codec import Codec
-from contract.messages import Observation
-from edge.config import EdgeConfig
 from tierloop.bench import own
 from tierloop.bench.strangers import OnnxFile
 from tierloop.bench.strangers_body import embody
+from tierloop.contract.codec import Codec
+from tierloop.contract.messages import Observation
+from tierloop.edge.config import EdgeConfig
 
 
 @pytest.mark.slow

@@ -9,10 +9,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from contract.errors import UserError
 from tierloop.bench import own, strangers, trial
 from tierloop.bench.strangers import OnnxFile
 from tierloop.bench.strangers_body import embody
+from tierloop.contract.errors import UserError
 
 WEIGHT = np.full((4, 3), 0.01, np.float32)
 node, info = helper.make_node, helper.make_tensor_value_info

@@ -8,10 +8,10 @@ import pytest
 from onnx import TensorProto
 from stranger import BODY, policy
 
-from contract.errors import UserError
 from tierloop.bench import own
 from tierloop.bench.strangers import OnnxFile
 from tierloop.bench.strangers_body import embody
+from tierloop.contract.errors import UserError
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_so_does_a_body_at_odds_with_its_own_spec(outside, lines, said):
 
 def test_a_perceive_stage_that_does_not_fit_its_policy_spec_is_one_line(outside):
     more = """
-from contract.body import Embodiment
+from tierloop.contract.body import Embodiment
 from tierloop.bench.strangers import _plain_spec
 
 

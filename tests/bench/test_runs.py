@@ -2,9 +2,9 @@
 
 import pytest
 
-from contract.errors import UserError
 from tierloop.bench.runs import _missed
 from tierloop.cli import main
+from tierloop.contract.errors import UserError
 from tierloop.deployment import load
 
 PLANTS = """name = "plants"

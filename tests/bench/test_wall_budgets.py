@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from contract.budget import Budget
-from contract.clock import NS_PER_MS, NS_PER_S
-from contract.ledger import INDEX, LEDGER
-from contract.messages import Report
 from tierloop import parts
 from tierloop.bench import runs
 from tierloop.bench.statistics import Verdict
+from tierloop.contract.budget import Budget
+from tierloop.contract.clock import NS_PER_MS, NS_PER_S
+from tierloop.contract.ledger import INDEX, LEDGER
+from tierloop.contract.messages import Report
 from tierloop.join import PARTS
 
 

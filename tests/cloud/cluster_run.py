@@ -16,14 +16,14 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from cloud.backend import Cancelled, Fit, Hands, SerialBackend
-from cloud.cluster import RayBackend
-from cloud.config import CloudConfig, LearnerConfig
-from cloud.rollout import Play
-from cloud.teacher import Teacher
-from policy.mlp import Mlp
-from sim.scenario import Scenario, policy_spec
+from tierloop.cloud.backend import Cancelled, Fit, Hands, SerialBackend
+from tierloop.cloud.cluster import RayBackend
+from tierloop.cloud.config import CloudConfig, LearnerConfig
+from tierloop.cloud.rollout import Play
+from tierloop.cloud.teacher import Teacher
 from tierloop.deployment import Deployment
+from tierloop.policy.mlp import Mlp
+from tierloop.sim.scenario import Scenario, policy_spec
 from tierloop.twin import twin_of
 
 SCENARIO = Scenario(belt_low_m_s=0.1, belt_high_m_s=0.15, episode_s=5.0)

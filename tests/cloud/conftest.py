@@ -5,10 +5,10 @@ import zlib
 import numpy as np
 import pytest
 
-from cloud.store import Store
-from contract.codec import Codec, digest64
-from contract.messages import Sealed, Segment
-from contract.specs import ArraySpec, PolicySpec
+from tierloop.cloud.store import Store
+from tierloop.contract.codec import Codec, digest64
+from tierloop.contract.messages import Sealed, Segment
+from tierloop.contract.specs import ArraySpec, PolicySpec
 
 
 @pytest.fixture(scope="session")

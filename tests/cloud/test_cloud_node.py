@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from toy import ToyBackend, toy_trainer
 
-from cloud.config import CloudConfig
-from cloud.lineage import Key
-from cloud.node import BATCH_MAX, PENDING_BYTES, PENDING_MAX, CloudNode
-from contract.clock import NS_PER_S
-from contract.effects import Compute, Send, Timer
-from contract.messages import (
+from tierloop.cloud.config import CloudConfig
+from tierloop.cloud.lineage import Key
+from tierloop.cloud.node import BATCH_MAX, PENDING_BYTES, PENDING_MAX, CloudNode
+from tierloop.contract.clock import NS_PER_S
+from tierloop.contract.effects import Compute, Send, Timer
+from tierloop.contract.messages import (
     Echo,
     Fetch,
     Hello,
@@ -21,7 +21,7 @@ from contract.messages import (
     Stored,
     Welcome,
 )
-from policy.artefact import unpack
+from tierloop.policy.artefact import unpack
 
 
 class Shell:

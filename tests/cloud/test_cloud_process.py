@@ -11,24 +11,24 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cloud.config import CloudConfig, LearnerConfig
-from cloud.lineage import PolicyRecord
-from cloud.main import run
-from cloud.store import Store
-from contract.errors import UserError
-from contract.messages import Fetch, Hello, Offer, Part, Stored, Welcome
-from link.channel import Client
-from link.sockets import ClientSocket, ReportSink
-from policy.artefact import MAX_BYTES, digest, unpack
-from sim.scenario import Scenario, policy_spec
+from tierloop.cloud.config import CloudConfig, LearnerConfig
+from tierloop.cloud.lineage import PolicyRecord
+from tierloop.cloud.main import run
+from tierloop.cloud.store import Store
+from tierloop.contract.errors import UserError
+from tierloop.contract.messages import Fetch, Hello, Offer, Part, Stored, Welcome
+from tierloop.link.channel import Client
+from tierloop.link.sockets import ClientSocket, ReportSink
+from tierloop.policy.artefact import MAX_BYTES, digest, unpack
+from tierloop.sim.scenario import Scenario, policy_spec
 
 ROOT = Path(__file__).parents[2]
 CLOUD = """
 import sys
 from pathlib import Path
-from cloud.config import CloudConfig, LearnerConfig
-from cloud.main import run
-from sim.scenario import policy_spec
+from tierloop.cloud.config import CloudConfig, LearnerConfig
+from tierloop.cloud.main import run
+from tierloop.sim.scenario import policy_spec
 from tierloop.deployment import Deployment
 from tierloop.twin import twin_of
 learner = LearnerConfig(

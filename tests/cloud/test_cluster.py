@@ -14,11 +14,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cloud import cluster
-from cloud.cluster import RayBackend
-from cloud.config import CloudConfig, LearnerConfig
-from contract.errors import UserError
-from sim.scenario import Scenario
+from tierloop.cloud import cluster
+from tierloop.cloud.cluster import RayBackend
+from tierloop.cloud.config import CloudConfig, LearnerConfig
+from tierloop.contract.errors import UserError
+from tierloop.sim.scenario import Scenario
 
 HERE = Path(__file__).parent
 
@@ -250,9 +250,9 @@ def test_where_shared_memory_cannot_hold_the_store_a_disk_does(tmp_path, monkeyp
 CLOUD = """
 import sys
 from pathlib import Path
-from cloud.config import CloudConfig, LearnerConfig
-from cloud.main import run
-from sim.scenario import policy_spec
+from tierloop.cloud.config import CloudConfig, LearnerConfig
+from tierloop.cloud.main import run
+from tierloop.sim.scenario import policy_spec
 from tierloop.deployment import Deployment
 from tierloop.twin import twin_of
 bind, state, about = sys.argv[1], Path(sys.argv[2]), Deployment(name="one")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cloud.config import CloudConfig, LearnerConfig
+from tierloop.cloud.config import CloudConfig, LearnerConfig
 
 
 @pytest.mark.parametrize("hidden", [(4096, 4096, 4096), (1500, 1500), (1,) * 16, (1,) * 100_000])

@@ -7,12 +7,12 @@ import onnx
 import onnx.reference
 import pytest
 
-from cloud import export as module
-from cloud.export import PARITY, export, parity, to_onnx
-from contract.specs import ArraySpec, PolicySpec
-from policy.artefact import ArtefactError, DataRange, digest, pack, unpack
-from policy.engine import load
-from policy.mlp import Mlp
+from tierloop.cloud import export as module
+from tierloop.cloud.export import PARITY, export, parity, to_onnx
+from tierloop.contract.specs import ArraySpec, PolicySpec
+from tierloop.policy.artefact import ArtefactError, DataRange, digest, pack, unpack
+from tierloop.policy.engine import load
+from tierloop.policy.mlp import Mlp
 
 JOINTS = tuple(f"joint_{i}_rad" for i in range(1, 8))
 SPEC = PolicySpec(

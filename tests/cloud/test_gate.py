@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloud.gate import judge, sign_test
+from tierloop.cloud.gate import judge, sign_test
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cloud.experience import read
-from cloud.ingest import BODY_MAX, Ingest
-from cloud.lineage import Key, Span, spans
-from cloud.store import Store
-from contract.codec import Codec, digest64
-from contract.messages import ALSO_MAX, Beat
+from tierloop.cloud.experience import read
+from tierloop.cloud.ingest import BODY_MAX, Ingest
+from tierloop.cloud.lineage import Key, Span, spans
+from tierloop.cloud.store import Store
+from tierloop.contract.codec import Codec, digest64
+from tierloop.contract.messages import ALSO_MAX, Beat
 
 ROBOTS = ("arm-0", "arm-1", "arm-9")
 
@@ -169,7 +169,7 @@ def test_what_honest_sensors_do_is_taken(ingest, make_segment, seal):
 def test_refused_rows_are_bounded_and_what_is_beyond_is_acknowledged(
     store, make_segment, seal, spec, monkeypatch
 ):
-    monkeypatch.setattr("cloud.store.REFUSED_MAX", 3)
+    monkeypatch.setattr("tierloop.cloud.store.REFUSED_MAX", 3)
     ingest = Ingest(store, spec, ROBOTS)
     for batch in range(3):
         seals = [seal(make_segment(2 * batch + n, "evil")) for n in range(2)]
@@ -182,7 +182,7 @@ def test_refused_rows_are_bounded_and_what_is_beyond_is_acknowledged(
 
 
 def test_boots_without_number_leave_nothing_in_memory(ingest, make_segment, seal, monkeypatch):
-    monkeypatch.setattr("cloud.ingest.BOOTS_MAX", 4)
+    monkeypatch.setattr("tierloop.cloud.ingest.BOOTS_MAX", 4)
     for boot in range(20):
         ack = ingest.take([seal(make_segment(boot=boot))], 5).acks[0]
         assert ack.below == 1

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from cloud import learner as module
-from cloud.config import LearnerConfig
-from cloud.learner import Learner, rescale
-from contract.errors import SpecError
-from contract.specs import ArraySpec, FloatArray, PolicySpec
-from policy.mlp import Mlp
+from tierloop.cloud import learner as module
+from tierloop.cloud.config import LearnerConfig
+from tierloop.cloud.learner import Learner, rescale
+from tierloop.contract.errors import SpecError
+from tierloop.contract.specs import ArraySpec, FloatArray, PolicySpec
+from tierloop.policy.mlp import Mlp
 
 JOINTS = ("joint_1_rad", "joint_2_rad")
 SPEC = PolicySpec(

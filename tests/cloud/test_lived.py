@@ -3,10 +3,10 @@
 import pytest
 from scipy.stats import fisher_exact
 
-from cloud.gate import worse
-from cloud.lived import WAIT_NS, Lived
-from cloud.testimony import Heard
-from contract.messages import Outcome
+from tierloop.cloud.gate import worse
+from tierloop.cloud.lived import WAIT_NS, Lived
+from tierloop.cloud.testimony import Heard
+from tierloop.contract.messages import Outcome
 
 
 def outcomes(version, successes, episodes, robot="arm-0"):

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from cloud.lineage import Policies, PolicyRecord
-from cloud.opening import opened
-from cloud.store import Store
-from contract.errors import UserError
+from tierloop.cloud.lineage import Policies, PolicyRecord
+from tierloop.cloud.opening import opened
+from tierloop.cloud.store import Store
+from tierloop.contract.errors import UserError
 
 FIRST = PolicyRecord(3, "d", (), "released", {}, b"blob", ())
 

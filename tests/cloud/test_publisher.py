@@ -2,10 +2,10 @@
 
 import hashlib
 
-from cloud.publisher import KEPT, OFFERS_MAX, PART_MAX, SPARE_BYTES, Publisher, Release
-from contract.codec import Codec
-from contract.effects import Send
-from contract.messages import Fetch, Offer, Part, PolicyStatus
+from tierloop.cloud.publisher import KEPT, OFFERS_MAX, PART_MAX, SPARE_BYTES, Publisher, Release
+from tierloop.contract.codec import Codec
+from tierloop.contract.effects import Send
+from tierloop.contract.messages import Fetch, Offer, Part, PolicyStatus
 
 
 def release(version, size=10):

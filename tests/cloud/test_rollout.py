@@ -3,17 +3,17 @@
 import numpy as np
 import pytest
 
-from cloud.backend import Cancelled, Hands, SerialBackend
-from cloud.config import LearnerConfig
-from cloud.experience import Experience
-from cloud.lineage import Key
-from cloud.rollout import PARTS, TWIN, Play, TwinRollout, successes
-from cloud.teacher import Teacher
-from cloud.trainer import Trainer
-from contract.codec import Codec
-from policy.mlp import Mlp
-from sim.scenario import Scenario, embody, policy_spec
+from tierloop.cloud.backend import Cancelled, Hands, SerialBackend
+from tierloop.cloud.config import LearnerConfig
+from tierloop.cloud.experience import Experience
+from tierloop.cloud.lineage import Key
+from tierloop.cloud.rollout import PARTS, TWIN, Play, TwinRollout, successes
+from tierloop.cloud.teacher import Teacher
+from tierloop.cloud.trainer import Trainer
+from tierloop.contract.codec import Codec
 from tierloop.deployment import Deployment
+from tierloop.policy.mlp import Mlp
+from tierloop.sim.scenario import Scenario, embody, policy_spec
 from tierloop.twin import twin_of
 
 SCENARIO = Scenario(belt_low_m_s=0.1, belt_high_m_s=0.15, episode_s=5.0)

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from cloud import scratch
-from cloud.scratch import MEMORY_ROOM, Scratch, free_bytes, in_memory, takes_sockets
-from contract.errors import UserError
+from tierloop.cloud import scratch
+from tierloop.cloud.scratch import MEMORY_ROOM, Scratch, free_bytes, in_memory, takes_sockets
+from tierloop.contract.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 OTHER = """
 import sys
 from pathlib import Path
-from cloud.scratch import Scratch
+from tierloop.cloud.scratch import Scratch
 scratch = Scratch(Path(sys.argv[1]))
 (scratch.path / "file").write_text("x")
 print(scratch.path, flush=True)

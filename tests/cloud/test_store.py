@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cloud.lineage import Key, PolicyRecord, Span, spans
-from cloud.store import Datum, Misfit, Store
+from tierloop.cloud.lineage import Key, PolicyRecord, Span, spans
+from tierloop.cloud.store import Datum, Misfit, Store
 
 ROOT = Path(__file__).parents[2]
 
@@ -134,8 +134,8 @@ def test_any_order_of_doubles_ends_in_each_once(tmp_path_factory, batches):
 WRITER = """
 import sys
 from pathlib import Path
-from cloud.lineage import Key
-from cloud.store import Datum, Store
+from tierloop.cloud.lineage import Key
+from tierloop.cloud.store import Datum, Store
 
 store, seq = Store(Path(sys.argv[1])), int(sys.argv[2])
 while True:

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from cloud.teacher import Teacher
-from contract.errors import SpecError
-from sim.bodies.panda import HOME_RAD, body_spec, postures, tool_position
-from sim.env import SortEnv
-from sim.scenario import Scenario, embody, policy_spec
-from sim.tasks import sort_layout as lay
+from tierloop.cloud.teacher import Teacher
+from tierloop.contract.errors import SpecError
+from tierloop.sim.bodies.panda import HOME_RAD, body_spec, postures, tool_position
+from tierloop.sim.env import SortEnv
+from tierloop.sim.scenario import Scenario, embody, policy_spec
+from tierloop.sim.tasks import sort_layout as lay
 
 SPEC = policy_spec(Scenario())
 TEACHER = Teacher(SPEC)

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from cloud.experience import read
-from cloud.ingest import Ingest
-from cloud.lineage import Key, PolicyRecord, Span
-from cloud.lived import Lived
-from cloud.store import Store
-from cloud.testimony import LATE_NS, ROOM, Witness
-from contract.messages import Outcome
+from tierloop.cloud.experience import read
+from tierloop.cloud.ingest import Ingest
+from tierloop.cloud.lineage import Key, PolicyRecord, Span
+from tierloop.cloud.lived import Lived
+from tierloop.cloud.store import Store
+from tierloop.cloud.testimony import LATE_NS, ROOM, Witness
+from tierloop.contract.messages import Outcome
 
 S = 10**9
 

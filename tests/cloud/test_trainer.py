@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from toy import ToyBackend, label, toy_trainer
 
-from cloud.experience import Experience
-from cloud.lineage import Key, Span
-from cloud.rollout import TWIN
-from cloud.trainer import _shared
-from contract.errors import SpecError
-from policy.artefact import unpack
+from tierloop.cloud.experience import Experience
+from tierloop.cloud.lineage import Key, Span
+from tierloop.cloud.rollout import TWIN
+from tierloop.cloud.trainer import _shared
+from tierloop.contract.errors import SpecError
+from tierloop.policy.artefact import unpack
 
 
 def lived(n, first=0, seed=0):
@@ -204,7 +204,7 @@ def test_conclude_follows_judge(spec):
 
 def test_one_robot_brings_no_more_than_the_others_together(monkeypatch):
     """Of what it has lived beyond that, rows evenly spread over all of it."""
-    monkeypatch.setattr("cloud.trainer.ALONE_ROWS", 10)
+    monkeypatch.setattr("tierloop.cloud.trainer.ALONE_ROWS", 10)
     owners = [("a", 20), ("", 50), ("b", 300), ("c", 20), ("b", 100)]
     rows = _shared(owners)
     ends = np.cumsum([0, *(n for _, n in owners)])
@@ -226,5 +226,5 @@ def test_one_robot_brings_no_more_than_the_others_together(monkeypatch):
     ],
 )
 def test_robots_that_live_alike_or_alone_are_learnt_from_whole(monkeypatch, owners):
-    monkeypatch.setattr("cloud.trainer.ALONE_ROWS", 10)
+    monkeypatch.setattr("tierloop.cloud.trainer.ALONE_ROWS", 10)
     assert _shared(owners) == slice(None)

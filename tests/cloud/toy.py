@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from cloud.backend import Fitted
-from cloud.config import LearnerConfig
-from cloud.learner import Learner
-from cloud.rollout import TWIN
-from cloud.trainer import Trainer
-from contract.messages import Outcome, Segment
+from tierloop.cloud.backend import Fitted
+from tierloop.cloud.config import LearnerConfig
+from tierloop.cloud.learner import Learner
+from tierloop.cloud.rollout import TWIN
+from tierloop.cloud.trainer import Trainer
+from tierloop.contract.messages import Outcome, Segment
 
 STEPS = 12
 

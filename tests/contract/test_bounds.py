@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from test_codec import EXAMPLES, wire
 
-from contract import messages as m
-from contract.bounds import INT_MAX, Array, Bounded, Claim, Count, cut
-from contract.codec import Codec
-from contract.errors import SpecError, WireError
+from tierloop.contract import messages as m
+from tierloop.contract.bounds import INT_MAX, Array, Bounded, Claim, Count, cut
+from tierloop.contract.codec import Codec
+from tierloop.contract.errors import SpecError, WireError
 
 PARTS = [
     m.Outcome(number=1, success=True, reason="sorted", policy_version=1, started_ns=1, ended_ns=2),

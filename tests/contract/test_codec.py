@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from contract import messages as m
-from contract.codec import Codec, digest64
-from contract.errors import SpecError, WireError
-from contract.streams import DELIVERY, MAX_BYTES, STREAMS, silence_ns, socket_cap_bytes
+from tierloop.contract import messages as m
+from tierloop.contract.codec import Codec, digest64
+from tierloop.contract.errors import SpecError, WireError
+from tierloop.contract.streams import DELIVERY, MAX_BYTES, STREAMS, silence_ns, socket_cap_bytes
 
 EXAMPLES: list[m.Message] = [
     m.Hello(node="arm-0", role="device", boot=1, software="0.1.0", spec="ab"),

@@ -1,4 +1,4 @@
-from contract.events import DETAIL_MAX, EVENTS_MAX, Events
+from tierloop.contract.events import DETAIL_MAX, EVENTS_MAX, Events
 
 
 def test_a_storm_of_one_kind_hides_no_other_and_stays_short():

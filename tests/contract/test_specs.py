@@ -3,10 +3,10 @@ import numpy as np
 import pytest
 from plant import POLICY, SPEC, Plant
 
-from contract.clock import ManualClock, WallClock, period_ns
-from contract.errors import SpecError
-from contract.specs import ArraySpec
-from contract.suite import BodySuite
+from tierloop.contract.clock import ManualClock, WallClock, period_ns
+from tierloop.contract.errors import SpecError
+from tierloop.contract.specs import ArraySpec
+from tierloop.contract.suite import BodySuite
 
 
 class TestPlant(BodySuite):

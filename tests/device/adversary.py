@@ -1,6 +1,6 @@
 """An adversary of the guard: what it wishes, how it lies, and a judge that shares nothing with it.
 
-The judge has its own kinematics: sim.bodies.panda.postures goes from the base outwards in arrays,
+The judge has its own kinematics: `postures` of the Panda goes from the base outwards in arrays,
 where the arm's `tool_position` comes from the cup inwards in scalars; the plant's tool is where
 its joints are.
 """
@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from contract.body import ToolPosition
-from contract.specs import BodySpec, Vector
-from device.guard import Guard
-from sim import plant
-from sim.bodies import panda
+from tierloop.contract.body import ToolPosition
+from tierloop.contract.specs import BodySpec, Vector
+from tierloop.device.guard import Guard
+from tierloop.sim import plant
+from tierloop.sim.bodies import panda
 
 PERIOD_NS = 4_166_667
 DT_S = PERIOD_NS * 1e-9

@@ -9,17 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from plant import PERIOD_NS, POLICY, embodiment
 
-from contract.body import Reading
-from contract.clock import NS_PER_MS, NS_PER_S
-from contract.codec import Codec
-from contract.errors import SpecError
-from contract.ledger import INDEX, Refusal, Rung
-from contract.messages import ActionChunk, Observation, Sealed
-from device.arbiter import PREMISE_RAD, Arbiter
-from device.config import ActingConfig, DeviceConfig
-from device.foresight import ANSWERS, PREMISES, Foresight
-from device.node import DeviceNode
-from policy.chunks import ChunkPlan
+from tierloop.contract.body import Reading
+from tierloop.contract.clock import NS_PER_MS, NS_PER_S
+from tierloop.contract.codec import Codec
+from tierloop.contract.errors import SpecError
+from tierloop.contract.ledger import INDEX, Refusal, Rung
+from tierloop.contract.messages import ActionChunk, Observation, Sealed
+from tierloop.device.arbiter import PREMISE_RAD, Arbiter
+from tierloop.device.config import ActingConfig, DeviceConfig
+from tierloop.device.foresight import ANSWERS, PREMISES, Foresight
+from tierloop.device.node import DeviceNode
+from tierloop.policy.chunks import ChunkPlan
 
 MS = NS_PER_MS
 PREDICT = ActingConfig(anchor="capture", predict=True, blend_ms=0)

@@ -5,11 +5,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from plant import POLICY
 
-from contract.clock import NS_PER_MS
-from contract.ledger import Refusal, Rung
-from contract.messages import ActionChunk
-from device.arbiter import REARM_CHUNKS, Arbiter
-from policy.chunks import ChunkPlan
+from tierloop.contract.clock import NS_PER_MS
+from tierloop.contract.ledger import Refusal, Rung
+from tierloop.contract.messages import ActionChunk
+from tierloop.device.arbiter import REARM_CHUNKS, Arbiter
+from tierloop.policy.chunks import ChunkPlan
 
 MS = NS_PER_MS
 HOLD_NS = 1000 * MS

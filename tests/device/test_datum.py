@@ -3,13 +3,13 @@
 import numpy as np
 from plant import PERIOD_NS, embodiment
 
-from contract.clock import NS_PER_S
-from contract.codec import Codec
-from contract.effects import Send
-from contract.ledger import INDEX
-from contract.messages import Sealed, Segment, Welcome
-from device.config import DeviceConfig
-from device.node import DeviceNode
+from tierloop.contract.clock import NS_PER_S
+from tierloop.contract.codec import Codec
+from tierloop.contract.effects import Send
+from tierloop.contract.ledger import INDEX
+from tierloop.contract.messages import Sealed, Segment, Welcome
+from tierloop.device.config import DeviceConfig
+from tierloop.device.node import DeviceNode
 
 
 def test_every_row_leads_to_its_datum():

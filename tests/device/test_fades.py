@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 from plant import PERIOD_NS, POLICY, embodiment
 
-from contract.body import Episode
-from contract.clock import NS_PER_MS, NS_PER_S
-from contract.ledger import Refusal
-from contract.messages import ActionChunk, Observation
-from device.arbiter import PREMISE_RAD, Arbiter
-from device.config import ActingConfig, DeviceConfig
-from device.node import DeviceNode
-from policy.chunks import FADES, ChunkPlan
+from tierloop.contract.body import Episode
+from tierloop.contract.clock import NS_PER_MS, NS_PER_S
+from tierloop.contract.ledger import Refusal
+from tierloop.contract.messages import ActionChunk, Observation
+from tierloop.device.arbiter import PREMISE_RAD, Arbiter
+from tierloop.device.config import ActingConfig, DeviceConfig
+from tierloop.device.node import DeviceNode
+from tierloop.policy.chunks import FADES, ChunkPlan
 
 MS = NS_PER_MS
 BLEND_NS = 100 * MS

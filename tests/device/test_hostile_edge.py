@@ -6,17 +6,17 @@ import pytest
 from plant import POLICY
 from test_node import Rig, answer
 
-from contract.body import Episode
-from contract.bounds import INT_MAX, NAME_MAX
-from contract.clock import NS_PER_S
-from contract.codec import Codec
-from contract.errors import WireError
-from contract.events import EVENTS_MAX
-from contract.ledger import INDEX, LEDGER, Refusal, coded
-from contract.messages import Observation, Outcome, Sealed, Stored, Welcome
-from contract.streams import MAX_BYTES
-from device.rows import ROWS_MAX
-from link.health import ClockOffset, Offset
+from tierloop.contract.body import Episode
+from tierloop.contract.bounds import INT_MAX, NAME_MAX
+from tierloop.contract.clock import NS_PER_S
+from tierloop.contract.codec import Codec
+from tierloop.contract.errors import WireError
+from tierloop.contract.events import EVENTS_MAX
+from tierloop.contract.ledger import INDEX, LEDGER, Refusal, coded
+from tierloop.contract.messages import Observation, Outcome, Sealed, Stored, Welcome
+from tierloop.contract.streams import MAX_BYTES
+from tierloop.device.rows import ROWS_MAX
+from tierloop.link.health import ClockOffset, Offset
 
 replace = msgspec.structs.replace
 

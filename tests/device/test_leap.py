@@ -3,9 +3,9 @@
 import pytest
 from plant import PERIOD_NS, embodiment
 
-from contract.clock import NS_PER_S
-from device.config import DeviceConfig
-from device.node import LEAP_NS, DeviceNode
+from tierloop.contract.clock import NS_PER_S
+from tierloop.device.config import DeviceConfig
+from tierloop.device.node import LEAP_NS, DeviceNode
 
 
 def lived(leap_ns: int, ticks: int = 240) -> dict[str, float]:

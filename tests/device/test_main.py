@@ -10,14 +10,22 @@ import numpy as np
 import pytest
 from plant import POLICY, embodiment
 
-from contract.ledger import INDEX
-from contract.messages import ActionChunk, Hello, Observation, Refused, Report, Sealed, Welcome
-from device.config import DeviceConfig
-from device.main import ControlLoop, run
-from device.node import DeviceNode
-from device.realtime import habits
-from link.channel import Client, Server
-from link.sockets import ClientSocket, ReportSink, ServerSocket
+from tierloop.contract.ledger import INDEX
+from tierloop.contract.messages import (
+    ActionChunk,
+    Hello,
+    Observation,
+    Refused,
+    Report,
+    Sealed,
+    Welcome,
+)
+from tierloop.device.config import DeviceConfig
+from tierloop.device.main import ControlLoop, run
+from tierloop.device.node import DeviceNode
+from tierloop.device.realtime import habits
+from tierloop.link.channel import Client, Server
+from tierloop.link.sockets import ClientSocket, ReportSink, ServerSocket
 
 pytestmark = pytest.mark.process
 
@@ -147,7 +155,7 @@ def test_habits_are_recorded_as_got_or_refused(monkeypatch):
 
     monkeypatch.setattr(os, "sched_setscheduler", no)
     monkeypatch.setattr(os, "sched_setaffinity", no)
-    monkeypatch.setattr("device.realtime._lock_memory", no)
+    monkeypatch.setattr("tierloop.device.realtime._lock_memory", no)
     got = habits(True, 0)
     assert "refused" in got["scheduler"]
     assert "refused" in got["affinity"]
@@ -158,7 +166,7 @@ def test_habits_are_recorded_as_got_or_refused(monkeypatch):
 def test_a_device_alone_holds_and_ends_when_told(address, monkeypatch):
     """In this process: no edge, no roof; SIGTERM brings it to rest."""
     before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr("device.main.habits", lambda *_: {})
+    monkeypatch.setattr("tierloop.device.main.habits", lambda *_: {})
     robot = embodiment()
     sink = ReportSink()
     timer = threading.Timer(1.5, os.kill, (os.getpid(), signal.SIGTERM))

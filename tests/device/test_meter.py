@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from plant import SPEC
 
-from device.config import ComputePower, DeviceConfig
-from device.energy import BatteryConfig, Energy
-from device.meter import PARTS, Meter
+from tierloop.device.config import ComputePower, DeviceConfig
+from tierloop.device.energy import BatteryConfig, Energy
+from tierloop.device.meter import PARTS, Meter
 
 COMPUTE = ComputePower(idle_w=3.0, busy_w=9.0)
 SHIPPED = Energy()

@@ -3,13 +3,13 @@ import numpy as np
 import pytest
 from plant import PERIOD_NS, POLICY, embodiment
 
-from contract.body import Episode
-from contract.bounds import MIXED
-from contract.clock import NS_PER_S
-from contract.codec import Codec, digest64
-from contract.effects import Send
-from contract.ledger import INDEX, Refusal, Rung, Tier
-from contract.messages import (
+from tierloop.contract.body import Episode
+from tierloop.contract.bounds import MIXED
+from tierloop.contract.clock import NS_PER_S
+from tierloop.contract.codec import Codec, digest64
+from tierloop.contract.effects import Send
+from tierloop.contract.ledger import INDEX, Refusal, Rung, Tier
+from tierloop.contract.messages import (
     ActionChunk,
     Observation,
     Refused,
@@ -19,10 +19,10 @@ from contract.messages import (
     Stored,
     Welcome,
 )
-from device.config import DeviceConfig
-from device.energy import BatteryConfig
-from device.meter import PARTS
-from device.node import DeviceNode
+from tierloop.device.config import DeviceConfig
+from tierloop.device.energy import BatteryConfig
+from tierloop.device.meter import PARTS
+from tierloop.device.node import DeviceNode
 
 
 class Rig:

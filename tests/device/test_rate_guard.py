@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from plant import SPEC, Plant
 
-from device.guard import Guard, Limit
-from device.rate import Rate
+from tierloop.device.guard import Guard, Limit
+from tierloop.device.rate import Rate
 
 DT_S = SPEC.control_period_ns * 1e-9
 

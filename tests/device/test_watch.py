@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plant import PERIOD_NS, POLICY, SPEC, Plant
 
-from contract.clock import NS_PER_MS, NS_PER_S
-from contract.messages import ActionChunk, Observation
-from contract.specs import Vector
-from device.arbiter import Arbiter
-from device.guard import Guard
-from device.watch import ASKED_MAX, Watch
+from tierloop.contract.clock import NS_PER_MS, NS_PER_S
+from tierloop.contract.messages import ActionChunk, Observation
+from tierloop.contract.specs import Vector
+from tierloop.device.arbiter import Arbiter
+from tierloop.device.guard import Guard
+from tierloop.device.watch import ASKED_MAX, Watch
 
 START = np.zeros(3)
 

@@ -8,10 +8,10 @@ import pytest
 from adversary import KINDS, OUTSIDE_M, PERIOD_NS, outside_m
 from plant import SPEC
 
-from contract.body import ToolPosition
-from contract.specs import Vector
-from device.guard import Guard, Limit
-from sim.bodies import panda
+from tierloop.contract.body import ToolPosition
+from tierloop.contract.specs import Vector
+from tierloop.device.guard import Guard, Limit
+from tierloop.sim.bodies import panda
 
 
 class Counted:

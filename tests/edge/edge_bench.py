@@ -8,18 +8,27 @@ from typing import Any
 import numpy as np
 from plant import POLICY
 
-from cloud.export import export
-from contract.codec import Codec, digest64
-from contract.effects import Compute, Effects, Send, Timer
-from contract.messages import Hello, Message, Observation, Offer, Outcome, Sealed, Segment, Welcome
-from contract.specs import PolicySpec
-from edge.config import EdgeConfig
-from edge.node import EdgeNode
-from edge.outbox import Outbox
-from policy.artefact import digest
-from policy.artefact import pack as pack_artefact
-from policy.mlp import Mlp
-from policy.shelf import Shelf
+from tierloop.cloud.export import export
+from tierloop.contract.codec import Codec, digest64
+from tierloop.contract.effects import Compute, Effects, Send, Timer
+from tierloop.contract.messages import (
+    Hello,
+    Message,
+    Observation,
+    Offer,
+    Outcome,
+    Sealed,
+    Segment,
+    Welcome,
+)
+from tierloop.contract.specs import PolicySpec
+from tierloop.edge.config import EdgeConfig
+from tierloop.edge.node import EdgeNode
+from tierloop.edge.outbox import Outbox
+from tierloop.policy.artefact import digest
+from tierloop.policy.artefact import pack as pack_artefact
+from tierloop.policy.mlp import Mlp
+from tierloop.policy.shelf import Shelf
 
 SPEC = POLICY
 MS = 1_000_000

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from plant import POLICY
 
-from edge.config import EdgeConfig
-from edge.main import run
+from tierloop.edge.config import EdgeConfig
+from tierloop.edge.main import run
 
 if __name__ == "__main__":
     bind, cloud, state, reports = sys.argv[1:]

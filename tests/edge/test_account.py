@@ -1,7 +1,7 @@
 import pytest
 
-from contract.events import EVENTS_MAX
-from edge.account import Account, Meter
+from tierloop.contract.events import EVENTS_MAX
+from tierloop.edge.account import Account, Meter
 
 S = 1_000_000_000
 

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contract.messages import Offer, Part
-from contract.streams import MAX_BYTES
-from edge.download import PART_BYTES, WINDOW, Download
-from policy.artefact import MAX_BYTES as ARTEFACT_MAX
-from policy.artefact import ArtefactError, digest
+from tierloop.contract.messages import Offer, Part
+from tierloop.contract.streams import MAX_BYTES
+from tierloop.edge.download import PART_BYTES, WINDOW, Download
+from tierloop.policy.artefact import MAX_BYTES as ARTEFACT_MAX
+from tierloop.policy.artefact import ArtefactError, digest
 
 
 def offer_of(data: bytes) -> Offer:

@@ -20,9 +20,9 @@ import pytest
 from edge_bench import SPEC, blob, hello, observation, offer, sealed, stocked
 from ports import free_address
 
-from contract.codec import digest64
-from contract.errors import UserError
-from contract.messages import (
+from tierloop.contract.codec import digest64
+from tierloop.contract.errors import UserError
+from tierloop.contract.messages import (
     ActionChunk,
     Fetch,
     Hello,
@@ -34,12 +34,12 @@ from contract.messages import (
     Stored,
     Welcome,
 )
-from edge.config import EdgeConfig
-from edge.main import run
-from edge.outbox import Outbox
-from link.channel import Client, Server
-from link.sockets import ClientSocket, ReportSink, ServerSocket
-from policy.artefact import digest
+from tierloop.edge.config import EdgeConfig
+from tierloop.edge.main import run
+from tierloop.edge.outbox import Outbox
+from tierloop.link.channel import Client, Server
+from tierloop.link.sockets import ClientSocket, ReportSink, ServerSocket
+from tierloop.policy.artefact import digest
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.process

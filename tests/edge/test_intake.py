@@ -1,7 +1,7 @@
 from edge_bench import seal, sealed, segment
 
-from edge.intake import Intake
-from edge.outbox import Outbox
+from tierloop.edge.intake import Intake
+from tierloop.edge.outbox import Outbox
 
 
 def test_what_goes_by_anothers_name_acknowledges_nothing(tmp_path):

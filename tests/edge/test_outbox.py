@@ -12,13 +12,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from contract.errors import UserError
-from contract.messages import ALSO_MAX, Stored
-from edge.boots import RUNS_MAX
-from edge.config import EdgeConfig
-from edge.main import build
-from edge.outbox import MARK_BYTES, ROW_BYTES, RUN_BYTES, Name, Outbox, Parcel
-from edge.triage import Priority
+from tierloop.contract.errors import UserError
+from tierloop.contract.messages import ALSO_MAX, Stored
+from tierloop.edge.boots import RUNS_MAX
+from tierloop.edge.config import EdgeConfig
+from tierloop.edge.main import build
+from tierloop.edge.outbox import MARK_BYTES, ROW_BYTES, RUN_BYTES, Name, Outbox, Parcel
+from tierloop.edge.triage import Priority
 
 QUOTA = 2500
 
@@ -279,7 +279,7 @@ def test_numbers_with_gaps_cost_no_more_the_thousandth_time_than_the_first(outbo
 
 
 def test_one_device_that_joins_a_thousand_times_pushes_out_no_other(tmp_path, monkeypatch):
-    monkeypatch.setattr("edge.boots.BOOTS_MAX", 3)
+    monkeypatch.setattr("tierloop.edge.boots.BOOTS_MAX", 3)
     outbox = Outbox(tmp_path / "outbox.sqlite", 10**6)
     outbox.commit([parcel(0, device="honest", boot=1)])
     outbox.settle([Stored(device="honest", boot=1, below=1)])
@@ -302,7 +302,7 @@ def test_boots_and_tiny_parcels_count_towards_the_quota(tmp_path):
 
 
 def test_boots_long_past_are_forgotten_unless_a_parcel_of_theirs_waits(tmp_path, monkeypatch):
-    monkeypatch.setattr("edge.boots.BOOTS_MAX", 3)
+    monkeypatch.setattr("tierloop.edge.boots.BOOTS_MAX", 3)
     outbox = Outbox(tmp_path / "outbox.sqlite", QUOTA)
     outbox.commit([parcel(0, boot=1)])
     for boot in (2, 3, 4, 5):

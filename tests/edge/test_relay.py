@@ -11,11 +11,11 @@ from edge_bench import WELCOME, Bench, S, hello, observation, outcome, seal, sea
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contract.codec import digest64
-from contract.messages import ActionChunk, Sealed, Stored, Welcome
-from edge.config import EdgeConfig
-from edge.outbox import ROW_BYTES
-from edge.relay import (
+from tierloop.contract.codec import digest64
+from tierloop.contract.messages import ActionChunk, Sealed, Stored, Welcome
+from tierloop.edge.config import EdgeConfig
+from tierloop.edge.outbox import ROW_BYTES
+from tierloop.edge.relay import (
     HEADER_BYTES,
     LOAD,
     RECEIPTS_MAX,
@@ -133,7 +133,7 @@ def test_what_goes_up_is_what_was_sealed_deflated(bench):
 
 
 def test_a_device_that_restarts_for_ever_takes_no_more_memory(bench, monkeypatch):
-    monkeypatch.setattr("edge.boots.BOOTS_MAX", 3)
+    monkeypatch.setattr("tierloop.edge.boots.BOOTS_MAX", 3)
     bench.hear("cloud", WELCOME)
     for boot in range(10, 30):
         bench.join("arm", boot=boot)

@@ -3,10 +3,10 @@ import numpy as np
 import pytest
 from edge_bench import MS, SPEC, WELCOME, Bench, S, blob, observation, offer, stocked
 
-from contract.messages import ActionChunk, Fetch, Part, PolicyStatus, Refused
-from edge.download import PART_BYTES
-from edge.releases import REFUSED_MAX, RELOAD_NS, STALL_NS
-from policy.artefact import digest
+from tierloop.contract.messages import ActionChunk, Fetch, Part, PolicyStatus, Refused
+from tierloop.edge.download import PART_BYTES
+from tierloop.edge.releases import REFUSED_MAX, RELOAD_NS, STALL_NS
+from tierloop.policy.artefact import digest
 
 
 @pytest.fixture

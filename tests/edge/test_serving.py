@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from edge_bench import MS, SPEC, Bench, hello, observation
 
-from contract.codec import Codec
-from contract.messages import ActionChunk, Refused, Welcome
-from edge.config import EdgeConfig
-from edge.serving import ASIDE
+from tierloop.contract.codec import Codec
+from tierloop.contract.messages import ActionChunk, Refused, Welcome
+from tierloop.edge.config import EdgeConfig
+from tierloop.edge.serving import ASIDE
 
 
 @pytest.fixture

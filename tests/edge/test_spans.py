@@ -3,7 +3,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.spans import Spans
+from tierloop.edge.spans import Spans
 
 
 @given(st.lists(st.integers(0, 30), max_size=60))

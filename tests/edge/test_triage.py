@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from edge_bench import hello, outcome, seal, sealed, segment
 
-from contract.errors import WireError
-from edge.triage import UNSURE_RAD, Priority, Triage
+from tierloop.contract.errors import WireError
+from tierloop.edge.triage import UNSURE_RAD, Priority, Triage
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
-from device.battery import Battery
-from device.energy import BatteryConfig, Energy
+from tierloop.device.battery import Battery
+from tierloop.device.energy import BatteryConfig, Energy
 
 CELL = Energy()
 PACK = BatteryConfig(series=13, parallel=2)

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from contract.constants import Constant, Curve, constants
-from contract.errors import SpecError, UserError
-from device.energy import Energy
-from sim.scenario import Scenario, body_spec
+from tierloop.contract.constants import Constant, Curve, constants
+from tierloop.contract.errors import SpecError, UserError
 from tierloop.deployment import load
+from tierloop.device.energy import Energy
+from tierloop.sim.scenario import Scenario, body_spec
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "deployments" / "sorting-cell.toml"

@@ -6,13 +6,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from contract.ledger import INDEX, Refusal, Rung
-from device.config import DeviceConfig
-from device.energy import BatteryConfig
-from sim.scenario import policy_spec
+from tierloop.contract.ledger import INDEX, Refusal, Rung
 from tierloop.deployment import Deployment
+from tierloop.device.config import DeviceConfig
+from tierloop.device.energy import BatteryConfig
 from tierloop.energy import account, unbalanced
 from tierloop.invariants import invariants
+from tierloop.sim.scenario import policy_spec
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "virtual"))
 from plants import Watched, deployment

@@ -7,18 +7,18 @@ import msgspec
 import numpy as np
 import pytest
 
-from contract.messages import Report
-from contract.specs import BodySpec
-from device.config import ComputePower, DeviceConfig
-from device.energy import BatteryConfig, Energy
-from device.meter import Meter
-from sim.scenario import Scenario, body_spec, policy_spec
 from tierloop.audit import Audit
+from tierloop.contract.messages import Report
+from tierloop.contract.specs import BodySpec
 from tierloop.deployment import Deployment
+from tierloop.device.config import ComputePower, DeviceConfig
+from tierloop.device.energy import BatteryConfig, Energy
+from tierloop.device.meter import Meter
 from tierloop.energy import account, balanced
 from tierloop.hardware import load
 from tierloop.invariants import invariants
 from tierloop.record import Life, Record
+from tierloop.sim.scenario import Scenario, body_spec, policy_spec
 
 BODY = body_spec(Scenario())
 EMPTY = np.zeros((0, 30), np.int64)
@@ -187,7 +187,7 @@ def test_tiers_on_the_same_hardware_are_wrong_together():
     assert apart["orin-nx busy"] == pytest.approx([0.0, 2.0 * (29.0 - 16.9)])
     idle_s = (46.0 + 24.6 - 2 * 16.9) / 4.6
     assert apart["orin-nx idle"] == pytest.approx([idle_s * 0.6, idle_s * 1.4])
-    from cloud.config import CloudConfig
+    from tierloop.cloud.config import CloudConfig
 
     cloud = report("cloud", "cloud", {"energy_j.compute": 46.0 + 24.6, "busy_s": 2.0})
     both = told(edge, cloud, cloud=CloudConfig(hardware="orin-nx"))["uncertain"]

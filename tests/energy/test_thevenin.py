@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy.optimize import curve_fit
 
-from device.battery import Battery
-from device.energy import BatteryConfig, Energy
+from tierloop.device.battery import Battery
+from tierloop.device.energy import BatteryConfig, Energy
 
 CELL = Energy()
 ONE = BatteryConfig(series=1, parallel=1, soc=0.999)

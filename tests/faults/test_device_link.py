@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 from plant import POLICY, embodiment
 
-from contract.clock import NS_PER_MS, WallClock
-from contract.messages import Hello, Welcome
-from device.config import DeviceConfig
-from device.main import ControlLoop
-from device.node import DeviceNode
-from link.channel import Client, Server
-from link.model import LinkModel, LinkSpec
-from link.shaped import Lane, ShapedSocket
-from link.sockets import ServerSocket
+from tierloop.contract.clock import NS_PER_MS, WallClock
+from tierloop.contract.messages import Hello, Welcome
+from tierloop.device.config import DeviceConfig
+from tierloop.device.main import ControlLoop
+from tierloop.device.node import DeviceNode
 from tierloop.faults import ClockStep
 from tierloop.faulty import FaultyBody, Skew, SkewedClock
+from tierloop.link.channel import Client, Server
+from tierloop.link.model import LinkModel, LinkSpec
+from tierloop.link.shaped import Lane, ShapedSocket
+from tierloop.link.sockets import ServerSocket
 
 pytestmark = pytest.mark.process
 

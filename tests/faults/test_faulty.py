@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from plant import embodiment
 
-from contract.body import Scan
-from contract.effects import Compute, Send, Timer
-from contract.messages import Beat, Report
-from edge.outbox import Name, Outbox, Parcel
-from edge.triage import Priority
+from tierloop.contract.body import Scan
+from tierloop.contract.effects import Compute, Send, Timer
+from tierloop.contract.messages import Beat, Report
+from tierloop.edge.outbox import Name, Outbox, Parcel
+from tierloop.edge.triage import Priority
 from tierloop.faults import (
     ClockDrift,
     ClockStep,

@@ -6,11 +6,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from contract.errors import UserError
-from link.model import Conditions
 from tierloop import timeline
+from tierloop.contract.errors import UserError
 from tierloop.deployment import Deployment, load
 from tierloop.faults import KINDS, ClockStep, Crash, Delay, Hang, Loss, Partition
+from tierloop.link.model import Conditions
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "deployments" / "faults" / "bad-day.toml"

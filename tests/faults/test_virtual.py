@@ -5,8 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from contract.clock import NS_PER_S
-from link.model import Conditions
+from tierloop.contract.clock import NS_PER_S
 from tierloop.deployment import load
 from tierloop.faults import (
     ClockDrift,
@@ -20,6 +19,7 @@ from tierloop.faults import (
     SlowLearner,
 )
 from tierloop.faulty import FaultyNode
+from tierloop.link.model import Conditions
 from tierloop.record import Record
 from tierloop.virtual.charge import Stretched
 from tierloop.virtual.faults import FaultyParts, schedule
@@ -147,7 +147,7 @@ def test_a_full_disk_keeps_acknowledgements_back(make):
 
 
 def test_slow_learning_is_charged_so_many_times_over():
-    from contract.effects import Compute
+    from tierloop.contract.effects import Compute
 
     class Learner:
         def on_timer(self, now_ns, name):

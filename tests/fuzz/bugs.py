@@ -11,19 +11,19 @@ from unittest.mock import patch
 import msgspec
 import numpy as np
 
-from cloud import store
-from contract.clock import NS_PER_MS
-from contract.effects import Send
-from contract.messages import Stored
-from device.arbiter import Arbiter
-from device.guard import Guard, Limit
-from device.node import DeviceNode
-from device.rate import Rate
-from device.uplink import Uplink
-from edge.relay import Relay
-from edge.releases import Releases
-from policy.chunks import ChunkPlan
-from policy.shelf import Shelf, _stack
+from tierloop.cloud import store
+from tierloop.contract.clock import NS_PER_MS
+from tierloop.contract.effects import Send
+from tierloop.contract.messages import Stored
+from tierloop.device.arbiter import Arbiter
+from tierloop.device.guard import Guard, Limit
+from tierloop.device.node import DeviceNode
+from tierloop.device.rate import Rate
+from tierloop.device.uplink import Uplink
+from tierloop.edge.relay import Relay
+from tierloop.edge.releases import Releases
+from tierloop.policy.chunks import ChunkPlan
+from tierloop.policy.shelf import Shelf, _stack
 from tierloop.virtual import processes, stack
 
 Patch = Callable[[], AbstractContextManager[Any]]

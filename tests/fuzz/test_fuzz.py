@@ -8,9 +8,8 @@ from bugs import BUGS
 from msgspec.structs import replace
 from typer.testing import CliRunner
 
-from contract.errors import UserError
-from sim.scenario import policy_spec
 from tierloop.cli import app
+from tierloop.contract.errors import UserError
 from tierloop.deployment import RunConfig
 from tierloop.faults import ClockStep, Delay, SensorFreeze
 from tierloop.fuzz import conduct as module
@@ -20,6 +19,7 @@ from tierloop.fuzz.conduct import conduct, text
 from tierloop.fuzz.live import live
 from tierloop.fuzz.policies import foreign, signature, signed
 from tierloop.fuzz.shrink import shrink
+from tierloop.sim.scenario import policy_spec
 
 PLAIN = ["fuzz", "--seeds", "2", "--jobs", "1"]
 

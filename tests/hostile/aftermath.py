@@ -5,7 +5,7 @@ import json
 from verdict import Verdict, lives
 from victims import ROOF, Victim
 
-from contract.ledger import INDEX, Rung
+from tierloop.contract.ledger import INDEX, Rung
 from tierloop.join import load
 from tierloop.record import Life, Record, Rows
 

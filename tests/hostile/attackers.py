@@ -22,9 +22,9 @@ from frames import Frames, resealed
 from impostors import Impostor
 from zmtp import Breaker
 
-from contract import messages as m
-from contract.clock import NS_PER_MS
-from sim.scenario import Scenario, policy_spec
+from tierloop.contract import messages as m
+from tierloop.contract.clock import NS_PER_MS
+from tierloop.sim.scenario import Scenario, policy_spec
 
 SPEC = policy_spec(Scenario(task="reach", body="plant"))
 TURN = 32

@@ -13,26 +13,35 @@ from typing import Any
 import numpy as np
 from plant import POLICY, embodiment
 
-from cloud.backend import Hands, SerialBackend
-from cloud.config import CloudConfig, LearnerConfig
-from cloud.export import export
-from cloud.node import CloudNode
-from cloud.store import Store
-from cloud.teacher import labeller
-from cloud.trainer import Trainer
-from contract.codec import Codec
-from contract.effects import Compute, Effects, Node, Send, Timer
-from contract.messages import Beat, Echo, Hello, Message, Observation, Offer, Report, Welcome
-from device.config import DeviceConfig
-from device.loop import Loop
-from device.node import DeviceNode
-from edge.config import EdgeConfig
-from edge.node import EdgeNode
-from edge.outbox import Outbox
-from link.channel import Client, Server
-from policy.artefact import digest, pack
-from policy.mlp import Mlp
-from policy.shelf import Shelf
+from tierloop.cloud.backend import Hands, SerialBackend
+from tierloop.cloud.config import CloudConfig, LearnerConfig
+from tierloop.cloud.export import export
+from tierloop.cloud.node import CloudNode
+from tierloop.cloud.store import Store
+from tierloop.cloud.teacher import labeller
+from tierloop.cloud.trainer import Trainer
+from tierloop.contract.codec import Codec
+from tierloop.contract.effects import Compute, Effects, Node, Send, Timer
+from tierloop.contract.messages import (
+    Beat,
+    Echo,
+    Hello,
+    Message,
+    Observation,
+    Offer,
+    Report,
+    Welcome,
+)
+from tierloop.device.config import DeviceConfig
+from tierloop.device.loop import Loop
+from tierloop.device.node import DeviceNode
+from tierloop.edge.config import EdgeConfig
+from tierloop.edge.node import EdgeNode
+from tierloop.edge.outbox import Outbox
+from tierloop.link.channel import Client, Server
+from tierloop.policy.artefact import digest, pack
+from tierloop.policy.mlp import Mlp
+from tierloop.policy.shelf import Shelf
 
 S, MS = 1_000_000_000, 1_000_000
 ROBOTS = ("arm-0", "arm-1")

@@ -14,9 +14,9 @@ from zlib import crc32
 import msgspec
 import numpy as np
 
-from contract import messages as m
-from contract.codec import digest64
-from contract.specs import PolicySpec
+from tierloop.contract import messages as m
+from tierloop.contract.codec import digest64
+from tierloop.contract.specs import PolicySpec
 
 _U32 = struct.Struct("<I")
 

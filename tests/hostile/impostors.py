@@ -13,11 +13,11 @@ import numpy as np
 import zmq
 from frames import Frames, resealed
 
-from contract import messages as m
-from contract.codec import Codec
-from contract.errors import WireError
-from link.address import IPC, hold
-from sim.scenario import Scenario, policy_spec
+from tierloop.contract import messages as m
+from tierloop.contract.codec import Codec
+from tierloop.contract.errors import WireError
+from tierloop.link.address import IPC, hold
+from tierloop.sim.scenario import Scenario, policy_spec
 
 SPEC = policy_spec(Scenario(task="reach", body="plant"))
 BURST = {"edge": 24, "cloud": 200}

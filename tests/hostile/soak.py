@@ -21,8 +21,8 @@ from books import inspect
 from verdict import Verdict, lives, slope
 from victims import DEFAULT, ROOF, Victim, Vital, plant
 
-from link.address import IPC
 from tierloop.faults import DEVICE, KINDS
+from tierloop.link.address import IPC
 from tierloop.summary import INFLICTED, OVER
 
 ROBOTS = ("arm-0", "arm-1")

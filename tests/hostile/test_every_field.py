@@ -6,7 +6,7 @@ from frames import INTS, Frames, resealed
 from msgspec import structs
 from plant import POLICY
 
-from contract.messages import ActionChunk, Echo, Hello, Observation, Welcome
+from tierloop.contract.messages import ActionChunk, Echo, Hello, Observation, Welcome
 
 DRAWN = 2500
 

@@ -16,11 +16,11 @@ from soak import timeline
 from verdict import Verdict, slope
 from victims import ROOF, Victim
 
-from contract import messages as m
-from contract.codec import Codec
-from contract.errors import WireError
-from sim.scenario import Scenario, policy_spec
+from tierloop.contract import messages as m
+from tierloop.contract.codec import Codec
+from tierloop.contract.errors import WireError
 from tierloop.faults import KINDS
+from tierloop.sim.scenario import Scenario, policy_spec
 from tierloop.timeline import Source, read
 
 SPEC = policy_spec(Scenario(task="reach", body="plant"))

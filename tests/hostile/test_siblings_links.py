@@ -6,7 +6,7 @@ from benches import CODEC, MS, ROBOTS, Robot, S, beat, cloud, edge, hello
 from frames import wire
 from plant import POLICY
 
-from contract.messages import (
+from tierloop.contract.messages import (
     ActionChunk,
     Beat,
     Echo,
@@ -19,8 +19,8 @@ from contract.messages import (
     Stored,
     Welcome,
 )
-from link.channel import PEER_BYTES
-from link.session import PEERS_MAX
+from tierloop.link.channel import PEER_BYTES
+from tierloop.link.session import PEERS_MAX
 
 FLOOD = 5000
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from benches import MS, S, blob, edge, offer
 
-from contract.messages import Fetch, Part, PolicyStatus, Stored
-from policy.artefact import digest
+from tierloop.contract.messages import Fetch, Part, PolicyStatus, Stored
+from tierloop.policy.artefact import digest
 
 
 def parts(fetches, data):

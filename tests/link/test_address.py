@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from contract.errors import UserError
-from link import address
-from link.address import IPC, private
-from link.sockets import ClientSocket, ServerSocket, check_free
-from link.suite import LinkSuite
+from tierloop.contract.errors import UserError
+from tierloop.link import address
+from tierloop.link.address import IPC, private
+from tierloop.link.sockets import ClientSocket, ServerSocket, check_free
+from tierloop.link.suite import LinkSuite
 
 
 @pytest.fixture
@@ -74,7 +74,8 @@ def test_a_place_is_one_servers_and_free_again_afterwards(key):
 def test_what_a_killed_server_left_is_removed_by_the_next_and_its_place_is_free(key):
     place, other = private(key, "edge"), private(f"{key}x", "edge")
     script = (
-        f"from link.sockets import ServerSocket; import os; ServerSocket({place!r}); os.abort()"
+        "import os; from tierloop.link.sockets import ServerSocket; "
+        f"ServerSocket({place!r}); os.abort()"
     )
     subprocess.run([sys.executable, "-c", script], timeout=30, stderr=subprocess.DEVNULL)
     assert path(place).exists()

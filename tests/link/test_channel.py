@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from contract.codec import Codec
-from contract.errors import UserError
-from contract.messages import (
+from tierloop.contract.codec import Codec
+from tierloop.contract.errors import UserError
+from tierloop.contract.messages import (
     Beat,
     Echo,
     Event,
@@ -23,10 +23,10 @@ from contract.messages import (
     Stored,
     Welcome,
 )
-from contract.streams import DEPTH, socket_cap_bytes
-from link.address import check_address
-from link.channel import PEER_BYTES, SERVER_BYTES, Client, Server
-from link.session import (
+from tierloop.contract.streams import DEPTH, socket_cap_bytes
+from tierloop.link.address import check_address
+from tierloop.link.channel import PEER_BYTES, SERVER_BYTES, Client, Server
+from tierloop.link.session import (
     HELLO_EVERY_NS,
     HELLO_RAREST_NS,
     LIVING_NS,
@@ -34,7 +34,7 @@ from link.session import (
     SILENCE_NS,
     State,
 )
-from link.sockets import (
+from tierloop.link.sockets import (
     ClientSocket,
     Poller,
     ReportSink,
@@ -42,7 +42,7 @@ from link.sockets import (
     ServerSocket,
     check_free,
 )
-from link.suite import LinkSuite
+from tierloop.link.suite import LinkSuite
 
 HELLO = Hello(node="arm", role="device", boot=3, software="0", spec="s")
 WELCOME = Welcome(node="edge", boot=9, acked=0)

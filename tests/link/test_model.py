@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contract.clock import NS_PER_MS, NS_PER_S
-from link.model import LONGEST_NS, PRESETS, Conditions, LinkModel, LinkSpec
+from tierloop.contract.clock import NS_PER_MS, NS_PER_S
+from tierloop.link.model import LONGEST_NS, PRESETS, Conditions, LinkModel, LinkSpec
 
 APART_NS = NS_PER_S
 """Far enough apart that no message meets another."""

@@ -3,10 +3,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from msgspec.structs import replace
 
-from contract.errors import WireError
-from contract.messages import Beat, Echo, Hello, Observation, Refused, Stored, Welcome
-from link.health import ClockOffset
-from link.session import (
+from tierloop.contract.errors import WireError
+from tierloop.contract.messages import Beat, Echo, Hello, Observation, Refused, Stored, Welcome
+from tierloop.link.health import ClockOffset
+from tierloop.link.session import (
     BEAT_EVERY_NS,
     FORGET_NS,
     HELLO_EVERY_NS,

@@ -5,11 +5,11 @@ import time
 import numpy as np
 import pytest
 
-from contract.clock import NS_PER_MS
-from link.model import Conditions, LinkModel, LinkSpec
-from link.shaped import Lane, ShapedSocket
-from link.sockets import NEVER_NS, Poller, ServerSocket
-from link.suite import LinkSuite
+from tierloop.contract.clock import NS_PER_MS
+from tierloop.link.model import Conditions, LinkModel, LinkSpec
+from tierloop.link.shaped import Lane, ShapedSocket
+from tierloop.link.sockets import NEVER_NS, Poller, ServerSocket
+from tierloop.link.suite import LinkSuite
 
 DELAY_MS = 30
 

@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from contract.clock import WallClock
-from contract.effects import Compute, Effects, Send, Timer
-from contract.messages import Hello, Message, Observation, Report, Stored, Welcome
-from link.channel import Client, Server
-from link.shell import WallShell, attempt
-from link.sockets import ClientSocket, ReportSink, ReportSource, ServerSocket
+from tierloop.contract.clock import WallClock
+from tierloop.contract.effects import Compute, Effects, Send, Timer
+from tierloop.contract.messages import Hello, Message, Observation, Report, Stored, Welcome
+from tierloop.link.channel import Client, Server
+from tierloop.link.shell import WallShell, attempt
+from tierloop.link.sockets import ClientSocket, ReportSink, ReportSource, ServerSocket
 
 HELLO = Hello(node="arm", role="device", boot=3, software="0", spec="s")
 

@@ -8,11 +8,11 @@ from contextlib import ExitStack, closing
 import pytest
 import zmq
 
-from contract.messages import Hello, Refused, Welcome
-from link.channel import Client, Server
-from link.probe import Probe
-from link.sockets import ClientSocket, ServerSocket
-from link.waiting import Wait, Waits
+from tierloop.contract.messages import Hello, Refused, Welcome
+from tierloop.link.channel import Client, Server
+from tierloop.link.probe import Probe
+from tierloop.link.sockets import ClientSocket, ServerSocket
+from tierloop.link.waiting import Wait, Waits
 
 S = 1_000_000_000
 HELLO = Hello(node="arm-0", role="device", boot=1, software="x", spec="s")

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from contract.specs import ArraySpec, FloatArray, PolicySpec
-from policy.artefact import Artefact, DataRange, Manifest, digest, pack
-from policy.mlp import Mlp
+from tierloop.contract.specs import ArraySpec, FloatArray, PolicySpec
+from tierloop.policy.artefact import Artefact, DataRange, Manifest, digest, pack
+from tierloop.policy.mlp import Mlp
 
 
 def make_spec(

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from policy_samples import SPEC, make_artefact, make_blob, make_manifest, make_spec
 
-from contract.errors import SpecError
-from policy import artefact as module
-from policy.artefact import Artefact, ArtefactError, Manifest, digest, pack, unpack
-from policy.mlp import Mlp
+from tierloop.contract.errors import SpecError
+from tierloop.policy import artefact as module
+from tierloop.policy.artefact import Artefact, ArtefactError, Manifest, digest, pack, unpack
+from tierloop.policy.mlp import Mlp
 
 
 def forge(**changes) -> bytes:

@@ -8,15 +8,15 @@ import onnx
 import pytest
 from policy_samples import SPEC, make_artefact, make_features, make_spec
 
-from cloud.export import export
-from contract.errors import UserError
-from contract.policy import Policy
-from contract.specs import FloatArray
-from policy import engine
-from policy.artefact import Artefact, ArtefactError, digest
-from policy.engine import NumpyPolicy, OnnxPolicy, load, warm_up
-from policy.mlp import Mlp
-from policy.suite import PolicySuite
+from tierloop.cloud.export import export
+from tierloop.contract.errors import UserError
+from tierloop.contract.policy import Policy
+from tierloop.contract.specs import FloatArray
+from tierloop.policy import engine
+from tierloop.policy.artefact import Artefact, ArtefactError, digest
+from tierloop.policy.engine import NumpyPolicy, OnnxPolicy, load, warm_up
+from tierloop.policy.mlp import Mlp
+from tierloop.policy.suite import PolicySuite
 
 MLP = Mlp.random(SPEC, (16, 16), seed=1)
 ARTEFACT = export(

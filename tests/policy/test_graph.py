@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from policy_samples import SPEC
 
-from cloud.export import to_onnx
-from policy import graph
-from policy.artefact import ArtefactError
-from policy.mlp import Mlp
+from tierloop.cloud.export import to_onnx
+from tierloop.policy import graph
+from tierloop.policy.artefact import ArtefactError
+from tierloop.policy.mlp import Mlp
 
 GOOD = to_onnx(Mlp.random(SPEC, (8,), seed=0))
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from policy_samples import SPEC, make_features, make_spec
 
-from contract.errors import SpecError
-from policy.mlp import REACH, Mlp
+from tierloop.contract.errors import SpecError
+from tierloop.policy.mlp import REACH, Mlp
 
 
 def silent(mlp: Mlp) -> Mlp:

@@ -11,14 +11,14 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from policy_samples import SPEC, make_spec
 
-from cloud.export import export
-from contract.errors import SpecError
-from policy import pace
-from policy.artefact import Artefact, ArtefactError, digest, pack, unpack
-from policy.engine import load, warm_up
-from policy.mlp import LAYERS_MAX, WIDTH_MAX, Mlp
-from policy.pace import require_pace
-from policy.shelf import Shelf
+from tierloop.cloud.export import export
+from tierloop.contract.errors import SpecError
+from tierloop.policy import pace
+from tierloop.policy.artefact import Artefact, ArtefactError, digest, pack, unpack
+from tierloop.policy.engine import load, warm_up
+from tierloop.policy.mlp import LAYERS_MAX, WIDTH_MAX, Mlp
+from tierloop.policy.pace import require_pace
+from tierloop.policy.shelf import Shelf
 
 MLP = Mlp.random(SPEC, (8,), seed=1)
 GOOD = export(

@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from policy_samples import SPEC, make_artefact, make_blob, make_features, make_spec, wrap
 
-from contract.errors import SpecError, UserError
-from policy import shelf as module
-from policy.artefact import ArtefactError, digest, pack
-from policy.mlp import Mlp
-from policy.shelf import GAP_MAX, JOURNAL, KEEP, Shelf
+from tierloop.contract.errors import SpecError, UserError
+from tierloop.policy import shelf as module
+from tierloop.policy.artefact import ArtefactError, digest, pack
+from tierloop.policy.mlp import Mlp
+from tierloop.policy.shelf import GAP_MAX, JOURNAL, KEEP, Shelf
 
 BLOBS = {version: make_blob(version) for version in range(1, 12)}
 

@@ -11,10 +11,10 @@ import pytest
 from crashing_disk import Crash, CrashingDisk, lay_out
 from policy_samples import SPEC, make_blob, make_features
 
-from policy import shelf as module
-from policy.artefact import digest
-from policy.mlp import Mlp
-from policy.shelf import KEEP, Shelf
+from tierloop.policy import shelf as module
+from tierloop.policy.artefact import digest
+from tierloop.policy.mlp import Mlp
+from tierloop.policy.shelf import KEEP, Shelf
 
 LIFE = [1, 2, "back", 3, 4, 5, 6, "back", 7]
 AFTER = [1, 2, 1, 3, 4, 5, 6, 5, 7]
@@ -115,8 +115,8 @@ CHILD = """
 import sys
 from pathlib import Path
 from policy_samples import SPEC, make_blob
-from policy.artefact import digest
-from policy.shelf import Shelf
+from tierloop.policy.artefact import digest
+from tierloop.policy.shelf import Shelf
 
 shelf = Shelf(Path(sys.argv[1]), SPEC, "numpy")
 version = shelf.active().version if shelf.active() else 0

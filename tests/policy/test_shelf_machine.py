@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from policy_samples import SPEC, make_blob
 
-from policy.artefact import ArtefactError, digest
-from policy.shelf import KEEP, Shelf
+from tierloop.policy.artefact import ArtefactError, digest
+from tierloop.policy.shelf import KEEP, Shelf
 
 BLOBS = {version: make_blob(version) for version in range(1, 10)}
 NAMES = {version: digest(blob) for version, blob in BLOBS.items()}

@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from contract.ledger import INDEX, LEDGER, Rung, Tier
-from contract.messages import Event, Outcome, Report
+from tierloop.contract.ledger import INDEX, LEDGER, Rung, Tier
+from tierloop.contract.messages import Event, Outcome, Report
 from tierloop.deployment import load
 from tierloop.record import ROOF
 

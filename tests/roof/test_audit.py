@@ -8,15 +8,15 @@ import zlib
 import msgspec
 import pytest
 
-from cloud.lineage import Key, PolicyRecord
-from cloud.store import Datum, Misfit, Store
-from contract.codec import digest64
-from contract.errors import UserError
-from contract.messages import Stored
-from edge.outbox import Name, Outbox, Parcel
-from edge.triage import Priority
 from tierloop.audit import CLOUD_STORE, EDGE_OUTBOX, Audit, audit, releases
 from tierloop.books import holdings
+from tierloop.cloud.lineage import Key, PolicyRecord
+from tierloop.cloud.store import Datum, Misfit, Store
+from tierloop.contract.codec import digest64
+from tierloop.contract.errors import UserError
+from tierloop.contract.messages import Stored
+from tierloop.edge.outbox import Name, Outbox, Parcel
+from tierloop.edge.triage import Priority
 
 LIFE = ("arm-0", 7)
 
@@ -77,7 +77,7 @@ def test_what_the_outbox_dropped_is_known_after_a_crash_of_the_edge(tiers):
 
 
 def test_what_the_outbox_dropped_of_a_boot_that_it_forgot_is_not_missing(tiers, monkeypatch):
-    monkeypatch.setattr("edge.boots.BOOTS_MAX", 1)
+    monkeypatch.setattr("tierloop.edge.boots.BOOTS_MAX", 1)
     outbox = Outbox(tiers / EDGE_OUTBOX, 1)
     lives = {("arm-1", boot): 1 for boot in (1, 2)}
     for device, boot in lives:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from ports import free_address
 
-from contract.ledger import INDEX
 from tierloop import parts
+from tierloop.contract.ledger import INDEX
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(150)]
 

@@ -8,9 +8,9 @@ import pytest
 from records import report
 from test_record import recorded
 
-from contract.errors import UserError
 from tierloop.audit import CLOUD_STORE, EDGE_OUTBOX
 from tierloop.books import Books, Kept, balance, holdings, kept
+from tierloop.contract.errors import UserError
 from tierloop.record import ROOF
 from tierloop.runs import Runs
 

@@ -8,13 +8,13 @@ import pytest
 from plant import POLICY
 from rich.console import Console
 
-from contract.errors import UserError
-from policy.artefact import pack
-from policy.mlp import Mlp
 from tierloop import calibrate as module
 from tierloop import hardware
 from tierloop.calibrate import Timing, calibrate, measure, summarise, toml
+from tierloop.contract.errors import UserError
 from tierloop.deployment import load
+from tierloop.policy.artefact import pack
+from tierloop.policy.mlp import Mlp
 from tierloop.probes import BATCHES, Probe, probes, untrained
 
 
@@ -106,7 +106,7 @@ def test_this_machine_becomes_the_hardware_of_a_deployment(tmp_path, monkeypatch
 
 
 def test_a_policy_of_ones_own_is_the_one_that_is_timed(tmp_path):
-    from cloud.export import export
+    from tierloop.cloud.export import export
 
     mlp = Mlp.random(POLICY, (8,), 0)
     artefact = export(

@@ -3,8 +3,8 @@
 import pytest
 from records import deployment, fill, short_run
 
-from contract.errors import UserError
 from tierloop.claim import Claim, fresh_folder, under_way
+from tierloop.contract.errors import UserError
 from tierloop.join import join
 from tierloop.reserve import Reserve
 from tierloop.run import Run, claim, prepare

@@ -15,8 +15,8 @@ import psutil
 import pytest
 from ports import free_address
 
-from contract.messages import Report
 from tierloop import parts
+from tierloop.contract.messages import Report
 from tierloop.join import join
 
 ROOT = Path(__file__).parents[2]
@@ -139,7 +139,7 @@ def test_another_python_is_refused_in_one_line():
 
 def test_a_device_loads_nothing_that_belongs_to_other_tiers():
     code = (
-        "import sys, tierloop.processes, device.main, sim.cell;"
+        "import sys, tierloop.processes, tierloop.device.main, tierloop.sim.cell;"
         "heavy = {'ray', 'torch', 'onnx', 'onnxruntime', 'typer', 'rich', 'matplotlib', 'pyarrow'};"
         "sys.exit(', '.join(heavy & set(sys.modules)) or 0)"
     )

@@ -6,12 +6,12 @@ import msgspec
 import pytest
 from records import S, fill, report, short_run
 
-from cloud.store import Store
-from contract.errors import UserError
-from contract.messages import Report
 from tierloop import parts
 from tierloop.audit import CLOUD_STORE, EDGE_JOURNAL, EDGE_OUTBOX
 from tierloop.closing import INCONCLUSIVE, judge, warnings
+from tierloop.cloud.store import Store
+from tierloop.contract.errors import UserError
+from tierloop.contract.messages import Report
 from tierloop.damage import Damage
 from tierloop.join import join
 from tierloop.telling import tell
@@ -168,7 +168,7 @@ def test_a_bent_deployment_names_its_file_whatever_is_bent(tmp_path):
 
 def test_yesterdays_record_is_read(tmp_path):
     """A part is as it was: behind its length each report, as the codec packs it."""
-    from contract.codec import Codec
+    from tierloop.contract.codec import Codec
 
     fill(tmp_path, [])
     (tmp_path / "parts").mkdir(exist_ok=True)

@@ -5,9 +5,9 @@ import signal
 import numpy as np
 import pytest
 
-from contract.errors import UserError
-from contract.ledger import LEDGER
-from contract.messages import Report
+from tierloop.contract.errors import UserError
+from tierloop.contract.ledger import LEDGER
+from tierloop.contract.messages import Report
 from tierloop.deployment import Deployment
 from tierloop.run import Run
 

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 import pytest
 from records import S, deployment, fill, report, short_run
 
-from cloud.store import Store
 from tierloop import parts, stores
 from tierloop.audit import CLOUD_STORE, audit
 from tierloop.closing import INCONCLUSIVE, judge, print_summary, warnings
+from tierloop.cloud.store import Store
 from tierloop.damage import Damage
 from tierloop.join import conclude, join, load
 from tierloop.parts import LACKS, Parts

@@ -6,8 +6,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from contract.errors import UserError
 from tierloop import hardware
+from tierloop.contract.errors import UserError
 from tierloop.deployment import Deployment, load
 
 NAMES = (

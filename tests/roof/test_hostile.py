@@ -5,15 +5,15 @@ import numpy as np
 import pytest
 from records import MS, S, report, row
 
-from cloud.ingest import Misfitting, check
-from contract.errors import SpecError, UserError
-from contract.ledger import coded
-from contract.messages import Hello, Segment
-from link.address import check_address
-from sim.scenario import Scenario, policy_spec
 from tierloop import parts
 from tierloop.cli import main
+from tierloop.cloud.ingest import Misfitting, check
+from tierloop.contract.errors import SpecError, UserError
+from tierloop.contract.ledger import coded
+from tierloop.contract.messages import Hello, Segment
+from tierloop.link.address import check_address
 from tierloop.record import Happening
+from tierloop.sim.scenario import Scenario, policy_spec
 from tierloop.view import event_line
 
 

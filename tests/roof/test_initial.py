@@ -7,20 +7,20 @@ from pathlib import Path
 import msgspec
 import pytest
 
-import cloud.main
-from cloud.export import export, to_onnx
-from cloud.opening import opened
-from cloud.store import Store
-from contract.clock import WallClock
-from contract.errors import SpecError, UserError
-from contract.specs import PolicySpec
-from policy.artefact import MAX_BYTES, digest, pack, unpack
-from policy.mlp import Mlp
-from sim.scenario import Scenario, policy_spec
 from tierloop import initial
+from tierloop.cloud import main as cloud_main
+from tierloop.cloud.export import export, to_onnx
+from tierloop.cloud.opening import opened
+from tierloop.cloud.store import Store
+from tierloop.contract.clock import WallClock
+from tierloop.contract.errors import SpecError, UserError
+from tierloop.contract.specs import PolicySpec
 from tierloop.deployment import Deployment, PolicyConfig, load
 from tierloop.initial import check, enter, first
+from tierloop.policy.artefact import MAX_BYTES, digest, pack, unpack
+from tierloop.policy.mlp import Mlp
 from tierloop.processes import ROLES, Order
+from tierloop.sim.scenario import Scenario, policy_spec
 
 SPEC = policy_spec(Scenario())
 
@@ -62,7 +62,7 @@ def test_a_cloud_begun_again_needs_the_file_no_more(tmp_path, monkeypatch):
         newest.append(release.blob)
         return 0
 
-    monkeypatch.setattr(cloud.main, "run", run)
+    monkeypatch.setattr(cloud_main, "run", run)
     assert ROLES["cloud"].run(order) == 0
     given.rename(tmp_path / "elsewhere.policy")
     assert ROLES["cloud"].run(order) == 0

@@ -5,11 +5,11 @@ import pytest
 from records import report
 from test_record import recorded
 
-from sim.scenario import Scenario
 from tierloop.deployment import Deployment
 from tierloop.faults import Crash, Partition, SensorFreeze
 from tierloop.meetings import alone, apart, silence
 from tierloop.record import ROOF
+from tierloop.sim.scenario import Scenario
 
 SITE = Deployment(name="x", scenario=Scenario(robots=("arm-0", "arm-1")))
 END_S = 60

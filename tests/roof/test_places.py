@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contract.errors import UserError
 from tierloop import strict
 from tierloop.bench import budget
+from tierloop.contract.errors import UserError
 from tierloop.deployment import load
 from tierloop.places import DEPTH_MAX, places
 from tierloop.strict import SIZE_MAX, Source

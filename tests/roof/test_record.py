@@ -10,20 +10,20 @@ import pyarrow.parquet as pq
 import pytest
 from records import MS, S, deployment, fill, outcome, report, roof, row, short_run
 
-from contract.errors import UserError
-from contract.ledger import LEDGER
-from policy.shelf import Entry
-from sim.scenario import Scenario, policy_spec
 from tierloop import parts
 from tierloop.audit import Audit
 from tierloop.charts import wilson
 from tierloop.closing import headlines, judge
+from tierloop.contract.errors import UserError
+from tierloop.contract.ledger import LEDGER
 from tierloop.deployment import Deployment, RunConfig
 from tierloop.faults import Crash
 from tierloop.invariants import invariants
 from tierloop.join import join
+from tierloop.policy.shelf import Entry
 from tierloop.record import Record
 from tierloop.run import prepare, reached
+from tierloop.sim.scenario import Scenario, policy_spec
 from tierloop.summary import percentiles, told_faults
 
 CLEAN = Audit(stored=0, waiting=0, duplicate=0, missing=0, altered=0)

@@ -8,10 +8,10 @@ from records import S, fill, report, roof, row, short_run
 from rich.console import Console
 from test_record import recorded
 
-from contract.budget import Budget
 from tierloop.bench.runs import passed_over
 from tierloop.cli import main
 from tierloop.closing import NEVER, _together, headlines
+from tierloop.contract.budget import Budget
 from tierloop.join import join
 from tierloop.meetings import silence
 from tierloop.record import Happening, Record

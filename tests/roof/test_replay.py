@@ -14,10 +14,10 @@ import pytest
 from records import MS, S, fill, report, roof, row, short_run
 from typer.testing import CliRunner
 
-from contract.errors import UserError
-from contract.ledger import Refusal, Tier
-from contract.messages import Report
 from tierloop.cli import app
+from tierloop.contract.errors import UserError
+from tierloop.contract.ledger import Refusal, Tier
+from tierloop.contract.messages import Report
 from tierloop.experience_flow import Journey
 from tierloop.join import load
 from tierloop.perfetto import events, write

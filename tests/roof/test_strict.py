@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contract.errors import UserError
+from tierloop.contract.errors import UserError
 from tierloop.deployment import Deployment, load
 from tierloop.schema import schema
 

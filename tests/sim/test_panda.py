@@ -4,9 +4,9 @@ import numpy as np
 import pybullet
 import pytest
 
-from sim.bodies.panda import WORK_HIGH_RAD, WORK_LOW_RAD, Panda, postures, tool_position
-from sim.scenario import Scenario, body_spec, policy_spec
-from sim.world import World
+from tierloop.sim.bodies.panda import WORK_HIGH_RAD, WORK_LOW_RAD, Panda, postures, tool_position
+from tierloop.sim.scenario import Scenario, body_spec, policy_spec
+from tierloop.sim.world import World
 
 LIP_FROM_HAND_M = 0.120
 

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 from plant import SPEC as TEST_SPEC
 
-from contract.body import Embodiment
-from contract.clock import NS_PER_S
-from contract.suite import BodySuite
-from sim.plant import Plant, label
-from sim.scenario import Scenario, body_spec, embody, policy_spec
+from tierloop.contract.body import Embodiment
+from tierloop.contract.clock import NS_PER_S
+from tierloop.contract.suite import BodySuite
+from tierloop.sim.plant import Plant, label
+from tierloop.sim.scenario import Scenario, body_spec, embody, policy_spec
 
 SCENARIO = Scenario(task="reach", body="plant", episode_s=2.0)
 SPEC = policy_spec(SCENARIO)

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from cloud.teacher import Teacher
-from contract.clock import NS_PER_S
-from contract.suite import BodySuite
-from sim.bodies.panda import HOME_RAD, JOINTS, Panda, postures, tool_position
-from sim.cell import Cell
-from sim.env import SortEnv
-from sim.scenario import Scenario, body_spec, embody, policy_spec
-from sim.world import World
+from tierloop.cloud.teacher import Teacher
+from tierloop.contract.clock import NS_PER_S
+from tierloop.contract.suite import BodySuite
+from tierloop.sim.bodies.panda import HOME_RAD, JOINTS, Panda, postures, tool_position
+from tierloop.sim.cell import Cell
+from tierloop.sim.env import SortEnv
+from tierloop.sim.scenario import Scenario, body_spec, embody, policy_spec
+from tierloop.sim.world import World
 
 
 class TestCell(BodySuite):
@@ -64,7 +64,7 @@ def test_the_environment_keeps_gymnasiums_contract(recwarn):
 
 @pytest.mark.filterwarnings("ignore:.*symmetric and normalized")
 def test_gymnasium_makes_it_by_name():
-    env = gymnasium.make("sim.ids:tierloop/SortPanda-v0")
+    env = gymnasium.make("tierloop.sim.ids:tierloop/SortPanda-v0")
     assert isinstance(env.unwrapped, SortEnv)
     observation, _ = env.reset(seed=3)
     plain = SortEnv()
@@ -177,7 +177,8 @@ def test_a_scenario_is_checked_in_one_line(keys, words):
 
 def test_nothing_of_the_engine_reaches_the_terminal():
     code = (
-        "from sim.cell import Cell; from sim.scenario import Scenario; Cell(Scenario(), 1).close()"
+        "from tierloop.sim.cell import Cell; from tierloop.sim.scenario import Scenario; "
+        "Cell(Scenario(), 1).close()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=60)
     assert done.stdout == done.stderr == b""

@@ -7,9 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 from stack import Stack, options, summary
 
-from contract.ledger import INDEX, Rung
 from tierloop import parts
 from tierloop.audit import CLOUD_STORE
+from tierloop.contract.ledger import INDEX, Rung
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(180)]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from contract.errors import UserError
+from tierloop.contract.errors import UserError
 from tierloop.deployment import load
 from tierloop.sweep.grid import axis, grid
 

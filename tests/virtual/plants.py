@@ -8,14 +8,14 @@ from typing import Any
 
 import msgspec
 
-from cloud.config import LearnerConfig
-from contract.ledger import INDEX
-from contract.messages import Report
-from link.model import LinkSpec
-from sim.scenario import Scenario
 from tierloop.audit import Audit, audit
+from tierloop.cloud.config import LearnerConfig
+from tierloop.contract.ledger import INDEX
+from tierloop.contract.messages import Report
 from tierloop.deployment import Deployment, LinksConfig
+from tierloop.link.model import LinkSpec
 from tierloop.record import Record
+from tierloop.sim.scenario import Scenario
 from tierloop.summary import ages_ms, shed
 from tierloop.virtual.faults import FaultyParts, schedule
 from tierloop.virtual.run import roof

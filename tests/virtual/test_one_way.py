@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from plants import MS, deployment, plants
 
-from contract.ledger import INDEX
-from link.model import LinkSpec
+from tierloop.contract.ledger import INDEX
 from tierloop.faults import ClockDrift, ClockStep, Delay
+from tierloop.link.model import LinkSpec
 
 
 def ways(p) -> np.ndarray:

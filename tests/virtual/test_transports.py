@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from link.model import LinkModel, LinkSpec
-from link.suite import LinkSuite
-from link.virtual import Port, Way
+from tierloop.link.model import LinkModel, LinkSpec
+from tierloop.link.suite import LinkSuite
+from tierloop.link.virtual import Port, Way
 from tierloop.virtual.heap import Heap
 
 MS = 1_000_000

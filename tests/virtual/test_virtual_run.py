@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from plants import deployment
 
-from sim.scenario import policy_spec
 from tierloop.initial import read
+from tierloop.sim.scenario import policy_spec
 from tierloop.virtual.run import run_virtual
 
 ROOT = Path(__file__).parents[2]

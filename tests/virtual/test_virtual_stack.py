@@ -7,13 +7,13 @@ import msgspec
 import pytest
 from plants import MS, S, deployment, plants
 
-from contract.ledger import INDEX
-from device.config import ActingConfig, DeviceConfig
-from edge.config import EdgeConfig
-from link.model import LinkSpec
-from sim.scenario import policy_spec
 from tierloop import hardware
+from tierloop.contract.ledger import INDEX
+from tierloop.device.config import ActingConfig, DeviceConfig
+from tierloop.edge.config import EdgeConfig
 from tierloop.invariants import invariants, unaccounted
+from tierloop.link.model import LinkSpec
+from tierloop.sim.scenario import policy_spec
 
 
 def trace(seed: int = 7, seconds: float = 3.0, **tables) -> str:

@@ -6,16 +6,16 @@ from contextlib import closing
 import msgspec
 from plants import deployment, plants
 
-from cloud.config import LearnerConfig
-from cloud.export import export
-from cloud.lineage import PolicyRecord
-from cloud.store import Store
-from policy.artefact import digest, pack
-from policy.mlp import Mlp
-from sim.scenario import policy_spec
+from tierloop.cloud.config import LearnerConfig
+from tierloop.cloud.export import export
+from tierloop.cloud.lineage import PolicyRecord
+from tierloop.cloud.store import Store
 from tierloop.deployment import PolicyConfig
 from tierloop.fuzz.policies import write
 from tierloop.invariants import invariants
+from tierloop.policy.artefact import digest, pack
+from tierloop.policy.mlp import Mlp
+from tierloop.sim.scenario import policy_spec
 
 
 def release_a_bad_one(path, spec):

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from contract.budget import TIMES_BARE, Budget
-from contract.errors import UserError
-from contract.streams import STREAMS
 from tierloop.bench.protocol import Metric
+from tierloop.contract.budget import TIMES_BARE, Budget
+from tierloop.contract.errors import UserError
+from tierloop.contract.streams import STREAMS
 from tierloop.strict import Source, explain, near
 
 STREAM, PROCESS = "codec", "memory"

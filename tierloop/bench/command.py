@@ -6,10 +6,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from contract.errors import UserError
 from tierloop.bench import budget, outputs, runs, suite, verdicts
 from tierloop.bench.budget import Placed
 from tierloop.bench.protocol import Benchmark
+from tierloop.contract.errors import UserError
 from tierloop.strict import Source
 
 WIDTH = 150
@@ -18,7 +18,7 @@ WIDTH = 150
 
 def default_budgets() -> Path:
     """The project's own."""
-    import benchmarks
+    from tierloop import benchmarks
 
     return Path(benchmarks.__path__[0]) / "budgets.toml"
 

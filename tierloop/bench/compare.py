@@ -21,9 +21,9 @@ import msgspec
 import numpy as np
 from scipy import stats
 
-from contract.errors import UserError
 from tierloop.bench import statistics as st
 from tierloop.bench.statistics import Verdict
+from tierloop.contract.errors import UserError
 
 TOLERANCE = 0.05
 """A head that is slower by less is not called slower."""
@@ -74,7 +74,7 @@ class Worker:
     """A process that times hot paths of one checkout; it is on the machine's last core."""
 
     def __init__(self, side: Side) -> None:
-        import benchmarks
+        from tierloop import benchmarks
 
         script = Path(benchmarks.__path__[0]).resolve() / "hot_worker.py"
         planted = [] if side.planted is None else [str(side.planted)]

@@ -8,13 +8,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from contract.errors import UserError
 from tierloop.bench import compare as c
 from tierloop.bench.command import console
 from tierloop.bench.compare import Compared, Side
 from tierloop.bench.statistics import Verdict, share
 from tierloop.bench.suite import TONES
 from tierloop.bench.verdicts import BROKEN, CRASHED, FINE, INCONCLUSIVE
+from tierloop.contract.errors import UserError
 from tierloop.join import write
 from tierloop.strict import near
 
@@ -29,7 +29,7 @@ SELF_TEST = ("codec",)
 
 def hot(names: Sequence[str]) -> list[str]:
     """The hot paths of these names, of all if there are none. Raises UserError."""
-    from benchmarks.hot import HOT
+    from tierloop.benchmarks.hot import HOT
 
     for name in names:
         if name not in HOT:
@@ -68,7 +68,7 @@ def self_test(tries: int, pairs: int) -> int:
     """How often does this gate cry wolf, and how often does it miss one? 0 if seldom enough."""
     if tries < 1:
         raise UserError(f"--tries {tries}: one at least")
-    import contract
+    from tierloop import contract
 
     here, screen = Path(contract.__path__[0]).resolve().parent, console()
     same = Side("base", here, 0.0)

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from contract.errors import UserError
-from policy.artefact import ArtefactError
-from policy.graph import fields
+from tierloop.contract.errors import UserError
+from tierloop.policy.artefact import ArtefactError
+from tierloop.policy.graph import fields
 
 FIELDS_MAX = 1_000_000
 """Fields of all messages in a file: some ten times what a large model has."""

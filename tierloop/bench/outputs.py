@@ -8,10 +8,10 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from contract.reading import reading
 from tierloop.bench.protocol import Metric, Series
 from tierloop.bench.statistics import Verdict
 from tierloop.bench.verdicts import Document, Figure, Line, Result, judged_figure, sentence
+from tierloop.contract.reading import reading
 from tierloop.join import write
 
 JSON, JUNIT, MARKDOWN, ACTION = "bench.json", "junit.xml", "bench.md", "smaller-is-better.json"

@@ -12,18 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from contract.body import Embodiment
-from contract.codec import Codec
-from contract.effects import Compute, Effects, Send, Timer
-from contract.messages import ActionChunk, Hello, Observation, Sealed, Stored
-from contract.policy import Policy
-from device.config import DeviceConfig
-from device.node import DeviceNode
-from edge.config import EdgeConfig
-from edge.node import EdgeNode
 from tierloop.bench.protocol import Benchmark, Metric, Series, by_turns
 from tierloop.bench.strangers import OnnxFile
 from tierloop.bench.strangers_body import Plain, embody
+from tierloop.contract.body import Embodiment
+from tierloop.contract.codec import Codec
+from tierloop.contract.effects import Compute, Effects, Send, Timer
+from tierloop.contract.messages import ActionChunk, Hello, Observation, Sealed, Stored
+from tierloop.contract.policy import Policy
+from tierloop.device.config import DeviceConfig
+from tierloop.device.node import DeviceNode
+from tierloop.edge.config import EdgeConfig
+from tierloop.edge.node import EdgeNode
 
 INFERENCE = Metric("inference", "us")
 DECISION = Metric("decision", "us")

@@ -42,9 +42,9 @@ class Measured:
             pytest.skip(f"inconclusive: {sentence(judged)}")
 
     def _judged(self, metric: str, limit: float, unit: str, percentile: float) -> "Line":
-        from contract.budget import Budget, Clock
-        from contract.errors import UserError
         from tierloop.bench import budget, verdicts
+        from tierloop.contract.budget import Budget, Clock
+        from tierloop.contract.errors import UserError
 
         clocks: dict[str, Clock] = {known.name: known.clock for known in self._metrics}
         try:
@@ -81,7 +81,7 @@ def budget() -> Callable[..., Measured]:
 
 @contextmanager
 def _mistakes_in_one_line() -> Iterator[None]:
-    from contract.errors import UserError
+    from tierloop.contract.errors import UserError
 
     try:
         yield

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from contract.budget import Clock
 from tierloop import __version__
 from tierloop.bench.statistics import Blocks, Estimate, Samples
+from tierloop.contract.budget import Clock
 from tierloop.machine import processors
 from tierloop.summary import processor
 

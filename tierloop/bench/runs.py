@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from contract.budget import TIMES_BARE, Budget, Clock
-from contract.clock import NS_PER_US
-from contract.errors import UserError
-from contract.ledger import INDEX
 from tierloop.bench import budget
 from tierloop.bench.budget import Placed
 from tierloop.bench.protocol import Metric, Series
 from tierloop.bench.statistics import CONFIDENCE, Blocks, Estimate, Verdict, exact, share
 from tierloop.bench.verdicts import BROKEN, FINE, INCONCLUSIVE, Line, lines, sentence
+from tierloop.contract.budget import TIMES_BARE, Budget, Clock
+from tierloop.contract.clock import NS_PER_US
+from tierloop.contract.errors import UserError
+from tierloop.contract.ledger import INDEX
 from tierloop.join import recorded
 from tierloop.record import Record
 from tierloop.summary import ages_ms, missed_share, round_trips_ms

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from contract.body import Body
-from contract.clock import NS_PER_MS
-from contract.errors import UserError
-from contract.specs import ArraySpec, FloatArray, PolicySpec
-from policy.engine import starts
 from tierloop.bench import foreign
 from tierloop.bench.trial import Trial, TrialError, open_session, trial
+from tierloop.contract.body import Body
+from tierloop.contract.clock import NS_PER_MS
+from tierloop.contract.errors import UserError
+from tierloop.contract.specs import ArraySpec, FloatArray, PolicySpec
+from tierloop.policy.engine import starts
 from tierloop.strict import check_file
 
 PERIOD_NS = 50 * NS_PER_MS

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from contract.body import Body, Embodiment, Reading
-from contract.errors import UserError
-from contract.specs import BodySpec, FloatArray, PolicySpec
+from tierloop.contract.body import Body, Embodiment, Reading
+from tierloop.contract.errors import UserError
+from tierloop.contract.specs import BodySpec, FloatArray, PolicySpec
 
 METHODS = ("read", "write", "hold", "close", "tool_position")
 

@@ -9,13 +9,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from contract.budget import Budget
-from contract.errors import UserError
-from contract.reading import Unreadable
 from tierloop.bench import outputs, verdicts
 from tierloop.bench.protocol import Benchmark, Series
 from tierloop.bench.statistics import Verdict
 from tierloop.bench.verdicts import Document, Line, Result
+from tierloop.contract.budget import Budget
+from tierloop.contract.errors import UserError
+from tierloop.contract.reading import Unreadable
 from tierloop.strict import near
 
 FULL_S, QUICK_S = 20.0, 3.0
@@ -29,14 +29,14 @@ def find(names: Sequence[str], quick: bool = False) -> list[Benchmark]:
 
     Raises UserError.
     """
-    from benchmarks import LONG, SUITE
+    from tierloop.benchmarks import LONG, SUITE
 
     for name in names:
         if name not in SUITE:
             hint = near(name, SUITE) or f"; known: {', '.join(SUITE)}"
             raise UserError(f"unknown benchmark '{name}'{hint}")
     wanted = names or [name for name in SUITE if not (quick and name in LONG)]
-    return [import_module(f"benchmarks.{name}").BENCHMARK for name in wanted]
+    return [import_module(f"tierloop.benchmarks.{name}").BENCHMARK for name in wanted]
 
 
 def run(

@@ -7,10 +7,10 @@ from math import isfinite
 import msgspec
 import numpy as np
 
-from contract.budget import TIMES_BARE, Budget, Clock
 from tierloop.bench import statistics as st
 from tierloop.bench.protocol import Benchmark, Machine, Metric, Series, machine
 from tierloop.bench.statistics import CONFIDENCE, Estimate, Verdict
+from tierloop.contract.budget import TIMES_BARE, Budget, Clock
 
 SCHEMA_VERSION = 1
 

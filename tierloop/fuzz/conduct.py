@@ -15,7 +15,7 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from contract.errors import UserError
+from tierloop.contract.errors import UserError
 from tierloop.fuzz import marks
 from tierloop.fuzz.case import Case, Plant, draw, mode_of
 from tierloop.fuzz.live import Outcome, live

@@ -9,10 +9,9 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
-from cloud.scratch import in_memory
-from contract.clock import NS_PER_S
-from contract.ledger import Rung
-from sim.scenario import policy_spec
+from tierloop.cloud.scratch import in_memory
+from tierloop.contract.clock import NS_PER_S
+from tierloop.contract.ledger import Rung
 from tierloop.deployment import PolicyConfig
 from tierloop.faults import ClockDrift, ClockStep
 from tierloop.fuzz import marks, policies
@@ -20,6 +19,7 @@ from tierloop.fuzz.case import Case, Mishap
 from tierloop.fuzz.witness import Parts, Witness
 from tierloop.join import audited
 from tierloop.record import Record
+from tierloop.sim.scenario import policy_spec
 from tierloop.virtual.faults import schedule
 from tierloop.virtual.run import roof
 from tierloop.virtual.stack import VirtualStack

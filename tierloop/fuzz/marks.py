@@ -5,8 +5,8 @@ from pathlib import Path
 
 import msgspec
 
-from policy.shelf import JOURNAL, Entry
 from tierloop.fuzz.witness import Witness
+from tierloop.policy.shelf import JOURNAL, Entry
 from tierloop.record import Record
 
 COUNTED: dict[str, tuple[str, str]] = {

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from cloud.backend import Fit, Fitted
-from cloud.export import export
-from cloud.rollout import TWIN, Play
-from contract.messages import Outcome, Segment
-from contract.specs import FloatArray, PolicySpec
-from policy.artefact import pack
-from policy.mlp import Mlp
-from sim.plant import shares
+from tierloop.cloud.backend import Fit, Fitted
+from tierloop.cloud.export import export
+from tierloop.cloud.rollout import TWIN, Play
+from tierloop.contract.messages import Outcome, Segment
+from tierloop.contract.specs import FloatArray, PolicySpec
+from tierloop.policy.artefact import pack
+from tierloop.policy.mlp import Mlp
+from tierloop.sim.plant import shares
 
 SOFTWARE = "fuzz"
 _HIDDEN = 8
@@ -43,7 +43,7 @@ def signed(spec: PolicySpec, number: int) -> Mlp:
 
 
 def _expert(spec: PolicySpec) -> Mlp:
-    """A network that gives the answers of sim.plant.label."""
+    """A network that gives the answers of the plant's own label."""
     gap = np.array([[-1, 0], [0, -1], [1, 0], [0, 1]], np.float32)
     steps = np.zeros((2, spec.horizon, spec.action.size), np.float32)
     steps[0, :, 0] = steps[1, :, 1] = shares(spec.horizon)

@@ -8,19 +8,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cloud.node import CloudNode
-from contract.body import Body, Embodiment, Reading
-from contract.codec import digest64
-from contract.effects import Node
-from contract.messages import ActionChunk, Sealed, Stored, Welcome
-from contract.specs import Vector
-from device.node import DeviceNode
-from edge.node import EdgeNode
-from link.virtual import Way
-from policy.artefact import unpack
-from policy.mlp import Mlp
 from tierloop.audit import CLOUD_STORE, EDGE_OUTBOX
+from tierloop.cloud.node import CloudNode
+from tierloop.contract.body import Body, Embodiment, Reading
+from tierloop.contract.codec import digest64
+from tierloop.contract.effects import Node
+from tierloop.contract.messages import ActionChunk, Sealed, Stored, Welcome
+from tierloop.contract.specs import Vector
+from tierloop.device.node import DeviceNode
+from tierloop.edge.node import EdgeNode
 from tierloop.fuzz.policies import foreign
+from tierloop.link.virtual import Way
+from tierloop.policy.artefact import unpack
+from tierloop.policy.mlp import Mlp
 from tierloop.virtual.faults import FaultyParts
 
 Key = tuple[str, int, int]

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from contract.errors import UserError
+from tierloop.contract.errors import UserError
 from tierloop.join import write
 from tierloop.machine import processors
 from tierloop.sweep import pool

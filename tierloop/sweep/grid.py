@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from contract.errors import UserError
 from tierloop import __version__, hardware
+from tierloop.contract.errors import UserError
 from tierloop.deployment import Deployment, load
 
 FIXED = ("run.until_success=0",)

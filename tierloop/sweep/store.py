@@ -5,8 +5,8 @@ from typing import Any
 
 import msgspec
 
-from contract.errors import UserError
-from contract.reading import Unreadable, reading
+from tierloop.contract.errors import UserError
+from tierloop.contract.reading import Unreadable, reading
 from tierloop.sweep.grid import Cell
 
 CELLS, LOGS = "cells", "logs"

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats
 
-from contract.specs import Vector
 from tierloop.charts import wilson
+from tierloop.contract.specs import Vector
 from tierloop.sweep.grid import Cell, Grid
 from tierloop.sweep.store import Summary
 

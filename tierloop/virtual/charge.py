@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from cloud.backend import Backend, Fit, Fitted
-from cloud.config import CloudConfig, LearnerConfig
-from cloud.rollout import Play
-from contract.clock import NS_PER_US
-from contract.messages import Segment
+from tierloop.cloud.backend import Backend, Fit, Fitted
+from tierloop.cloud.config import CloudConfig, LearnerConfig
+from tierloop.cloud.rollout import Play
+from tierloop.contract.clock import NS_PER_US
+from tierloop.contract.messages import Segment
 from tierloop.hardware import Profile
 
 _DRAWS = 256

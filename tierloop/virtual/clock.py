@@ -2,8 +2,8 @@
 
 from typing import Protocol
 
-from contract.body import Embodiment
-from contract.effects import Node
+from tierloop.contract.body import Embodiment
+from tierloop.contract.effects import Node
 
 
 class OwnClock(Protocol):

@@ -3,15 +3,15 @@
 from collections.abc import Callable
 from functools import partial
 
-from contract.body import Body
-from contract.clock import NS_PER_MS, NS_PER_S
-from contract.effects import Effects
-from contract.messages import Message, Report
-from contract.specs import Vector
-from device.loop import HALT_NS, Loop
-from device.node import DeviceNode
-from link.channel import Client
-from link.virtual import VirtualClient
+from tierloop.contract.body import Body
+from tierloop.contract.clock import NS_PER_MS, NS_PER_S
+from tierloop.contract.effects import Effects
+from tierloop.contract.messages import Message, Report
+from tierloop.contract.specs import Vector
+from tierloop.device.loop import HALT_NS, Loop
+from tierloop.device.node import DeviceNode
+from tierloop.link.channel import Client
+from tierloop.link.virtual import VirtualClient
 from tierloop.virtual.charge import Charge
 from tierloop.virtual.clock import OwnClock
 from tierloop.virtual.heap import Heap

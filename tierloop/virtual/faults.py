@@ -2,8 +2,8 @@
 
 from functools import partial
 
-from contract.body import Embodiment
-from contract.effects import Node
+from tierloop.contract.body import Embodiment
+from tierloop.contract.effects import Node
 from tierloop.deployment import Deployment
 from tierloop.faults import CLOUD, Crash, Faults
 from tierloop.faulty import Skew

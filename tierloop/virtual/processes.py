@@ -7,25 +7,25 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from cloud.backend import Backend, Hands, SerialBackend
-from cloud.node import CloudNode
-from cloud.store import Store
-from cloud.teacher import labeller
-from cloud.trainer import Trainer
-from contract.body import Embodiment
-from contract.effects import Compute
-from contract.messages import Hello, Report
-from contract.specs import FloatArray, PolicySpec
-from device.node import DeviceNode
-from edge import serving
-from edge.node import CLOUD, EdgeNode
-from edge.node import NAME as EDGE
-from edge.outbox import Outbox
-from link.channel import Client, Server
-from link.virtual import Port, Way
-from policy.shelf import Shelf
 from tierloop import hardware
+from tierloop.cloud.backend import Backend, Hands, SerialBackend
+from tierloop.cloud.node import CloudNode
+from tierloop.cloud.store import Store
+from tierloop.cloud.teacher import labeller
+from tierloop.cloud.trainer import Trainer
+from tierloop.contract.body import Embodiment
+from tierloop.contract.effects import Compute
+from tierloop.contract.messages import Hello, Report
+from tierloop.contract.specs import FloatArray, PolicySpec
 from tierloop.deployment import Deployment
+from tierloop.device.node import DeviceNode
+from tierloop.edge import serving
+from tierloop.edge.node import CLOUD, EdgeNode
+from tierloop.edge.node import NAME as EDGE
+from tierloop.edge.outbox import Outbox
+from tierloop.link.channel import Client, Server
+from tierloop.link.virtual import Port, Way
+from tierloop.policy.shelf import Shelf
 from tierloop.processes import Order
 from tierloop.twin import twin_of
 from tierloop.virtual.charge import Charge, Metered

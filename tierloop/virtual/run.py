@@ -10,13 +10,13 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from cloud.backend import Cancelled
-from cloud.scratch import in_memory
-from contract.bounds import TEXT_MAX, cut
-from contract.clock import NS_PER_MS, NS_PER_S
-from contract.ledger import LEDGER
-from contract.messages import Event, Report
 from tierloop import parts
+from tierloop.cloud.backend import Cancelled
+from tierloop.cloud.scratch import in_memory
+from tierloop.contract.bounds import TEXT_MAX, cut
+from tierloop.contract.clock import NS_PER_MS, NS_PER_S
+from tierloop.contract.ledger import LEDGER
+from tierloop.contract.messages import Event, Report
 from tierloop.deployment import Deployment
 from tierloop.faults import Faults
 from tierloop.join import PARTS, audited, conclude, join

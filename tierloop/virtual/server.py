@@ -7,12 +7,12 @@ from typing import Any, Protocol
 
 import msgspec
 
-from contract.clock import NS_PER_MS, NS_PER_S
-from contract.effects import Compute, Effect, Effects, Node, Send, Timer
-from contract.messages import Report
-from link.channel import Client, Server
-from link.shell import attempt
-from link.virtual import VirtualClient
+from tierloop.contract.clock import NS_PER_MS, NS_PER_S
+from tierloop.contract.effects import Compute, Effect, Effects, Node, Send, Timer
+from tierloop.contract.messages import Report
+from tierloop.link.channel import Client, Server
+from tierloop.link.shell import attempt
+from tierloop.link.virtual import VirtualClient
 from tierloop.virtual.clock import OwnClock
 from tierloop.virtual.heap import Heap
 

@@ -8,17 +8,17 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from cloud.backend import Backend
-from contract.clock import NS_PER_MS, period_ns
-from contract.messages import Report
-from device.loop import HALT_NS
-from edge.node import CLOUD
-from edge.node import NAME as EDGE
-from link.model import LinkModel, LinkSpec
-from link.virtual import Port, Way
-from sim.scenario import embody, policy_spec
+from tierloop.cloud.backend import Backend
+from tierloop.contract.clock import NS_PER_MS, period_ns
+from tierloop.contract.messages import Report
 from tierloop.deployment import Deployment
+from tierloop.device.loop import HALT_NS
+from tierloop.edge.node import CLOUD
+from tierloop.edge.node import NAME as EDGE
+from tierloop.link.model import LinkModel, LinkSpec
+from tierloop.link.virtual import Port, Way
 from tierloop.record import ROOF, Happening
+from tierloop.sim.scenario import embody, policy_spec
 from tierloop.virtual import processes
 from tierloop.virtual.clock import Wrappers
 from tierloop.virtual.device import DeviceDriver

@@ -3,8 +3,8 @@
 import hashlib
 from struct import Struct
 
-from contract.messages import Report
-from contract.specs import Vector
+from tierloop.contract.messages import Report
+from tierloop.contract.specs import Vector
 
 _HEAD = Struct("<cIq")
 _FLUSH_BYTES = 1 << 16

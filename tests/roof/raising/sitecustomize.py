@@ -5,7 +5,7 @@ import time
 
 
 def spoil(name: str) -> None:
-    from sim import plant
+    from tierloop.sim import plant
 
     built, read = plant.Plant.__init__, plant.Plant.read
 
@@ -20,7 +20,7 @@ def spoil(name: str) -> None:
         if name == "raises" and self.reads == 100:
             raise ValueError("the sensor is gone")
         if name == "unfit" and self.reads == 100:
-            from contract.errors import SpecError
+            from tierloop.contract.errors import SpecError
 
             raise SpecError("position_rad: shape (3,) is not (2,)")
         while name == "blocks" and self.reads >= 400:  # it has reported by then
