@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from tierloop.bench.protocol import Benchmark, Metric, Series
-from tierloop.benchmarks.teach import taught, teach
+from tierloop.benchmarks.rig.teach import taught, teach
 from tierloop.charts import wilson
 from tierloop.contract.clock import NS_PER_MS
 from tierloop.contract.specs import Vector

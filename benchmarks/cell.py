@@ -9,8 +9,8 @@ from contextlib import closing
 from typing import Any
 
 from tierloop.bench.protocol import Benchmark, Metric, Series
-from tierloop.benchmarks.harness import main
-from tierloop.benchmarks.teach import taught
+from tierloop.benchmarks.rig.harness import main
+from tierloop.benchmarks.rig.teach import taught
 from tierloop.benchmarks.virtual import WIFI, live, single
 from tierloop.cloud.scratch import in_memory
 from tierloop.contract.clock import NS_PER_S

@@ -6,9 +6,9 @@ import msgspec
 import numpy as np
 
 from tierloop.bench.protocol import Benchmark, Metric, Series, by_turns
-from tierloop.benchmarks.harness import main
-from tierloop.benchmarks.hot_worker import Work, cpu_us
-from tierloop.benchmarks.samples import messages
+from tierloop.benchmarks.rig.harness import main
+from tierloop.benchmarks.rig.hot_worker import Work, cpu_us
+from tierloop.benchmarks.rig.samples import messages
 from tierloop.contract.codec import Codec
 from tierloop.contract.messages import Message
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from tierloop import hardware
 from tierloop.bench.protocol import Benchmark, Metric, Series
-from tierloop.benchmarks.harness import main
+from tierloop.benchmarks.rig.harness import main
 from tierloop.benchmarks.virtual import SEED, expert
 from tierloop.cloud.config import LearnerConfig
 from tierloop.cloud.export import export

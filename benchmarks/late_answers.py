@@ -23,7 +23,7 @@ from rich.table import Table
 from tierloop.bench.command import console
 from tierloop.bench.protocol import Benchmark, Metric, Series
 from tierloop.bench.statistics import Samples
-from tierloop.benchmarks.teach import taught
+from tierloop.benchmarks.rig.teach import taught
 from tierloop.contract.clock import NS_PER_MS
 from tierloop.contract.effects import Send
 from tierloop.contract.ledger import INDEX

@@ -14,8 +14,8 @@ from multiprocessing.connection import Connection
 import numpy as np
 
 from tierloop.bench.protocol import Benchmark, Metric, Series
-from tierloop.benchmarks import servers
-from tierloop.benchmarks.harness import main
+from tierloop.benchmarks.rig import servers
+from tierloop.benchmarks.rig.harness import main
 from tierloop.contract.body import Body, Embodiment, Reading
 from tierloop.contract.messages import Hello
 from tierloop.contract.specs import Vector

@@ -20,8 +20,8 @@ import psutil
 
 from tierloop.bench.budget import PROCESSES
 from tierloop.bench.protocol import Benchmark, Metric, Series, by_turns
-from tierloop.benchmarks import servers
-from tierloop.benchmarks.harness import address, main
+from tierloop.benchmarks.rig import servers
+from tierloop.benchmarks.rig.harness import address, main
 from tierloop.contract.messages import Hello
 from tierloop.deployment import Deployment, LinksConfig
 from tierloop.link.channel import Server

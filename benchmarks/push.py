@@ -18,9 +18,9 @@ import zmq
 from msgspec.structs import replace
 
 from tierloop.bench.protocol import Benchmark, Metric, Series, by_turns
-from tierloop.benchmarks import servers
-from tierloop.benchmarks.harness import address, main, stay
-from tierloop.benchmarks.hot import policy
+from tierloop.benchmarks.rig import servers
+from tierloop.benchmarks.rig.harness import address, main, stay
+from tierloop.benchmarks.rig.hot import policy
 from tierloop.cloud.publisher import Publisher, Release
 from tierloop.contract.effects import Effects
 from tierloop.contract.messages import Fetch, Hello, PolicyStatus, Welcome

@@ -15,9 +15,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from tierloop.bench.protocol import Benchmark, Metric, Series, by_turns
-from tierloop.benchmarks import servers
-from tierloop.benchmarks.harness import main
-from tierloop.benchmarks.hot import HIDDEN, policy
+from tierloop.benchmarks.rig import servers
+from tierloop.benchmarks.rig.harness import main
+from tierloop.benchmarks.rig.hot import HIDDEN, policy
 from tierloop.cloud.cluster import RayBackend
 from tierloop.cloud.config import CloudConfig, LearnerConfig
 from tierloop.cloud.rollout import Play

@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 from tierloop.bench.protocol import Benchmark, Metric, Series, by_turns
 from tierloop.bench.statistics import Samples
-from tierloop.benchmarks import servers
-from tierloop.benchmarks.asking import BareRobots, Robots
-from tierloop.benchmarks.harness import main
-from tierloop.benchmarks.hot import policy
+from tierloop.benchmarks.rig import servers
+from tierloop.benchmarks.rig.harness import main
+from tierloop.benchmarks.rig.hot import policy
+from tierloop.benchmarks.rig.robots import BareRobots, Robots
 
 COUNTS = (1, 8, 64)
 DECISIONS = 512

@@ -10,8 +10,8 @@ import time
 import numpy as np
 
 from tierloop.bench.protocol import Benchmark, Metric, Series, by_turns
-from tierloop.benchmarks.harness import main
-from tierloop.benchmarks.hot import chunk
+from tierloop.benchmarks.rig.harness import main
+from tierloop.benchmarks.rig.hot import chunk
 from tierloop.contract.clock import ManualClock
 from tierloop.contract.effects import Send
 from tierloop.contract.messages import ActionChunk, Observation, Sealed, Stored

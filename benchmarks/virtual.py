@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tierloop.bench.protocol import Benchmark, Metric, Series
-from tierloop.benchmarks.harness import main
+from tierloop.benchmarks.rig.harness import main
 from tierloop.benchmarks.virtual_clock import events
 from tierloop.cloud.config import LearnerConfig
 from tierloop.cloud.export import export

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tierloop.benchmarks.teach import teach
+from tierloop.benchmarks.rig.teach import teach
 from tierloop.cloud.config import LearnerConfig
 from tierloop.cloud.scratch import in_memory
 from tierloop.contract.body import Embodiment, Reading

@@ -9,7 +9,7 @@ import pytest
 
 from tierloop.benchmarks import agreement
 from tierloop.benchmarks.agreement import Seen, compare
-from tierloop.benchmarks.teach import teach
+from tierloop.benchmarks.rig.teach import teach
 from tierloop.sim.scenario import Scenario
 
 SECONDS = 15.0

@@ -76,7 +76,7 @@ class Worker:
     def __init__(self, side: Side) -> None:
         from tierloop import benchmarks
 
-        script = Path(benchmarks.__path__[0]).resolve() / "hot_worker.py"
+        script = Path(benchmarks.__path__[0]).resolve() / "rig" / "hot_worker.py"
         planted = [] if side.planted is None else [str(side.planted)]
         self.name = side.name
         self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115

@@ -29,7 +29,7 @@ SELF_TEST = ("codec",)
 
 def hot(names: Sequence[str]) -> list[str]:
     """The hot paths of these names, of all if there are none. Raises UserError."""
-    from tierloop.benchmarks.hot import HOT
+    from tierloop.benchmarks.rig.hot import HOT
 
     for name in names:
         if name not in HOT:

@@ -1,6 +1,6 @@
 """Makes a trained policy for the benchmarks: rounds of DAgger in the twin, serially, seeded.
 
-    python -m tierloop.benchmarks.teach policy.artefact
+    python -m tierloop.benchmarks.rig.teach policy.artefact
 
 The cloud's own hands, teacher, learner and export, without a cloud and a gate around them: in each
 round the student acts (at first the teacher for it), the teacher labels, and the student is fitted

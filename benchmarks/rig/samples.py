@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tierloop.benchmarks.hot import chunk, experience, observation, policy
+from tierloop.benchmarks.rig.hot import chunk, experience, observation, policy
 from tierloop.contract import messages as m
 from tierloop.contract.codec import Codec, digest64
 from tierloop.contract.ledger import LEDGER

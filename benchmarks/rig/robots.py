@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import zmq
 
-from tierloop.benchmarks.hot import observation
+from tierloop.benchmarks.rig.hot import observation
 from tierloop.contract.codec import Codec
 from tierloop.contract.messages import ActionChunk, Hello, Observation
 from tierloop.contract.specs import PolicySpec

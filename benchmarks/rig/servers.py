@@ -16,8 +16,8 @@ import numpy as np
 import onnxruntime
 import zmq
 
-from tierloop.benchmarks.harness import address, stay
-from tierloop.benchmarks.hot import HIDDEN, policy
+from tierloop.benchmarks.rig.harness import address, stay
+from tierloop.benchmarks.rig.hot import HIDDEN, policy
 from tierloop.cloud.export import export
 from tierloop.contract.specs import PolicySpec
 from tierloop.edge.config import EdgeConfig

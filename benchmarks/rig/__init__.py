@@ -1,0 +1,1 @@
+"""What several benchmarks share: samples, servers, robots, hot paths, a taught policy."""
