@@ -25,7 +25,7 @@ from tierloop.link.model import LinkSpec
 from tierloop.policy.artefact import pack
 from tierloop.policy.mlp import Mlp
 from tierloop.record import Record
-from tierloop.sim.plant import shares
+from tierloop.sim.bodies.plant import shares
 from tierloop.sim.scenario import Scenario, policy_spec
 from tierloop.summary import ages_ms, missed_share, round_trips_ms
 from tierloop.virtual.stack import VirtualStack

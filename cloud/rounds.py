@@ -15,11 +15,11 @@ from tierloop.cloud.experience import Experience, read
 from tierloop.cloud.gate import Verdict
 from tierloop.cloud.ingest import Ingest
 from tierloop.cloud.lineage import PolicyRecord
-from tierloop.cloud.lived import Fall, Lived
 from tierloop.cloud.publisher import Publisher, Release
 from tierloop.cloud.store import Store
 from tierloop.cloud.testimony import Witness
 from tierloop.cloud.trainer import Trainer
+from tierloop.cloud.withdrawal import Fall, Lived
 from tierloop.contract.clock import NS_PER_S
 from tierloop.contract.effects import Compute, Effects, Timer
 from tierloop.contract.messages import Segment

@@ -8,9 +8,9 @@ import numpy as np
 
 from tierloop.contract.errors import SpecError
 from tierloop.contract.specs import FloatArray, PolicySpec, Vector
-from tierloop.sim import plant
+from tierloop.sim.bodies import plant
 from tierloop.sim.bodies.panda import HOME_RAD, Postures, body_spec, postures
-from tierloop.sim.tasks import sort_layout as lay
+from tierloop.sim.tasks.sort import layout as lay
 
 READY_M = (lay.BELT_X_M, -0.12, 0.26)
 """Where the tool waits when no part is known."""

@@ -8,8 +8,8 @@ from tierloop.contract.clock import NS_PER_MS
 from tierloop.contract.ledger import Refusal, Rung
 from tierloop.contract.messages import ActionChunk
 from tierloop.contract.specs import PolicySpec, Vector, finite
+from tierloop.device.chunks import ChunkPlan
 from tierloop.device.config import ActingConfig
-from tierloop.policy.chunks import ChunkPlan
 
 REARM_CHUNKS = 3
 """Valid chunks in a row that end a controlled stop."""

@@ -9,7 +9,7 @@ from statistics import median_low
 
 from tierloop.contract.body import SWITCH_ON, Reading, ToolPosition
 from tierloop.contract.specs import Vector
-from tierloop.policy.chunks import ChunkPlan
+from tierloop.device.chunks import ChunkPlan
 
 ANSWERS = 15
 """Answers whose median delay is the one expected."""

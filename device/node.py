@@ -27,11 +27,11 @@ from tierloop.device.arbiter import Arbiter
 from tierloop.device.config import DeviceConfig
 from tierloop.device.foresight import Foresight
 from tierloop.device.guard import Guard, Limit
+from tierloop.device.ledger import Rows
 from tierloop.device.meter import Meter
-from tierloop.device.rows import Rows
 from tierloop.device.uplink import Uplink
 from tierloop.device.watch import Watch
-from tierloop.link.health import Offset
+from tierloop.link.clock_offset import Offset
 
 LEAP_NS = NS_PER_S // 2
 """What the clock gains between two ticks beyond this, nobody lived through: it has leapt. It is

@@ -9,7 +9,7 @@ import numpy as np
 from tierloop.contract.bounds import STAMP_MAX
 from tierloop.contract.messages import Observation
 from tierloop.contract.specs import FloatArray, finite
-from tierloop.edge.account import Account
+from tierloop.edge.meter import Account
 
 
 class Request(msgspec.Struct, frozen=True, gc=False):

@@ -23,8 +23,8 @@ from tierloop.contract.messages import (
 )
 from tierloop.contract.specs import PolicySpec
 from tierloop.edge import relay, releases, serving
-from tierloop.edge.account import Account, Meter
 from tierloop.edge.config import EdgeConfig
+from tierloop.edge.meter import Account, Meter
 from tierloop.edge.outbox import Outbox
 from tierloop.edge.relay import Relay
 from tierloop.edge.releases import Releases

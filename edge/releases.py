@@ -8,8 +8,8 @@ from tierloop.contract.effects import Compute, Effects, Send, Timer
 from tierloop.contract.errors import SpecError
 from tierloop.contract.messages import Offer, Part, PolicyStatus
 from tierloop.contract.policy import Policy
-from tierloop.edge.account import Account
 from tierloop.edge.download import Download
+from tierloop.edge.meter import Account
 from tierloop.policy.artefact import ArtefactError
 from tierloop.policy.shelf import Shelf
 

@@ -16,9 +16,9 @@ from tierloop.contract.effects import Compute, Effects, Send, Timer
 from tierloop.contract.messages import ActionChunk, Observation
 from tierloop.contract.policy import Policy
 from tierloop.contract.specs import FloatArray, PolicySpec, finite
-from tierloop.edge.account import Account
 from tierloop.edge.batcher import Batch, Batcher, Request
 from tierloop.edge.config import EdgeConfig
+from tierloop.edge.meter import Account
 
 SERVE, INFER = "serve", "infer"
 """The timer that starts a batch, and the job that answers it."""

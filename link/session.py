@@ -16,7 +16,7 @@ from tierloop.contract.clock import NS_PER_MS, period_ns
 from tierloop.contract.errors import WireError
 from tierloop.contract.messages import Beat, Echo, Hello, Message, Refused, Welcome
 from tierloop.contract.streams import STREAMS, silence_ns
-from tierloop.link.health import ClockOffset
+from tierloop.link.clock_offset import ClockOffset
 
 HELLO_EVERY_NS = 100 * NS_PER_MS
 HELLO_RAREST_NS = 2_000 * NS_PER_MS

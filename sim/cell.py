@@ -4,8 +4,8 @@ import numpy as np
 
 from tierloop.contract.body import SWITCH_ON, Episode, Reading, Scan
 from tierloop.contract.specs import Vector
-from tierloop.sim.bodies.suction import Suction
 from tierloop.sim.scenario import Scenario, body_module, body_spec, task_module
+from tierloop.sim.tools.suction import Suction
 from tierloop.sim.world import JointStates, World
 
 

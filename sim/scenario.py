@@ -10,8 +10,8 @@ from tierloop.contract.body import Embodiment, Perceiver
 from tierloop.contract.clock import period_ns
 from tierloop.contract.specs import BodySpec, PolicySpec
 
-TASKS = {"sort": "tierloop.sim.tasks.sort", "reach": "tierloop.sim.plant"}
-BODIES = {"panda": "tierloop.sim.bodies.panda", "plant": "tierloop.sim.plant"}
+TASKS = {"sort": "tierloop.sim.tasks.sort.task", "reach": "tierloop.sim.bodies.plant"}
+BODIES = {"panda": "tierloop.sim.bodies.panda", "plant": "tierloop.sim.bodies.plant"}
 """Every task and body by name: a new one is a module with the names of those here, and a line."""
 _BODIES_OF = {"sort": ("panda",), "reach": ("plant",)}
 ROBOTS_MAX = 1000
@@ -148,7 +148,7 @@ def embody(scenario: Scenario, seed: int) -> Embodiment:
     """
     spec = policy_spec(scenario)
     if scenario.body == "plant":
-        from tierloop.sim import plant
+        from tierloop.sim.bodies import plant
 
         return plant.embody(scenario, spec, body_spec(scenario), seed)
     from tierloop.sim.cell import Cell

@@ -2,7 +2,7 @@
 
 from tierloop.contract.body import Embodiment, Reading
 from tierloop.contract.specs import Vector
-from tierloop.sim import plant
+from tierloop.sim.bodies import plant
 from tierloop.sim.scenario import Scenario, policy_spec
 
 SCENARIO = Scenario(task="reach", body="plant")

@@ -23,7 +23,7 @@ from tierloop.policy.engine import Backend, load, warm_up
 from tierloop.policy.mlp import Mlp
 from tierloop.sim.bodies.panda import HOME_RAD, tool_position
 from tierloop.sim.scenario import Scenario, body_spec, policy_spec
-from tierloop.sim.tasks.sort_perceive import SortPerceiver
+from tierloop.sim.tasks.sort.perceive import SortPerceiver
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 COMMITS = (1, 64)

@@ -63,7 +63,7 @@ class DeviceTwin:
     ) -> None:
         """`link` lies between body and edge, both ways; `infer` is the edge's time for a batch,
         which waits `window_ns` first."""
-        from tierloop.sim.stage import Stage
+        from tierloop.sim.embody import Stage
 
         self._stage, self._link, self._infer = Stage(scenario), link, infer
         self._window_ns, self._software = window_ns, software

@@ -4,8 +4,8 @@ import pytest
 from scipy.stats import fisher_exact
 
 from tierloop.cloud.gate import worse
-from tierloop.cloud.lived import WAIT_NS, Lived
 from tierloop.cloud.testimony import Heard
+from tierloop.cloud.withdrawal import WAIT_NS, Lived
 from tierloop.contract.messages import Outcome
 
 

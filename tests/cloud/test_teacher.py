@@ -8,7 +8,7 @@ from tierloop.contract.errors import SpecError
 from tierloop.sim.bodies.panda import HOME_RAD, body_spec, postures, tool_position
 from tierloop.sim.env import SortEnv
 from tierloop.sim.scenario import Scenario, embody, policy_spec
-from tierloop.sim.tasks import sort_layout as lay
+from tierloop.sim.tasks.sort import layout as lay
 
 SPEC = policy_spec(Scenario())
 TEACHER = Teacher(SPEC)

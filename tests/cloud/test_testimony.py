@@ -6,9 +6,9 @@ import pytest
 from tierloop.cloud.experience import read
 from tierloop.cloud.ingest import Ingest
 from tierloop.cloud.lineage import Key, PolicyRecord, Span
-from tierloop.cloud.lived import Lived
 from tierloop.cloud.store import Store
 from tierloop.cloud.testimony import LATE_NS, ROOM, Witness
+from tierloop.cloud.withdrawal import Lived
 from tierloop.contract.messages import Outcome
 
 S = 10**9

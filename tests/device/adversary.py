@@ -14,8 +14,7 @@ import numpy as np
 from tierloop.contract.body import ToolPosition
 from tierloop.contract.specs import BodySpec, Vector
 from tierloop.device.guard import Guard
-from tierloop.sim import plant
-from tierloop.sim.bodies import panda
+from tierloop.sim.bodies import panda, plant
 
 PERIOD_NS = 4_166_667
 DT_S = PERIOD_NS * 1e-9

@@ -16,10 +16,10 @@ from tierloop.contract.errors import SpecError
 from tierloop.contract.ledger import INDEX, Refusal, Rung
 from tierloop.contract.messages import ActionChunk, Observation, Sealed
 from tierloop.device.arbiter import PREMISE_RAD, Arbiter
+from tierloop.device.chunks import ChunkPlan
 from tierloop.device.config import ActingConfig, DeviceConfig
 from tierloop.device.foresight import ANSWERS, PREMISES, Foresight
 from tierloop.device.node import DeviceNode
-from tierloop.policy.chunks import ChunkPlan
 
 MS = NS_PER_MS
 PREDICT = ActingConfig(anchor="capture", predict=True, blend_ms=0)

@@ -9,7 +9,7 @@ from tierloop.contract.clock import NS_PER_MS
 from tierloop.contract.ledger import Refusal, Rung
 from tierloop.contract.messages import ActionChunk
 from tierloop.device.arbiter import REARM_CHUNKS, Arbiter
-from tierloop.policy.chunks import ChunkPlan
+from tierloop.device.chunks import ChunkPlan
 
 MS = NS_PER_MS
 HOLD_NS = 1000 * MS

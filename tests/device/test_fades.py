@@ -10,9 +10,9 @@ from tierloop.contract.clock import NS_PER_MS, NS_PER_S
 from tierloop.contract.ledger import Refusal
 from tierloop.contract.messages import ActionChunk, Observation
 from tierloop.device.arbiter import PREMISE_RAD, Arbiter
+from tierloop.device.chunks import FADES, ChunkPlan
 from tierloop.device.config import ActingConfig, DeviceConfig
 from tierloop.device.node import DeviceNode
-from tierloop.policy.chunks import FADES, ChunkPlan
 
 MS = NS_PER_MS
 BLEND_NS = 100 * MS

@@ -15,8 +15,8 @@ from tierloop.contract.events import EVENTS_MAX
 from tierloop.contract.ledger import INDEX, LEDGER, Refusal, coded
 from tierloop.contract.messages import Observation, Outcome, Sealed, Stored, Welcome
 from tierloop.contract.streams import MAX_BYTES
-from tierloop.device.rows import ROWS_MAX
-from tierloop.link.health import ClockOffset, Offset
+from tierloop.device.ledger import ROWS_MAX
+from tierloop.link.clock_offset import ClockOffset, Offset
 
 replace = msgspec.structs.replace
 

@@ -1,7 +1,7 @@
 import pytest
 
 from tierloop.contract.events import EVENTS_MAX
-from tierloop.edge.account import Account, Meter
+from tierloop.edge.meter import Account, Meter
 
 S = 1_000_000_000
 

@@ -16,13 +16,13 @@ from tierloop.contract.clock import NS_PER_MS
 from tierloop.contract.effects import Send
 from tierloop.contract.messages import Stored
 from tierloop.device.arbiter import Arbiter
+from tierloop.device.chunks import ChunkPlan
 from tierloop.device.guard import Guard, Limit
 from tierloop.device.node import DeviceNode
 from tierloop.device.rate import Rate
 from tierloop.device.uplink import Uplink
 from tierloop.edge.relay import Relay
 from tierloop.edge.releases import Releases
-from tierloop.policy.chunks import ChunkPlan
 from tierloop.policy.shelf import Shelf, _stack
 from tierloop.virtual import processes, stack
 

@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from tierloop.contract.errors import WireError
 from tierloop.contract.messages import Beat, Echo, Hello, Observation, Refused, Stored, Welcome
-from tierloop.link.health import ClockOffset
+from tierloop.link.clock_offset import ClockOffset
 from tierloop.link.session import (
     BEAT_EVERY_NS,
     FORGET_NS,

@@ -5,7 +5,7 @@ from plant import SPEC as TEST_SPEC
 from tierloop.contract.body import Embodiment
 from tierloop.contract.clock import NS_PER_S
 from tierloop.contract.suite import BodySuite
-from tierloop.sim.plant import Plant, label
+from tierloop.sim.bodies.plant import Plant, label
 from tierloop.sim.scenario import Scenario, body_spec, embody, policy_spec
 
 SCENARIO = Scenario(task="reach", body="plant", episode_s=2.0)

@@ -6,12 +6,12 @@ import pytest
 from tierloop.contract.body import Episode, Reading, Scan
 from tierloop.contract.clock import NS_PER_MS, NS_PER_S
 from tierloop.sim.bodies.panda import HOME_RAD, Panda, tool_position
-from tierloop.sim.bodies.suction import FORCE_N, GAP_M, REACH_M, Suction, seals
 from tierloop.sim.scenario import Scenario, body_spec
-from tierloop.sim.tasks import sort_layout as lay
-from tierloop.sim.tasks.sort_perceive import SortPerceiver, observation_spec
-from tierloop.sim.tasks.sort_scanner import Scanner
-from tierloop.sim.tasks.sort_scene import Part, Scene
+from tierloop.sim.tasks.sort import layout as lay
+from tierloop.sim.tasks.sort.perceive import SortPerceiver, observation_spec
+from tierloop.sim.tasks.sort.scanner import Scanner
+from tierloop.sim.tasks.sort.scene import Part, Scene
+from tierloop.sim.tools.suction import FORCE_N, GAP_M, REACH_M, Suction, seals
 from tierloop.sim.world import World
 
 STEP_NS = NS_PER_S // 240

@@ -17,7 +17,7 @@ from tierloop.contract.messages import Outcome, Segment
 from tierloop.contract.specs import FloatArray, PolicySpec
 from tierloop.policy.artefact import pack
 from tierloop.policy.mlp import Mlp
-from tierloop.sim.plant import shares
+from tierloop.sim.bodies.plant import shares
 
 SOFTWARE = "fuzz"
 _HIDDEN = 8

@@ -5,7 +5,7 @@ import time
 
 
 def spoil(name: str) -> None:
-    from tierloop.sim import plant
+    from tierloop.sim.bodies import plant
 
     built, read = plant.Plant.__init__, plant.Plant.read
 

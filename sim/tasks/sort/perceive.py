@@ -8,7 +8,7 @@ import numpy as np
 from tierloop.contract.body import Reading, Scan
 from tierloop.contract.clock import NS_PER_S
 from tierloop.contract.specs import ArraySpec, BodySpec, FloatArray
-from tierloop.sim.tasks import sort_layout as lay
+from tierloop.sim.tasks.sort import layout as lay
 
 SPEED_M_S = 0.10
 """What the belt's speed is believed to be before a part is seen twice."""

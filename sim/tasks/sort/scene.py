@@ -8,8 +8,8 @@ import numpy as np
 
 from tierloop.contract.body import Episode
 from tierloop.contract.clock import NS_PER_MS, NS_PER_S
-from tierloop.sim.bodies.suction import Graspable, Suction
-from tierloop.sim.tasks import sort_layout as lay
+from tierloop.sim.tasks.sort import layout as lay
+from tierloop.sim.tools.suction import Graspable, Suction
 
 if TYPE_CHECKING:
     from tierloop.sim.scenario import Scenario

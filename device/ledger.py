@@ -9,7 +9,7 @@ from tierloop.contract.ledger import INDEX, LEDGER, Refusal, Rung, Tier
 from tierloop.contract.messages import ActionChunk
 from tierloop.device.meter import PARTS, Meter
 from tierloop.device.uplink import Place
-from tierloop.link.health import Offset
+from tierloop.link.clock_offset import Offset
 
 OPEN_NS = 2 * NS_PER_S
 """How long a row waits for its answer to act before it goes into the report."""

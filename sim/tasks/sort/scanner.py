@@ -7,11 +7,11 @@ import numpy as np
 
 from tierloop.contract.body import Scan
 from tierloop.contract.clock import NS_PER_MS, period_ns
-from tierloop.sim.tasks.sort_layout import SCAN_END_M
+from tierloop.sim.tasks.sort.layout import SCAN_END_M
 
 if TYPE_CHECKING:
     from tierloop.sim.scenario import Scenario
-    from tierloop.sim.tasks.sort_scene import Part
+    from tierloop.sim.tasks.sort.scene import Part
     from tierloop.sim.world import Triple
 
 

@@ -4,13 +4,13 @@ from typing import TYPE_CHECKING
 
 from tierloop.contract.body import Episode, Scan
 from tierloop.contract.specs import ArraySpec, BodySpec, PolicySpec
-from tierloop.sim.tasks.sort_perceive import SortPerceiver, observation_spec
-from tierloop.sim.tasks.sort_scanner import Scanner
-from tierloop.sim.tasks.sort_scene import Scene
+from tierloop.sim.tasks.sort.perceive import SortPerceiver, observation_spec
+from tierloop.sim.tasks.sort.scanner import Scanner
+from tierloop.sim.tasks.sort.scene import Scene
 
 if TYPE_CHECKING:
-    from tierloop.sim.bodies.suction import Graspable, Suction
     from tierloop.sim.scenario import Scenario
+    from tierloop.sim.tools.suction import Graspable, Suction
     from tierloop.sim.world import World
 
 __all__ = ["SortPerceiver", "SortTask", "action_spec", "observation_spec", "perceiver", "task"]

@@ -6,7 +6,7 @@ import numpy as np
 
 from tierloop.contract.body import Embodiment
 from tierloop.contract.specs import FloatArray
-from tierloop.sim import plant
+from tierloop.sim.bodies import plant
 from tierloop.sim.scenario import Scenario, body_module, body_spec, perceiver, policy_spec
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""The sorting task: what is sorted, the scene, its scanner, what is perceived."""

@@ -1,0 +1,1 @@
+"""Tools that a body carries at its wrist."""
