@@ -28,7 +28,7 @@ from tierloop.charts import wilson
 from tierloop.contract.clock import NS_PER_MS
 from tierloop.contract.specs import Vector
 from tierloop.sim.scenario import Scenario
-from tierloop.summary import host, missed_share
+from tierloop.stack.record.summary import host, missed_share
 
 CELL = Path(__file__).parents[1] / "deployments" / "sorting-cell.toml"
 SETTINGS = (

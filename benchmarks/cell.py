@@ -16,7 +16,7 @@ from tierloop.cloud.scratch import in_memory
 from tierloop.contract.clock import NS_PER_S
 from tierloop.link.model import LinkSpec
 from tierloop.sim.scenario import Scenario
-from tierloop.summary import ages_ms
+from tierloop.stack.record.summary import ages_ms
 
 SCENARIO = Scenario()
 LIVED_NS = 60 * NS_PER_S

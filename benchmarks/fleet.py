@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 
-from tierloop import hardware
 from tierloop.bench.protocol import Benchmark, Metric, Series
 from tierloop.benchmarks.rig.harness import main
 from tierloop.benchmarks.virtual import SEED, expert
@@ -25,14 +24,15 @@ from tierloop.contract.clock import NS_PER_MS
 from tierloop.contract.effects import Effects, Node, Timer
 from tierloop.contract.ledger import INDEX
 from tierloop.contract.messages import Message, Report
-from tierloop.deployment import Deployment, LinksConfig, PolicyConfig
 from tierloop.edge.config import EdgeConfig
 from tierloop.link.model import LinkSpec
 from tierloop.policy.artefact import digest, pack
 from tierloop.policy.mlp import Mlp
 from tierloop.sim.scenario import Scenario
-from tierloop.virtual.clock import Wrappers
-from tierloop.virtual.stack import VirtualStack
+from tierloop.stack.config import hardware
+from tierloop.stack.config.deployment import Deployment, LinksConfig, PolicyConfig
+from tierloop.stack.virtual.stack import VirtualStack
+from tierloop.stack.virtual.wrappers import Wrappers
 
 DEVICES = 100
 ROBOTS = tuple(f"plant-{i}" for i in range(DEVICES))

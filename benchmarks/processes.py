@@ -23,10 +23,10 @@ from tierloop.bench.protocol import Benchmark, Metric, Series, by_turns
 from tierloop.benchmarks.rig import servers
 from tierloop.benchmarks.rig.harness import address, main
 from tierloop.contract.messages import Hello
-from tierloop.deployment import Deployment, LinksConfig
 from tierloop.link.channel import Server
 from tierloop.link.sockets import Poller, ServerSocket
-from tierloop.processes import table
+from tierloop.stack.config.deployment import Deployment, LinksConfig
+from tierloop.stack.wall.processes import table
 
 LIBRARIES = {
     "device": "numpy, msgspec, zmq, psutil, pybullet",
@@ -145,7 +145,7 @@ def _pids(roof: int) -> list[tuple[str, int]]:
             command = child.cmdline()
         except psutil.Error:
             continue
-        if "tierloop.processes" in command:
+        if "tierloop.stack.wall.processes" in command:
             name = command[-1]
             found.append((name if name in PROCESSES else "device", child.pid))
     return found

@@ -21,10 +21,10 @@ from tierloop.benchmarks.rig.hot import HIDDEN, policy
 from tierloop.cloud.cluster import RayBackend
 from tierloop.cloud.config import CloudConfig, LearnerConfig
 from tierloop.cloud.rollout import Play
-from tierloop.deployment import Deployment
 from tierloop.policy.mlp import Mlp
 from tierloop.sim.scenario import Scenario
-from tierloop.twin import twin_of
+from tierloop.stack.config.deployment import Deployment
+from tierloop.stack.twin import twin_of
 
 DEPLOYMENT = Deployment(name="benchmark", scenario=Scenario(episode_s=4.0))
 """Parts for which nobody waits long, as an untrained student sorts none: short blocks."""

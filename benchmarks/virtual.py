@@ -19,16 +19,16 @@ from tierloop.cloud.config import LearnerConfig
 from tierloop.cloud.export import export
 from tierloop.cloud.scratch import in_memory
 from tierloop.contract.clock import NS_PER_S
-from tierloop.deployment import Deployment, LinksConfig, PolicyConfig
 from tierloop.join import audited
 from tierloop.link.model import LinkSpec
 from tierloop.policy.artefact import pack
 from tierloop.policy.mlp import Mlp
-from tierloop.record import Record
 from tierloop.sim.bodies.plant import shares
 from tierloop.sim.scenario import Scenario, policy_spec
-from tierloop.summary import ages_ms, missed_share, round_trips_ms
-from tierloop.virtual.stack import VirtualStack
+from tierloop.stack.config.deployment import Deployment, LinksConfig, PolicyConfig
+from tierloop.stack.record.record import Record
+from tierloop.stack.record.summary import ages_ms, missed_share, round_trips_ms
+from tierloop.stack.virtual.stack import VirtualStack
 
 ROBOTS = ("plant-0", "plant-1", "plant-2", "plant-3")
 SCENARIO = Scenario(task="reach", body="plant", robots=ROBOTS)

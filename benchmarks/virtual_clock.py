@@ -26,13 +26,13 @@ from tierloop.cloud.scratch import in_memory
 from tierloop.contract.body import Embodiment, Reading
 from tierloop.contract.clock import NS_PER_S
 from tierloop.contract.specs import Vector
-from tierloop.deployment import Deployment, PolicyConfig
 from tierloop.sim.cell import Cell
 from tierloop.sim.scenario import Scenario, embody
-from tierloop.summary import host
-from tierloop.virtual.clock import Wrappers
-from tierloop.virtual.heap import Heap
-from tierloop.virtual.stack import VirtualStack
+from tierloop.stack.config.deployment import Deployment, PolicyConfig
+from tierloop.stack.record.summary import host
+from tierloop.stack.virtual.heap import Heap
+from tierloop.stack.virtual.stack import VirtualStack
+from tierloop.stack.virtual.wrappers import Wrappers
 
 PHYSICS_GOAL, EVENTS_GOAL = 0.8, 50_000
 WARM_NS = 3 * NS_PER_S

@@ -30,7 +30,7 @@ def main() -> int:
 
     try:
         signal.signal(signal.SIGINT, stop)
-        from tierloop import screen
+        from tierloop.stack import screen
 
         if sys.stdout is sys.__stdout__:
             screen.install()

@@ -13,15 +13,16 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from tierloop import __version__, hardware
+from tierloop import __version__
 from tierloop.contract.errors import UserError
-from tierloop.hardware import Curve, Figure, Jobs, Profile
-from tierloop.initial import read
 from tierloop.join import write
-from tierloop.machine import processors
 from tierloop.policy.artefact import Artefact
 from tierloop.probes import Probe, probes, untrained
-from tierloop.summary import processor
+from tierloop.stack.config import hardware
+from tierloop.stack.config.hardware import Curve, Figure, Jobs, Profile
+from tierloop.stack.config.initial_policy import read
+from tierloop.stack.machine import processors
+from tierloop.stack.record.summary import processor
 
 BLOCKS = 6
 """Every probe is timed once a block, so that a slow moment of the machine hits all alike; the

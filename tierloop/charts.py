@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 
 from tierloop.contract.clock import NS_PER_S, NS_PER_US
 from tierloop.contract.messages import Outcome
-from tierloop.record import Happening, Record
-from tierloop.summary import ages_ms
+from tierloop.stack.record.record import Happening, Record
+from tierloop.stack.record.summary import ages_ms
 
 WINDOW = 20
 """Episodes over which running success is taken."""

@@ -9,9 +9,10 @@ from typing import Annotated
 
 import typer
 
-from tierloop import cli_measure, screen
+from tierloop import cli_measure
 from tierloop.cli_measure import ClockName, File, Sets
 from tierloop.contract.errors import UserError
+from tierloop.stack import screen
 
 FINE, FAILED, WRONG_INPUT = 0, 1, 2
 
@@ -162,7 +163,7 @@ def calibrate(
 @app.command()
 def schema() -> None:
     """Prints the JSON Schema of a deployment file."""
-    from tierloop.schema import schema
+    from tierloop.stack.config.schema import schema
 
     sys.stdout.write(schema().decode())
     screen.delivered()
@@ -194,10 +195,10 @@ def _run(
     faults: Path | None,
     virtual: bool = False,
 ) -> None:
-    from tierloop.claim import fresh_folder
     from tierloop.closing import conduct, conduct_virtual
-    from tierloop.deployment import Deployment, RunConfig, load
-    from tierloop.strict import check_name
+    from tierloop.stack.config.deployment import Deployment, RunConfig, load
+    from tierloop.stack.config.toml import check_name
+    from tierloop.stack.record.claim import fresh_folder
 
     options = list(sets or ())
     if for_s is not None:

@@ -10,15 +10,16 @@ from typing import Any
 import msgspec
 from rich.console import Console
 
-from tierloop import meetings, screen
-from tierloop.damage import line
-from tierloop.deployment import Deployment
 from tierloop.join import PAGE, PARTS, SUMMARY, conclude, join
-from tierloop.processes import ROLES
-from tierloop.record import Record
 from tierloop.remarks import alone, remarks, verdict
-from tierloop.run import Run, Signals, check, check_folder
-from tierloop.summary import missed_share, told_faults
+from tierloop.stack import screen
+from tierloop.stack.config.deployment import Deployment
+from tierloop.stack.record import sessions
+from tierloop.stack.record.damage import line
+from tierloop.stack.record.record import Record
+from tierloop.stack.record.summary import missed_share, told_faults
+from tierloop.stack.wall.processes import ROLES
+from tierloop.stack.wall.run import Run, Signals, check, check_folder
 from tierloop.view import view
 
 FINE, FAILED, WRONG_INPUT, INCONCLUSIVE = 0, 1, 2, 4
@@ -68,8 +69,8 @@ def conduct(deployment: Deployment, roles: tuple[str, ...], out: Path) -> int:
     lived = _lived(run.lived_s, deployment)
     console.print(f"Ended: {_ENDS[why]}, {lived}.", highlight=False)
     if set(roles) != set(ROLES):
-        lonely = meetings.alone(run.record)
-        for one in meetings.silence(run.record, lonely):
+        lonely = sessions.alone(run.record)
+        for one in sessions.silence(run.record, lonely):
             if one["lasting"]:
                 console.print(
                     f"{alone(one, NEVER)}.", markup=False, highlight=False, soft_wrap=True
@@ -86,7 +87,7 @@ def conduct(deployment: Deployment, roles: tuple[str, ...], out: Path) -> int:
 
 def conduct_virtual(deployment: Deployment, out: Path) -> int:
     """Runs a deployment into `out` on the virtual clock; the exit code. Raises UserError first."""
-    from tierloop.virtual.run import VirtualRun
+    from tierloop.stack.virtual.run import VirtualRun
 
     check_folder(deployment, tuple(ROLES), out)
     _check_budgets(deployment)

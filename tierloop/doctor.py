@@ -19,10 +19,10 @@ from tierloop.cloud.cluster import SHARED
 from tierloop.cloud.config import CloudConfig
 from tierloop.cloud.scratch import first, free_bytes
 from tierloop.contract.errors import UserError
-from tierloop.deployment import LinksConfig, load
 from tierloop.link.sockets import check_free
-from tierloop.machine import memory_bytes, processors
-from tierloop.summary import library
+from tierloop.stack.config.deployment import LinksConfig, load
+from tierloop.stack.machine import memory_bytes, processors
+from tierloop.stack.record.summary import library
 
 NEEDS: dict[str, tuple[str, ...]] = {
     "device": ("numpy", "msgspec", "pyzmq", "psutil"),

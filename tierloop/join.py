@@ -9,17 +9,18 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from tierloop import audit, hardware, parts, reserve
-from tierloop.books import balance, holdings
-from tierloop.claim import under_way
 from tierloop.contract.errors import UserError
 from tierloop.contract.ledger import LEDGER
 from tierloop.contract.reading import reading
-from tierloop.damage import Damage
-from tierloop.deployment import Deployment
-from tierloop.record import Record
 from tierloop.report import render
-from tierloop.summary import shed, summarise
+from tierloop.stack.config import hardware
+from tierloop.stack.config.deployment import Deployment
+from tierloop.stack.record import disks, reports, reserve
+from tierloop.stack.record.books import balance, holdings
+from tierloop.stack.record.claim import under_way
+from tierloop.stack.record.damage import Damage
+from tierloop.stack.record.record import Record
+from tierloop.stack.record.summary import shed, summarise
 
 DEPLOYMENT = "deployment.json"
 PARTS = "parts"
@@ -45,7 +46,7 @@ def recorded(out: Path) -> Record:
     with reading(out):
         if under_way(out):
             raise UserError(f"{out}: the run is still going; read it when it has ended")
-        for found in parts.scan(out / PARTS):
+        for found in reports.scan(out / PARTS):
             if isinstance(found, Damage):
                 record.damaged.append(found)
                 continue
@@ -58,7 +59,7 @@ def recorded(out: Path) -> Record:
             record.take(found)
         record.damaged += [
             Damage(PARTS, f"not written: {lack.why}", -1, -1, lack.since_ns, lack.until_ns)
-            for lack in parts.lacks_of(record.label(parts.LACKS))
+            for lack in reports.lacks_of(record.label(reports.LACKS))
         ]
     return record
 
@@ -117,9 +118,9 @@ def audited(record: Record, deployment: Deployment, out: Path) -> dict[str, Any]
         (life.process, life.boot): int(life.last.counters.get("segments.acked", 0))
         for life in record.of("device")
     }
-    found = audit.audit(out, acked, shed(record.counters("edge")), record.damaged)
+    found = disks.audit(out, acked, shed(record.counters("edge")), record.damaged)
     books = balance(record, holdings(out))
-    return summarise(record, deployment, found, audit.releases(out), books)
+    return summarise(record, deployment, found, disks.releases(out), books)
 
 
 def write(path: Path, data: bytes) -> None:

@@ -13,7 +13,6 @@ from tierloop.contract.body import Embodiment, Reading
 from tierloop.contract.effects import Send
 from tierloop.contract.messages import ActionChunk, Observation
 from tierloop.contract.specs import FloatArray, PolicySpec, Vector
-from tierloop.deployment import Deployment
 from tierloop.device.config import DeviceConfig
 from tierloop.device.node import DeviceNode
 from tierloop.edge.outbox import Name, Outbox, Parcel
@@ -24,6 +23,7 @@ from tierloop.policy.mlp import Mlp
 from tierloop.sim.bodies.panda import HOME_RAD, tool_position
 from tierloop.sim.scenario import Scenario, body_spec, policy_spec
 from tierloop.sim.tasks.sort.perceive import SortPerceiver
+from tierloop.stack.config.deployment import Deployment
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 COMMITS = (1, 64)
@@ -188,7 +188,7 @@ class _Twin:
 
     def __init__(self) -> None:
         from tierloop.cloud.teacher import Teacher
-        from tierloop.twin import twin_of
+        from tierloop.stack.twin import twin_of
 
         deployment = Deployment(name="calibrate")
         self._twin = twin_of(deployment, "calibrate")()

@@ -7,7 +7,7 @@ from tierloop.contract.clock import NS_PER_MS, NS_PER_S
 from tierloop.contract.ledger import INDEX, LEDGER, Refusal, Rung, Tier
 from tierloop.contract.messages import ActionChunk
 from tierloop.contract.streams import STREAMS
-from tierloop.record import Life, Record
+from tierloop.stack.record.record import Life, Record
 
 Row = dict[str, int]
 PARTS_UJ = [column.name for column in LEDGER if column.name.endswith("_uj")]

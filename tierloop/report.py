@@ -5,12 +5,12 @@ from importlib.resources import files
 from typing import Any
 
 from tierloop.contract.clock import NS_PER_MS, NS_PER_S, NS_PER_US
-from tierloop.deployment import Deployment
-from tierloop.invariants import FAULTS
-from tierloop.record import Record
 from tierloop.remarks import remarks
 from tierloop.sim.scenario import body_spec, policy_spec
-from tierloop.summary import missed_share, told_faults
+from tierloop.stack.config.deployment import Deployment
+from tierloop.stack.record.invariants import FAULTS
+from tierloop.stack.record.record import Record
+from tierloop.stack.record.summary import missed_share, told_faults
 
 EVENTS_MAX = 400
 """Events listed in the page at most; the charts show all."""

@@ -9,9 +9,9 @@ from itertools import chain
 from rich.console import Console
 from rich.table import Table
 
-from tierloop import screen
 from tierloop.contract.ledger import LEDGER
 from tierloop.replay import Moment, line
+from tierloop.stack import screen
 
 KEYS = "n next decision   p previous decision   e next event   q quit"
 _NEAR = 6

@@ -12,13 +12,13 @@ from rich.console import Console
 from tierloop.contract.clock import NS_PER_S
 from tierloop.contract.errors import UserError
 from tierloop.contract.reading import Unreadable, reading
-from tierloop.damage import line
-from tierloop.experience_flow import journeys
 from tierloop.join import load
 from tierloop.perfetto import write
-from tierloop.record import Record
 from tierloop.remarks import verdict
 from tierloop.replay import moments, within
+from tierloop.stack.record.damage import line
+from tierloop.stack.record.experience_flow import journeys
+from tierloop.stack.record.record import Record
 from tierloop.stepper import show
 
 

@@ -12,9 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from tierloop.contract.clock import NS_PER_S
-from tierloop.invariants import FAULTS
-from tierloop.record import ROOF, Happening, Life, Record
-from tierloop.summary import ages_ms
+from tierloop.stack.record.invariants import FAULTS
+from tierloop.stack.record.record import ROOF, Happening, Life, Record
+from tierloop.stack.record.summary import ages_ms
 
 RECENT = 10
 """Reports of a device, one a second, over which recent figures are taken."""

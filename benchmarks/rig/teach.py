@@ -20,11 +20,11 @@ from tierloop.cloud.config import LearnerConfig
 from tierloop.cloud.export import export
 from tierloop.cloud.rollout import Play, successes
 from tierloop.cloud.teacher import Teacher
-from tierloop.deployment import Deployment
 from tierloop.policy.artefact import pack
 from tierloop.policy.mlp import Mlp
 from tierloop.sim.scenario import Scenario, policy_spec
-from tierloop.twin import twin_of
+from tierloop.stack.config.deployment import Deployment
+from tierloop.stack.twin import twin_of
 
 ROUNDS, EPISODES = 5, 24
 """Rounds, and episodes of two parts each in a round."""

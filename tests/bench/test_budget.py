@@ -73,7 +73,7 @@ def test_the_projects_own_budgets_are_complete_and_about_what_is_measured():
 
 
 def test_a_new_process_would_be_missed():
-    from tierloop.processes import ROLES
+    from tierloop.stack.wall.processes import ROLES
 
     assert set(budget.PROCESSES) == {*ROLES, "roof"}
 

@@ -5,7 +5,7 @@ import pytest
 from tierloop.bench.runs import _missed
 from tierloop.cli import main
 from tierloop.contract.errors import UserError
-from tierloop.deployment import load
+from tierloop.stack.config.deployment import load
 
 PLANTS = """name = "plants"
 [run]

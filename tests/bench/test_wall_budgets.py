@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tierloop import parts
 from tierloop.bench import runs
 from tierloop.bench.statistics import Verdict
 from tierloop.contract.budget import Budget
@@ -13,9 +12,10 @@ from tierloop.contract.clock import NS_PER_MS, NS_PER_S
 from tierloop.contract.ledger import INDEX, LEDGER
 from tierloop.contract.messages import Report
 from tierloop.join import PARTS
+from tierloop.stack.record import reports
 
 
-def reports(robots: int, seconds: int, delay_ms) -> list[Report]:
+def made_reports(robots: int, seconds: int, delay_ms) -> list[Report]:
     """Twenty decisions a second and robot; `delay_ms(second)` is what all waited in it."""
     made = []
     for robot in range(robots):
@@ -42,7 +42,7 @@ def judged(tmp_path: Path, made: list[Report], budget: Budget, **figures):
         "energy_j": {"device": {"base": 90.0}, "edge": 5.0, "cloud": 5.0, "per_success": None},
     } | figures  # fmt: skip
     (tmp_path / PARTS).mkdir()
-    written = parts.Parts(tmp_path / PARTS)
+    written = reports.Parts(tmp_path / PARTS)
     for report in made:
         written.append(report)
     (line,) = runs.judge(tmp_path, summary, [budget])
@@ -52,14 +52,14 @@ def judged(tmp_path: Path, made: list[Report], budget: Budget, **figures):
 def test_blocks_are_stretches_of_time_across_all_robots(tmp_path):
     """A disturbance that all share is not four times as well known with four robots."""
     slow = {3, 4, 5, 6, 11, 12, 13, 14}
-    made = reports(4, 16, lambda second: 30.0 if second in slow else 10.0)
+    made = made_reports(4, 16, lambda second: 30.0 if second in slow else 10.0)
     line = judged(tmp_path, made, Budget(metric="round_trip", limit=25.0, unit="ms"))
     assert line.verdict is Verdict.INCONCLUSIVE
     assert (line.figure.low, line.figure.high) == (10.0, 30.0)
 
 
 def test_one_sample_is_no_certainty(tmp_path):
-    made = reports(1, 1, lambda _: 5.0)
+    made = made_reports(1, 1, lambda _: 5.0)
     made[0] = made[0].__class__(**{f: getattr(made[0], f) for f in made[0].__struct_fields__}
                                 | {"decisions": made[0].decisions[:1]})  # fmt: skip
     line = judged(tmp_path, made, Budget(metric="round_trip", limit=10.0, unit="ms", percentile=99))
@@ -77,7 +77,9 @@ def test_one_sample_is_no_certainty(tmp_path):
 )
 def test_missed_ticks_are_a_share_with_an_interval(tmp_path, n, missed, verdict):
     budget = Budget(metric="missed_ticks", limit=0.001, unit="share")
-    line = judged(tmp_path, reports(1, 1, lambda _: 5.0), budget, ticks={"n": n, "missed": missed})
+    line = judged(
+        tmp_path, made_reports(1, 1, lambda _: 5.0), budget, ticks={"n": n, "missed": missed}
+    )
     assert line.verdict is verdict
 
 
@@ -94,7 +96,7 @@ def test_missed_ticks_are_a_share_with_an_interval(tmp_path, n, missed, verdict)
 def test_joules_a_success_are_as_sure_as_the_successes(tmp_path, episodes, successes, verdict):
     budget = Budget(metric="energy_per_success", limit=20.0, unit="J")
     line = judged(
-        tmp_path, reports(1, 1, lambda _: 5.0), budget,
+        tmp_path, made_reports(1, 1, lambda _: 5.0), budget,
         success={"episodes": episodes, "successes": successes},
         energy_j={
             "device": {"base": 15.0 * episodes - 10.0}, "edge": 5.0, "cloud": 5.0,

@@ -21,10 +21,10 @@ from tierloop.cloud.cluster import RayBackend
 from tierloop.cloud.config import CloudConfig, LearnerConfig
 from tierloop.cloud.rollout import Play
 from tierloop.cloud.teacher import Teacher
-from tierloop.deployment import Deployment
 from tierloop.policy.mlp import Mlp
 from tierloop.sim.scenario import Scenario, policy_spec
-from tierloop.twin import twin_of
+from tierloop.stack.config.deployment import Deployment
+from tierloop.stack.twin import twin_of
 
 SCENARIO = Scenario(belt_low_m_s=0.1, belt_high_m_s=0.15, episode_s=5.0)
 LEARNER = LearnerConfig(hidden=(16,), steps_per_round=50)

@@ -29,8 +29,8 @@ from pathlib import Path
 from tierloop.cloud.config import CloudConfig, LearnerConfig
 from tierloop.cloud.main import run
 from tierloop.sim.scenario import policy_spec
-from tierloop.deployment import Deployment
-from tierloop.twin import twin_of
+from tierloop.stack.config.deployment import Deployment
+from tierloop.stack.twin import twin_of
 learner = LearnerConfig(
     hidden=(16,), steps_per_round=20, twin_episodes=1, gate_episodes=1, min_lived=30
 )

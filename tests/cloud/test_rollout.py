@@ -11,10 +11,10 @@ from tierloop.cloud.rollout import PARTS, TWIN, Play, TwinRollout, successes
 from tierloop.cloud.teacher import Teacher
 from tierloop.cloud.trainer import Trainer
 from tierloop.contract.codec import Codec
-from tierloop.deployment import Deployment
 from tierloop.policy.mlp import Mlp
 from tierloop.sim.scenario import Scenario, embody, policy_spec
-from tierloop.twin import twin_of
+from tierloop.stack.config.deployment import Deployment
+from tierloop.stack.twin import twin_of
 
 SCENARIO = Scenario(belt_low_m_s=0.1, belt_high_m_s=0.15, episode_s=5.0)
 SPEC = policy_spec(SCENARIO)

@@ -7,9 +7,9 @@ import pytest
 
 from tierloop.contract.constants import Constant, Curve, constants
 from tierloop.contract.errors import SpecError, UserError
-from tierloop.deployment import load
 from tierloop.device.energy import Energy
 from tierloop.sim.scenario import Scenario, body_spec
+from tierloop.stack.config.deployment import load
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "deployments" / "sorting-cell.toml"

@@ -7,12 +7,12 @@ import msgspec
 import pytest
 
 from tierloop.contract.ledger import INDEX, Refusal, Rung
-from tierloop.deployment import Deployment
 from tierloop.device.config import DeviceConfig
 from tierloop.device.energy import BatteryConfig
-from tierloop.energy import account, unbalanced
-from tierloop.invariants import invariants
 from tierloop.sim.scenario import policy_spec
+from tierloop.stack.config.deployment import Deployment
+from tierloop.stack.record.energy import account, unbalanced
+from tierloop.stack.record.invariants import invariants
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "virtual"))
 from plants import Watched, deployment

@@ -7,18 +7,18 @@ import msgspec
 import numpy as np
 import pytest
 
-from tierloop.audit import Audit
 from tierloop.contract.messages import Report
 from tierloop.contract.specs import BodySpec
-from tierloop.deployment import Deployment
 from tierloop.device.config import ComputePower, DeviceConfig
 from tierloop.device.energy import BatteryConfig, Energy
 from tierloop.device.meter import Meter
-from tierloop.energy import account, balanced
-from tierloop.hardware import load
-from tierloop.invariants import invariants
-from tierloop.record import Life, Record
 from tierloop.sim.scenario import Scenario, body_spec, policy_spec
+from tierloop.stack.config.deployment import Deployment
+from tierloop.stack.config.hardware import load
+from tierloop.stack.record.disks import Audit
+from tierloop.stack.record.energy import account, balanced
+from tierloop.stack.record.invariants import invariants
+from tierloop.stack.record.record import Life, Record
 
 BODY = body_spec(Scenario())
 EMPTY = np.zeros((0, 30), np.int64)

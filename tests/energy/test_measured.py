@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tierloop.measured import Integral, Measured, Rapl, Stream, nvml, tegrastats
+from tierloop.stack.wall.power_meters import Integral, Measured, Rapl, Stream, nvml, tegrastats
 
 NANO = (
     "RAM 1738/3956MB (lfb 172x4MB) SWAP 0/1978MB (cached 0MB) IRAM 0/252kB(lfb 252kB) "

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from ports import free_address
 
-from tierloop import parts
-from tierloop.record import ROOF, Record
-from tierloop.timeline import load, told
+from tierloop.stack.faults.timeline import load, told
+from tierloop.stack.record import reports
+from tierloop.stack.record.record import ROOF, Record
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "deployments" / "faults" / "bad-day.toml"
@@ -45,7 +45,7 @@ def test_the_example_does_harm_and_is_recovered_from(tmp_path, clock):
     assert done.returncode == 0, done.stdout + done.stderr
     summary = json.loads((out / "summary.json").read_text())
     record = Record()
-    for report in parts.read(out / "parts"):
+    for report in reports.read(out / "parts"):
         record.take(report)
     check_timeline(summary)
     check_harm(record)

@@ -12,12 +12,12 @@ from tierloop.contract.messages import Hello, Welcome
 from tierloop.device.config import DeviceConfig
 from tierloop.device.main import ControlLoop
 from tierloop.device.node import DeviceNode
-from tierloop.faults import ClockStep
-from tierloop.faulty import FaultyBody, Skew, SkewedClock
 from tierloop.link.channel import Client, Server
 from tierloop.link.model import LinkModel, LinkSpec
 from tierloop.link.shaped import Lane, ShapedSocket
 from tierloop.link.sockets import ServerSocket
+from tierloop.stack.faults.kinds import ClockStep
+from tierloop.stack.faults.node import FaultyBody, Skew, SkewedClock
 
 pytestmark = pytest.mark.process
 

@@ -13,7 +13,7 @@ from tierloop.contract.effects import Compute, Send, Timer
 from tierloop.contract.messages import Beat, Report
 from tierloop.edge.outbox import Name, Outbox, Parcel
 from tierloop.edge.triage import Priority
-from tierloop.faults import (
+from tierloop.stack.faults.kinds import (
     ClockDrift,
     ClockStep,
     FullDisk,
@@ -22,7 +22,7 @@ from tierloop.faults import (
     SensorFreeze,
     SlowLearner,
 )
-from tierloop.faulty import HELD_MAX, FaultyBody, FaultyNode, Skew, on_a_full_disk
+from tierloop.stack.faults.node import HELD_MAX, FaultyBody, FaultyNode, Skew, on_a_full_disk
 
 S = 1_000_000_000
 BEGAN = 1_000 * S

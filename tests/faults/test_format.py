@@ -6,11 +6,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tierloop import timeline
 from tierloop.contract.errors import UserError
-from tierloop.deployment import Deployment, load
-from tierloop.faults import KINDS, ClockStep, Crash, Delay, Hang, Loss, Partition
 from tierloop.link.model import Conditions
+from tierloop.stack.config.deployment import Deployment, load
+from tierloop.stack.faults import timeline
+from tierloop.stack.faults.kinds import KINDS, ClockStep, Crash, Delay, Hang, Loss, Partition
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "deployments" / "faults" / "bad-day.toml"

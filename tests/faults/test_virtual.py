@@ -6,8 +6,9 @@ import msgspec
 import pytest
 
 from tierloop.contract.clock import NS_PER_S
-from tierloop.deployment import load
-from tierloop.faults import (
+from tierloop.link.model import Conditions
+from tierloop.stack.config.deployment import load
+from tierloop.stack.faults.kinds import (
     ClockDrift,
     ClockStep,
     Crash,
@@ -18,12 +19,11 @@ from tierloop.faults import (
     SensorDropout,
     SlowLearner,
 )
-from tierloop.faulty import FaultyNode
-from tierloop.link.model import Conditions
-from tierloop.record import Record
-from tierloop.virtual.charge import Stretched
-from tierloop.virtual.faults import FaultyParts, schedule
-from tierloop.virtual.stack import VirtualStack
+from tierloop.stack.faults.node import FaultyNode
+from tierloop.stack.record.record import Record
+from tierloop.stack.virtual.costs import Stretched
+from tierloop.stack.virtual.faults import FaultyParts, schedule
+from tierloop.stack.virtual.stack import VirtualStack
 
 FILE = Path(__file__).parents[2] / "deployments" / "sorting-cell.toml"
 SETS = (

@@ -24,7 +24,7 @@ from tierloop.device.uplink import Uplink
 from tierloop.edge.relay import Relay
 from tierloop.edge.releases import Releases
 from tierloop.policy.shelf import Shelf, _stack
-from tierloop.virtual import processes, stack
+from tierloop.stack.virtual import processes, stack
 
 Patch = Callable[[], AbstractContextManager[Any]]
 

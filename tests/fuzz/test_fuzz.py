@@ -10,8 +10,6 @@ from typer.testing import CliRunner
 
 from tierloop.cli import app
 from tierloop.contract.errors import UserError
-from tierloop.deployment import RunConfig
-from tierloop.faults import ClockStep, Delay, SensorFreeze
 from tierloop.fuzz import conduct as module
 from tierloop.fuzz import marks
 from tierloop.fuzz.case import QUIET_S, draw
@@ -20,6 +18,8 @@ from tierloop.fuzz.live import live
 from tierloop.fuzz.policies import foreign, signature, signed
 from tierloop.fuzz.shrink import shrink
 from tierloop.sim.scenario import policy_spec
+from tierloop.stack.config.deployment import RunConfig
+from tierloop.stack.faults.kinds import ClockStep, Delay, SensorFreeze
 
 PLAIN = ["fuzz", "--seeds", "2", "--jobs", "1"]
 

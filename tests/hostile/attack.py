@@ -23,8 +23,8 @@ import psutil
 from verdict import Verdict
 from victims import DEFAULT, Victim, plant, tcp
 
-from tierloop.deployment import LinksConfig
 from tierloop.link.address import IPC
+from tierloop.stack.config.deployment import LinksConfig
 
 HONEST, GHOST = ("arm-0", "arm-1"), "ghost"
 DOWN = '\n[[fault]]\nkind = "crash"\nat_s = 4.0\nfor_s = 100000.0\ntarget = "ghost"\n'

@@ -1,4 +1,4 @@
-"""An audit of its own over the stores of a run that is over, beside tierloop.audit."""
+"""An audit of its own over the stores of a run that is over, beside tierloop.stack.record.disks."""
 
 import contextlib
 import hashlib
@@ -6,7 +6,7 @@ import sqlite3
 from pathlib import Path
 from typing import NamedTuple
 
-from tierloop import parts
+from tierloop.stack.record import reports
 
 LOSSES = ("exactly_once", "nothing_acked_lost", "nothing_altered")
 """Invariants of a run that hold whoever was killed, and when."""
@@ -56,7 +56,7 @@ def inspect(out: Path) -> Books:
         lives.setdefault((device, boot), set()).add(seq)
     acked = {
         (report.process, report.boot): int(report.counters.get("segments.acked", 0))
-        for report in parts.read(out / "parts")
+        for report in reports.read(out / "parts")
         if report.role == "device"
     }
     return Books(

@@ -21,9 +21,9 @@ from books import inspect
 from verdict import Verdict, lives, slope
 from victims import DEFAULT, ROOF, Victim, Vital, plant
 
-from tierloop.faults import DEVICE, KINDS
 from tierloop.link.address import IPC
-from tierloop.summary import INFLICTED, OVER
+from tierloop.stack.faults.kinds import DEVICE, KINDS
+from tierloop.stack.record.summary import INFLICTED, OVER
 
 ROBOTS = ("arm-0", "arm-1")
 EVERY_S = 10.0

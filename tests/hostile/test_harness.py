@@ -19,9 +19,9 @@ from victims import ROOF, Victim
 from tierloop.contract import messages as m
 from tierloop.contract.codec import Codec
 from tierloop.contract.errors import WireError
-from tierloop.faults import KINDS
 from tierloop.sim.scenario import Scenario, policy_spec
-from tierloop.timeline import Source, read
+from tierloop.stack.faults.kinds import KINDS
+from tierloop.stack.faults.timeline import Source, read
 
 SPEC = policy_spec(Scenario(task="reach", body="plant"))
 

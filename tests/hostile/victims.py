@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import psutil
 
-from tierloop.deployment import LinksConfig
+from tierloop.stack.config.deployment import LinksConfig
 
 sys.path.append(str(Path(__file__).parents[1]))
 from ports import free_address
@@ -90,7 +90,7 @@ class Victim:
                 self.family[child.pid] = child
                 with contextlib.suppress(psutil.Error):
                     command = child.cmdline()
-                    if "tierloop.processes" in command:
+                    if "tierloop.stack.wall.processes" in command:
                         found[command[-1]] = child.pid
             if self.process.poll() is None:
                 found[ROOF] = self.process.pid

@@ -8,8 +8,8 @@ import numpy as np
 
 from tierloop.contract.ledger import INDEX, LEDGER, Rung, Tier
 from tierloop.contract.messages import Event, Outcome, Report
-from tierloop.deployment import load
-from tierloop.record import ROOF
+from tierloop.stack.config.deployment import load
+from tierloop.stack.record.record import ROOF
 
 S = 1_000_000_000
 MS = 1_000_000
@@ -104,7 +104,7 @@ def short_run() -> list[Report]:
 def fill(out: Path, reports: list[Report]) -> None:
     """Puts a record's parts into `out`, as a supervisor would."""
     from tierloop.join import DEPLOYMENT, PARTS
-    from tierloop.parts import Parts
+    from tierloop.stack.record.reports import Parts
 
     parts = Parts(out / PARTS)
     for one in reports:

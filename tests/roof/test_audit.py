@@ -8,8 +8,6 @@ import zlib
 import msgspec
 import pytest
 
-from tierloop.audit import CLOUD_STORE, EDGE_OUTBOX, Audit, audit, releases
-from tierloop.books import holdings
 from tierloop.cloud.lineage import Key, PolicyRecord
 from tierloop.cloud.store import Datum, Misfit, Store
 from tierloop.contract.codec import digest64
@@ -17,6 +15,8 @@ from tierloop.contract.errors import UserError
 from tierloop.contract.messages import Stored
 from tierloop.edge.outbox import Name, Outbox, Parcel
 from tierloop.edge.triage import Priority
+from tierloop.stack.record.books import holdings
+from tierloop.stack.record.disks import CLOUD_STORE, EDGE_OUTBOX, Audit, audit, releases
 
 LIFE = ("arm-0", 7)
 

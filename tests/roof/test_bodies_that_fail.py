@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from ports import free_address
 
-from tierloop import parts
 from tierloop.contract.ledger import INDEX
+from tierloop.stack.record import reports
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(150)]
 
@@ -56,6 +56,6 @@ ray = "none"
     assert not [fault for name, fault, _ in told if name in ("well", "edge", "cloud")], told
     acted = [
         int((r.decisions[:, INDEX["applied_ns"]] > 0).sum())
-        for r in parts.read(out / "parts") if r.process == "well"
+        for r in reports.read(out / "parts") if r.process == "well"
     ]  # fmt: skip
     assert sum(acted[-5:]) > 50, "it acts to the end"

@@ -8,11 +8,11 @@ import pytest
 from records import report
 from test_record import recorded
 
-from tierloop.audit import CLOUD_STORE, EDGE_OUTBOX
-from tierloop.books import Books, Kept, balance, holdings, kept
 from tierloop.contract.errors import UserError
-from tierloop.record import ROOF
-from tierloop.runs import Runs
+from tierloop.stack.record.books import Books, Kept, balance, holdings, kept
+from tierloop.stack.record.disks import CLOUD_STORE, EDGE_OUTBOX
+from tierloop.stack.record.record import ROOF
+from tierloop.stack.record.segment_runs import Runs
 
 
 def life(boot=1, produced=0, shed=0, backlog=0):

@@ -9,13 +9,13 @@ from plant import POLICY
 from rich.console import Console
 
 from tierloop import calibrate as module
-from tierloop import hardware
 from tierloop.calibrate import Timing, calibrate, measure, summarise, toml
 from tierloop.contract.errors import UserError
-from tierloop.deployment import load
 from tierloop.policy.artefact import pack
 from tierloop.policy.mlp import Mlp
 from tierloop.probes import BATCHES, Probe, probes, untrained
+from tierloop.stack.config import hardware
+from tierloop.stack.config.deployment import load
 
 
 def timing(job: str, rows: int, median_us: float, engine: str = "", spread: float = 0.1) -> Timing:

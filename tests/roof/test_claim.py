@@ -3,11 +3,11 @@
 import pytest
 from records import deployment, fill, short_run
 
-from tierloop.claim import Claim, fresh_folder, under_way
 from tierloop.contract.errors import UserError
 from tierloop.join import join
-from tierloop.reserve import Reserve
-from tierloop.run import Run, claim, prepare
+from tierloop.stack.record.claim import Claim, fresh_folder, under_way
+from tierloop.stack.record.reserve import Reserve
+from tierloop.stack.wall.run import Run, claim, prepare
 
 
 def test_of_two_runs_that_saw_the_same_empty_folder_one_has_it(tmp_path):
@@ -65,8 +65,8 @@ def test_a_run_that_does_not_begin_gives_back_what_it_held(tmp_path, monkeypatch
     def no_room(*_):
         raise UserError("no place for sockets")
 
-    monkeypatch.setattr("tierloop.run.table", no_room)
-    monkeypatch.setattr("tierloop.run.Signals", lambda: None)
+    monkeypatch.setattr("tierloop.stack.wall.run.table", no_room)
+    monkeypatch.setattr("tierloop.stack.wall.run.Signals", lambda: None)
     with pytest.raises(UserError, match="no place"):
         Run(deployment(), ("device",), tmp_path / "run", None)
     assert not under_way(tmp_path / "run")

@@ -15,9 +15,9 @@ import psutil
 import pytest
 from ports import free_address
 
-from tierloop import parts
 from tierloop.contract.messages import Report
 from tierloop.join import join
+from tierloop.stack.record import reports
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "deployments" / "sorting-cell.toml"
@@ -139,7 +139,7 @@ def test_another_python_is_refused_in_one_line():
 
 def test_a_device_loads_nothing_that_belongs_to_other_tiers():
     code = (
-        "import sys, tierloop.processes, tierloop.device.main, tierloop.sim.cell;"
+        "import sys, tierloop.stack.wall.processes, tierloop.device.main, tierloop.sim.cell;"
         "heavy = {'ray', 'torch', 'onnx', 'onnxruntime', 'typer', 'rich', 'matplotlib', 'pyarrow'};"
         "sys.exit(', '.join(heavy & set(sys.modules)) or 0)"
     )
@@ -213,7 +213,7 @@ def test_a_killed_edge_comes_back_and_a_killed_supervisor_leaves_no_orphan(tmp_p
     out = tmp_path / "run"
 
     def heard(name: str) -> list[Report]:
-        return [report for report in parts.read(out / "parts") if report.process == name]
+        return [report for report in reports.read(out / "parts") if report.process == name]
 
     with started(tmp_path, "run", str(SHIPPED), *options(tmp_path)) as process:
         until(lambda: any(len(report.decisions) for report in heard("arm-0")), process)

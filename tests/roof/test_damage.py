@@ -6,21 +6,21 @@ import msgspec
 import pytest
 from records import S, fill, report, short_run
 
-from tierloop import parts
-from tierloop.audit import CLOUD_STORE, EDGE_JOURNAL, EDGE_OUTBOX
 from tierloop.closing import INCONCLUSIVE, judge, warnings
 from tierloop.cloud.store import Store
 from tierloop.contract.errors import UserError
 from tierloop.contract.messages import Report
-from tierloop.damage import Damage
 from tierloop.join import join
+from tierloop.stack.record import reports
+from tierloop.stack.record.damage import Damage
+from tierloop.stack.record.disks import CLOUD_STORE, EDGE_JOURNAL, EDGE_OUTBOX
 from tierloop.telling import tell
 
 
 @pytest.fixture
 def three(tmp_path):
     """The part of one robot that reported thrice; its bytes, and where each report begins."""
-    written, starts = parts.Parts(tmp_path), []
+    written, starts = reports.Parts(tmp_path), []
     path = tmp_path / "arm-0.reports"
     for at_s in (1, 2, 3):
         starts.append(path.stat().st_size if path.exists() else 0)
@@ -29,7 +29,7 @@ def three(tmp_path):
 
 
 def scanned(path):
-    found = list(parts.scan(path.parent))
+    found = list(reports.scan(path.parent))
     damage = [one for one in found if isinstance(one, Damage)]
     return [r.at_ns // S for r in found if isinstance(r, Report)], damage
 

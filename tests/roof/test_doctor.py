@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from tierloop import doctor
-from tierloop.machine import processors
+from tierloop.stack.machine import processors
 
 
 def examined(capsys, file=None):

@@ -8,8 +8,8 @@ import pytest
 from tierloop.contract.errors import UserError
 from tierloop.contract.ledger import LEDGER
 from tierloop.contract.messages import Report
-from tierloop.deployment import Deployment
-from tierloop.run import Run
+from tierloop.stack.config.deployment import Deployment
+from tierloop.stack.wall.run import Run
 
 COLUMNS = len(LEDGER)
 

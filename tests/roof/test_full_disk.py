@@ -9,16 +9,16 @@ from contextlib import contextmanager
 import pytest
 from records import S, deployment, fill, report, short_run
 
-from tierloop import parts, stores
-from tierloop.audit import CLOUD_STORE, audit
 from tierloop.closing import INCONCLUSIVE, judge, print_summary, warnings
 from tierloop.cloud.store import Store
-from tierloop.damage import Damage
 from tierloop.join import conclude, join, load
-from tierloop.parts import LACKS, Parts
-from tierloop.record import Record
-from tierloop.reserve import Reserve
-from tierloop.run import Run
+from tierloop.stack.record import reports, stores
+from tierloop.stack.record.damage import Damage
+from tierloop.stack.record.disks import CLOUD_STORE, audit
+from tierloop.stack.record.record import Record
+from tierloop.stack.record.reports import LACKS, Parts
+from tierloop.stack.record.reserve import Reserve
+from tierloop.stack.wall.run import Run
 
 
 @contextmanager
@@ -44,7 +44,7 @@ def test_a_torn_append_is_cut_back_and_the_record_goes_on_behind_the_last_whole_
     assert "File too large" in written.full
     written.append(report("arm-0", "device", 4))
     assert not written.full
-    assert [one.at_ns // S for one in parts.scan(tmp_path)] == [1, 4]
+    assert [one.at_ns // S for one in reports.scan(tmp_path)] == [1, 4]
     (lack,) = written.lacks
     assert (lack.since_ns, lack.until_ns, lack.reports) == (2 * S, 3 * S, 2)
 
@@ -56,7 +56,7 @@ def test_what_could_not_be_cut_back_at_once_is_before_the_next_append(tmp_path, 
     written._torn[path] = len(whole)
     path.write_bytes(whole + b"half a report")
     written.append(report("arm-0", "device", 2))
-    assert [one.at_ns // S for one in parts.scan(tmp_path)] == [1, 2]
+    assert [one.at_ns // S for one in reports.scan(tmp_path)] == [1, 2]
 
 
 class Unseen:
@@ -83,7 +83,7 @@ def test_a_run_on_a_full_disk_goes_on_and_says_since_when(tmp_path):
         run._hear(report("arm-0", "device", 2))
         run._report()
         assert [h.name for h in run.record.happenings][-1] == "record_resumed"
-        (lack,) = parts.lacks_of(run.record.label(LACKS))
+        (lack,) = reports.lacks_of(run.record.label(LACKS))
         assert (lack.reports, lack.why) == (1, "Is a directory")
     finally:
         run._ends.close()

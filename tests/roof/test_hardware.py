@@ -6,9 +6,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from tierloop import hardware
 from tierloop.contract.errors import UserError
-from tierloop.deployment import Deployment, load
+from tierloop.stack.config import hardware
+from tierloop.stack.config.deployment import Deployment, load
 
 NAMES = (
     "agx-orin", "cloud-gpu", "edge-server", "orin-nano", "orin-nx", "raspberry-pi-5", "thor",

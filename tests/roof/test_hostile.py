@@ -5,15 +5,15 @@ import numpy as np
 import pytest
 from records import MS, S, report, row
 
-from tierloop import parts
 from tierloop.cli import main
 from tierloop.cloud.ingest import Misfitting, check
 from tierloop.contract.errors import SpecError, UserError
 from tierloop.contract.ledger import coded
 from tierloop.contract.messages import Hello, Segment
 from tierloop.link.address import check_address
-from tierloop.record import Happening
 from tierloop.sim.scenario import Scenario, policy_spec
+from tierloop.stack.record import reports
+from tierloop.stack.record.record import Happening
 from tierloop.view import event_line
 
 
@@ -67,9 +67,9 @@ def test_an_address_is_no_more_than_host_and_port(address):
 
 
 def test_a_record_that_can_take_no_more_says_so_and_goes_on_when_it_can(tmp_path):
-    written = parts.Parts(tmp_path / "parts")
+    written = reports.Parts(tmp_path / "parts")
     written.append(report("arm-0", "device", 1))
-    (tmp_path / "parts" / f"edge{parts.SUFFIX}").mkdir()
+    (tmp_path / "parts" / f"edge{reports.SUFFIX}").mkdir()
     written.append(report("edge", "edge", 2))
     assert "parts" in written.full
     assert [name for name, _ in written.news()] == ["record_lacks"]
@@ -77,11 +77,11 @@ def test_a_record_that_can_take_no_more_says_so_and_goes_on_when_it_can(tmp_path
     written.append(report("edge", "edge", 3))
     assert written.full
     assert written.news() == []
-    (tmp_path / "parts" / f"edge{parts.SUFFIX}").rmdir()
+    (tmp_path / "parts" / f"edge{reports.SUFFIX}").rmdir()
     written.append(report("edge", "edge", 4))
     assert not written.full
     assert written.news() == [("record_resumed", "2 reports lack")]
-    assert [r.at_ns for r in parts.read(tmp_path / "parts")] == [1 * S, 3 * S, 4 * S]
+    assert [r.at_ns for r in reports.read(tmp_path / "parts")] == [1 * S, 3 * S, 4 * S]
     (lack,) = written.lacks
     assert (lack.since_ns, lack.until_ns, lack.reports) == (2 * S, 3 * S, 2)
 

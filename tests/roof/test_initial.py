@@ -7,7 +7,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tierloop import initial
 from tierloop.cloud import main as cloud_main
 from tierloop.cloud.export import export, to_onnx
 from tierloop.cloud.opening import opened
@@ -15,12 +14,13 @@ from tierloop.cloud.store import Store
 from tierloop.contract.clock import WallClock
 from tierloop.contract.errors import SpecError, UserError
 from tierloop.contract.specs import PolicySpec
-from tierloop.deployment import Deployment, PolicyConfig, load
-from tierloop.initial import check, enter, first
 from tierloop.policy.artefact import MAX_BYTES, digest, pack, unpack
 from tierloop.policy.mlp import Mlp
-from tierloop.processes import ROLES, Order
 from tierloop.sim.scenario import Scenario, policy_spec
+from tierloop.stack.config import initial_policy
+from tierloop.stack.config.deployment import Deployment, PolicyConfig, load
+from tierloop.stack.config.initial_policy import check, enter, first
+from tierloop.stack.wall.processes import ROLES, Order
 
 SPEC = policy_spec(Scenario())
 
@@ -73,13 +73,13 @@ def test_what_is_judged_is_what_is_stored(tmp_path, monkeypatch):
     """The file is another one as soon as it was read."""
     given = tmp_path / "a.policy"
     blob = artefact(given, SPEC)
-    judged = initial.unpack
+    judged = initial_policy.unpack
 
     def unpack_and_replace(content: bytes):
         given.write_bytes(b"another")
         return judged(content)
 
-    monkeypatch.setattr(initial, "unpack", unpack_and_replace)
+    monkeypatch.setattr(initial_policy, "unpack", unpack_and_replace)
     assert first(given, SPEC).blob == blob
 
 

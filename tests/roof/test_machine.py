@@ -6,8 +6,8 @@ from math import inf
 import psutil
 import pytest
 
-from tierloop import machine
-from tierloop.machine import memory_bytes, processors, quota
+from tierloop.stack import machine
+from tierloop.stack.machine import memory_bytes, processors, quota
 
 V2, V1 = "0::/a/b\n", "3:memory:/a\n2:cpu,cpuacct:/a/b\n1:cpuset:/\n"
 

@@ -5,11 +5,11 @@ import pytest
 from records import report
 from test_record import recorded
 
-from tierloop.deployment import Deployment
-from tierloop.faults import Crash, Partition, SensorFreeze
-from tierloop.meetings import alone, apart, silence
-from tierloop.record import ROOF
 from tierloop.sim.scenario import Scenario
+from tierloop.stack.config.deployment import Deployment
+from tierloop.stack.faults.kinds import Crash, Partition, SensorFreeze
+from tierloop.stack.record.record import ROOF
+from tierloop.stack.record.sessions import alone, apart, silence
 
 SITE = Deployment(name="x", scenario=Scenario(robots=("arm-0", "arm-1")))
 END_S = 60

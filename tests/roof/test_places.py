@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tierloop import strict
 from tierloop.bench import budget
 from tierloop.contract.errors import UserError
-from tierloop.deployment import load
-from tierloop.places import DEPTH_MAX, places
-from tierloop.strict import SIZE_MAX, Source
+from tierloop.stack.config import toml
+from tierloop.stack.config.deployment import load
+from tierloop.stack.config.toml import SIZE_MAX, Source
+from tierloop.stack.config.toml_lines import DEPTH_MAX, places
 
 HERE = Path("d.toml")
 DEPLOYMENTS = Path(__file__).parents[2] / "deployments"
@@ -129,9 +129,9 @@ def test_every_kind_of_file_is_read_with_a_mark_and_with_any_line_end(tmp_path, 
         (tmp_path / Path(name).name).write_bytes(text.encode())
         return tmp_path / Path(name).name
 
-    shutil.copy(DEPLOYMENTS.parent / "tierloop/profiles/orin-nx.toml", tmp_path / "plain.toml")
+    shutil.copy(DEPLOYMENTS.parent / "stack/config/profiles/orin-nx.toml", tmp_path / "plain.toml")
     cell, faults = strange("sorting-cell.toml"), strange("faults/bad-day.toml")
-    profile = strange("../tierloop/profiles/orin-nx.toml")
+    profile = strange("../stack/config/profiles/orin-nx.toml")
     found = load(cell, [f'edge.hardware="{profile}"'], faults)
     assert len(found.fault) == 15
     assert found.seed == 1
@@ -227,5 +227,5 @@ def test_nothing_of_the_project_comes_near_the_bounds():
     for file in DEPLOYMENTS.parent.glob("*/**/*.toml"):
         if ".venv" not in file.parts:
             text = file.read_text(encoding="utf-8")
-            assert len(text) < strict.SIZE_MAX / 50
+            assert len(text) < toml.SIZE_MAX / 50
             assert all(len(keys) < DEPTH_MAX / 2 for keys in places(file, text))

@@ -2,10 +2,10 @@
 
 import pytest
 
-from tierloop import pulse
-from tierloop.faults import ClockDrift
-from tierloop.pulse import LOOK_S, SILENCE_S, START_S, Pulse
-from tierloop.timeline import slowest_rate
+from tierloop.stack.faults.kinds import ClockDrift
+from tierloop.stack.faults.timeline import slowest_rate
+from tierloop.stack.wall import pulse
+from tierloop.stack.wall.pulse import LOOK_S, SILENCE_S, START_S, Pulse
 
 
 @pytest.fixture

@@ -10,21 +10,21 @@ import pyarrow.parquet as pq
 import pytest
 from records import MS, S, deployment, fill, outcome, report, roof, row, short_run
 
-from tierloop import parts
-from tierloop.audit import Audit
 from tierloop.charts import wilson
 from tierloop.closing import headlines, judge
 from tierloop.contract.errors import UserError
 from tierloop.contract.ledger import LEDGER
-from tierloop.deployment import Deployment, RunConfig
-from tierloop.faults import Crash
-from tierloop.invariants import invariants
 from tierloop.join import join
 from tierloop.policy.shelf import Entry
-from tierloop.record import Record
-from tierloop.run import prepare, reached
 from tierloop.sim.scenario import Scenario, policy_spec
-from tierloop.summary import percentiles, told_faults
+from tierloop.stack.config.deployment import Deployment, RunConfig
+from tierloop.stack.faults.kinds import Crash
+from tierloop.stack.record import reports
+from tierloop.stack.record.disks import Audit
+from tierloop.stack.record.invariants import invariants
+from tierloop.stack.record.record import Record
+from tierloop.stack.record.summary import percentiles, told_faults
+from tierloop.stack.wall.run import prepare, reached
 
 CLEAN = Audit(stored=0, waiting=0, duplicate=0, missing=0, altered=0)
 
@@ -38,15 +38,15 @@ def recorded(reports) -> Record:
 
 def test_a_torn_part_loses_only_what_was_torn(tmp_path):
     kept = [report("arm-0", "device", t, counters={"ticks": float(t)}) for t in (1, 2, 3)]
-    writer = parts.Parts(tmp_path)
+    writer = reports.Parts(tmp_path)
     for one in kept:
         writer.append(one)
     whole = (tmp_path / "arm-0.reports").read_bytes()
     for end in (len(whole) - 1, len(whole) - 40, 2 * len(whole) // 3 + 2):
         (tmp_path / "arm-0.reports").write_bytes(whole[:end])
-        assert [r.counters["ticks"] for r in parts.read(tmp_path)] == [1.0, 2.0]
+        assert [r.counters["ticks"] for r in reports.read(tmp_path)] == [1.0, 2.0]
     (tmp_path / "arm-0.reports").write_bytes(whole)
-    assert [r.at_ns for r in parts.read(tmp_path)] == [1 * S, 2 * S, 3 * S]
+    assert [r.at_ns for r in reports.read(tmp_path)] == [1 * S, 2 * S, 3 * S]
 
 
 def test_counters_are_summed_over_the_lives_of_a_process():

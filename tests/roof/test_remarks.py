@@ -13,9 +13,9 @@ from tierloop.cli import main
 from tierloop.closing import NEVER, _together, headlines
 from tierloop.contract.budget import Budget
 from tierloop.join import join
-from tierloop.meetings import silence
-from tierloop.record import Happening, Record
 from tierloop.remarks import alone, remarks, verdict
+from tierloop.stack.record.record import Happening, Record
+from tierloop.stack.record.sessions import silence
 from tierloop.view import EVENTS_SHOWN, PlainView, Status
 
 NOBODY = "nobody listens at tcp://127.0.0.1:7811"

@@ -18,11 +18,11 @@ from tierloop.cli import app
 from tierloop.contract.errors import UserError
 from tierloop.contract.ledger import Refusal, Tier
 from tierloop.contract.messages import Report
-from tierloop.experience_flow import Journey
 from tierloop.join import load
 from tierloop.perfetto import events, write
-from tierloop.record import Record
 from tierloop.replay import late, moments, rows
+from tierloop.stack.record.experience_flow import Journey
+from tierloop.stack.record.record import Record
 from tierloop.stepper import moved
 
 ROOT = Path(__file__).parents[2]

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tierloop.contract.errors import UserError
-from tierloop.deployment import Deployment, load
-from tierloop.schema import schema
+from tierloop.stack.config.deployment import Deployment, load
+from tierloop.stack.config.schema import schema
 
 SHIPPED = Path(__file__).parents[2] / "deployments" / "sorting-cell.toml"
 

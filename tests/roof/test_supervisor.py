@@ -11,8 +11,8 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from tierloop.processes import ROLES, Process
-from tierloop.supervisor import BACK_OFF_S, Supervisor, end_session
+from tierloop.stack.wall.processes import ROLES, Process
+from tierloop.stack.wall.supervisor import BACK_OFF_S, Supervisor, end_session
 
 pytestmark = pytest.mark.process
 
@@ -141,7 +141,7 @@ def test_a_death_is_told_with_the_words_of_that_life_alone(tmp_path):
 
 @pytest.mark.parametrize("end", ["time.sleep(60)", "exec('while True: pass')"])
 def test_one_that_hangs_is_ended_and_started_again(tmp_path, end, monkeypatch):
-    monkeypatch.setattr("tierloop.pulse.SILENCE_S", 0.3)
+    monkeypatch.setattr("tierloop.stack.wall.pulse.SILENCE_S", 0.3)
     stage = Stage(tmp_path, ("a", "device", IDLE.replace("time.sleep(60)", end)))
     stage.until(lambda: stage.ups("a"))
     first = stage.pid("a")
@@ -157,7 +157,7 @@ def test_one_that_hangs_is_ended_and_started_again(tmp_path, end, monkeypatch):
 def test_boots_grow_whatever_the_wall_clock_says(tmp_path, monkeypatch):
     wall = iter([5_000, 400, 9_000])
     host = SimpleNamespace(monotonic=time.monotonic, time_ns=lambda: next(wall, 0))
-    monkeypatch.setattr("tierloop.supervisor.time", host)
+    monkeypatch.setattr("tierloop.stack.wall.supervisor.time", host)
     script = (
         "sys.stdin.readline(); boot = sys.stdin.readline().strip();"
         "open(sys.argv[1], 'a').write(boot + ' '); sys.exit(1)"
@@ -233,7 +233,7 @@ def test_a_host_that_has_no_process_to_give_is_asked_again(tmp_path, monkeypatch
         raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
     with monkeypatch.context() as m:
-        m.setattr("tierloop.supervisor.subprocess.Popen", full)
+        m.setattr("tierloop.stack.wall.supervisor.subprocess.Popen", full)
         stage.until(lambda: len(stage.names("start_failed")) == 2)
     assert stage.told[0] == ("a", "start_failed", "Resource temporarily unavailable")
     stage.until(lambda: stage.names("started"))
@@ -246,8 +246,8 @@ def test_what_does_not_end_though_killed_is_told_and_left(tmp_path, monkeypatch)
     pid, begin = stage.pid("a"), time.monotonic()
     popen = stage.supervisor.children[0].popen
     with monkeypatch.context() as m:
-        m.setattr("tierloop.supervisor.END_S", 0.2)
-        m.setattr("tierloop.supervisor.os.kill", lambda *_: None)
+        m.setattr("tierloop.stack.wall.supervisor.END_S", 0.2)
+        m.setattr("tierloop.stack.wall.supervisor.os.kill", lambda *_: None)
         stage.stop()
     assert time.monotonic() - begin < 5
     assert ("a", "left", f"process {pid} does not end though killed") in stage.told

@@ -7,13 +7,13 @@ import pytest
 from tierloop.cloud.rollout import PARTS
 from tierloop.cloud.teacher import Teacher, labeller
 from tierloop.contract.clock import NS_PER_MS
-from tierloop.deployment import Deployment, LinksConfig
 from tierloop.device.config import ActingConfig, DeviceConfig
 from tierloop.device.guard import Guard
 from tierloop.device.workspace import Workspace
 from tierloop.link.model import LinkSpec
 from tierloop.sim.scenario import Scenario, body_spec, policy_spec
-from tierloop.twin import twin_of
+from tierloop.stack.config.deployment import Deployment, LinksConfig
+from tierloop.stack.twin import twin_of
 
 SCENARIO = Scenario(belt_low_m_s=0.1, belt_high_m_s=0.15, episode_s=5.0)
 SPEC = policy_spec(SCENARIO)

@@ -5,7 +5,7 @@ import io
 from records import S, report, roof, row, short_run
 from rich.console import Console
 
-from tierloop.record import Record
+from tierloop.stack.record.record import Record
 from tierloop.view import EVENTS_SHOWN, PlainView, Status, figures, picture, view
 
 

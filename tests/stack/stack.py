@@ -47,7 +47,7 @@ class Stack:
                 command = process.cmdline()
             except psutil.Error:
                 continue
-            if command[-1:] == [name] and "tierloop.processes" in command:
+            if command[-1:] == [name] and "tierloop.stack.wall.processes" in command:
                 return process.pid
         return None
 

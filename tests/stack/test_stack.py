@@ -5,11 +5,11 @@ import time
 
 import pyarrow.parquet as pq
 import pytest
-from stack import Stack, options, summary
 
-from tierloop import parts
-from tierloop.audit import CLOUD_STORE
+from stack import Stack, options, summary
 from tierloop.contract.ledger import INDEX, Rung
+from tierloop.stack.record import reports
+from tierloop.stack.record.disks import CLOUD_STORE
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(180)]
 
@@ -31,7 +31,7 @@ class Watch:
     def answered(self):
         """Decisions of each robot that an edge's answer was applied to."""
         found = dict.fromkeys(("arm-0", "arm-1"), 0)
-        for report in parts.read(self._out / "parts"):
+        for report in reports.read(self._out / "parts"):
             if report.role == "device":
                 rungs = report.decisions[:, INDEX["rung"]]
                 found[report.process] += int((rungs == Rung.EDGE).sum())
@@ -40,7 +40,7 @@ class Watch:
     def arrived(self):
         """Segments that have come to each life of the cloud, the newest life last."""
         lives = {}
-        for report in parts.read(self._out / "parts"):
+        for report in reports.read(self._out / "parts"):
             if report.process == "cloud":
                 lives[report.boot] = report.counters.get("link.sealed.received", 0)
         return list(lives.values())

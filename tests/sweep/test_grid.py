@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tierloop.contract.errors import UserError
-from tierloop.deployment import load
+from tierloop.stack.config.deployment import load
 from tierloop.sweep.grid import axis, grid
 
 TEXT = 'name = "cell"\nseed = 5\n[run]\nuntil_success = 0.9\n[scenario]\nrobots = ["a"]\n'
@@ -78,7 +78,7 @@ def test_the_name_of_a_run_follows_from_its_settings_and_the_files_they_name(fil
     assert set(before) < set(longer)
     file.write_text(TEXT.replace('["a"]', '["b"]'))
     assert not set(before) & set(names())
-    shipped = (Path(__file__).parents[2] / "tierloop/profiles/orin-nx.toml").read_text()
+    shipped = (Path(__file__).parents[2] / "stack/config/profiles/orin-nx.toml").read_text()
     (tmp_path / "host.toml").write_text(shipped)
     file.write_text(TEXT + '[edge]\nhardware = "host.toml"\n')
     one = names()

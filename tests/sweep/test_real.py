@@ -12,9 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tierloop.deployment import load
+from tierloop.stack.config.deployment import load
+from tierloop.stack.virtual.run import run_virtual
 from tierloop.sweep.grid import grid
-from tierloop.virtual.run import run_virtual
 
 ROOT = Path(__file__).parents[2]
 TEXT = """

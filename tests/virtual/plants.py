@@ -8,18 +8,18 @@ from typing import Any
 
 import msgspec
 
-from tierloop.audit import Audit, audit
 from tierloop.cloud.config import LearnerConfig
 from tierloop.contract.ledger import INDEX
 from tierloop.contract.messages import Report
-from tierloop.deployment import Deployment, LinksConfig
 from tierloop.link.model import LinkSpec
-from tierloop.record import Record
 from tierloop.sim.scenario import Scenario
-from tierloop.summary import ages_ms, shed
-from tierloop.virtual.faults import FaultyParts, schedule
-from tierloop.virtual.run import roof
-from tierloop.virtual.stack import VirtualStack
+from tierloop.stack.config.deployment import Deployment, LinksConfig
+from tierloop.stack.record.disks import Audit, audit
+from tierloop.stack.record.record import Record
+from tierloop.stack.record.summary import ages_ms, shed
+from tierloop.stack.virtual.faults import FaultyParts, schedule
+from tierloop.stack.virtual.run import roof
+from tierloop.stack.virtual.stack import VirtualStack
 
 S, MS = 1_000_000_000, 1_000_000
 WIFI = LinkSpec(preset="wifi")

@@ -2,7 +2,7 @@
 
 from plants import deployment, plants
 
-from tierloop.books import balance, holdings
+from tierloop.stack.record.books import balance, holdings
 
 
 def test_after_crashes_of_all_tiers_the_books_close():

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from tierloop.virtual.heap import Heap
+from tierloop.stack.virtual.heap import Heap
 
 
 def test_time_orders_and_a_tie_goes_to_the_one_asked_for_first():

@@ -5,8 +5,8 @@ import pytest
 from plants import MS, deployment, plants
 
 from tierloop.contract.ledger import INDEX
-from tierloop.faults import ClockDrift, ClockStep, Delay
 from tierloop.link.model import LinkSpec
+from tierloop.stack.faults.kinds import ClockDrift, ClockStep, Delay
 
 
 def ways(p) -> np.ndarray:

@@ -6,7 +6,7 @@ import pytest
 from tierloop.link.model import LinkModel, LinkSpec
 from tierloop.link.suite import LinkSuite
 from tierloop.link.virtual import Port, Way
-from tierloop.virtual.heap import Heap
+from tierloop.stack.virtual.heap import Heap
 
 MS = 1_000_000
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from plants import deployment
 
-from tierloop.initial import read
 from tierloop.sim.scenario import policy_spec
-from tierloop.virtual.run import run_virtual
+from tierloop.stack.config.initial_policy import read
+from tierloop.stack.virtual.run import run_virtual
 
 ROOT = Path(__file__).parents[2]
 PLANTS = """

@@ -7,13 +7,13 @@ import msgspec
 import pytest
 from plants import MS, S, deployment, plants
 
-from tierloop import hardware
 from tierloop.contract.ledger import INDEX
 from tierloop.device.config import ActingConfig, DeviceConfig
 from tierloop.edge.config import EdgeConfig
-from tierloop.invariants import invariants, unaccounted
 from tierloop.link.model import LinkSpec
 from tierloop.sim.scenario import policy_spec
+from tierloop.stack.config import hardware
+from tierloop.stack.record.invariants import invariants, unaccounted
 
 
 def trace(seed: int = 7, seconds: float = 3.0, **tables) -> str:

@@ -10,12 +10,12 @@ from tierloop.cloud.config import LearnerConfig
 from tierloop.cloud.export import export
 from tierloop.cloud.lineage import PolicyRecord
 from tierloop.cloud.store import Store
-from tierloop.deployment import PolicyConfig
 from tierloop.fuzz.policies import write
-from tierloop.invariants import invariants
 from tierloop.policy.artefact import digest, pack
 from tierloop.policy.mlp import Mlp
 from tierloop.sim.scenario import policy_spec
+from tierloop.stack.config.deployment import PolicyConfig
+from tierloop.stack.record.invariants import invariants
 
 
 def release_a_bad_one(path, spec):

@@ -14,7 +14,7 @@ from tierloop.bench.protocol import Metric
 from tierloop.contract.budget import TIMES_BARE, Budget
 from tierloop.contract.errors import UserError
 from tierloop.contract.streams import STREAMS
-from tierloop.strict import Source, explain, near
+from tierloop.stack.config.toml import Source, explain, near
 
 STREAM, PROCESS = "codec", "memory"
 """The metrics whose scenarios are the streams and the processes."""

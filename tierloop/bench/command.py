@@ -10,7 +10,7 @@ from tierloop.bench import budget, outputs, runs, suite, verdicts
 from tierloop.bench.budget import Placed
 from tierloop.bench.protocol import Benchmark
 from tierloop.contract.errors import UserError
-from tierloop.strict import Source
+from tierloop.stack.config.toml import Source
 
 WIDTH = 150
 """Of the table where there is no terminal."""

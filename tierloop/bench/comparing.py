@@ -16,7 +16,7 @@ from tierloop.bench.suite import TONES
 from tierloop.bench.verdicts import BROKEN, CRASHED, FINE, INCONCLUSIVE
 from tierloop.contract.errors import UserError
 from tierloop.join import write
-from tierloop.strict import near
+from tierloop.stack.config.toml import near
 
 PLANTED = 0.2
 """The slowdown that the self-test plants in the codec."""

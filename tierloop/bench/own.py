@@ -213,7 +213,7 @@ def _timed(
 
 def _configs(deployment: Path | None) -> tuple[DeviceConfig, EdgeConfig]:
     """Those of the deployment, or by default, with the watts of the hardware they name."""
-    from tierloop.deployment import Deployment, load
+    from tierloop.stack.config.deployment import Deployment, load
 
     found = load(deployment) if deployment else Deployment(name="own")
     return found.device, found.edge

@@ -11,8 +11,8 @@ import numpy as np
 from tierloop import __version__
 from tierloop.bench.statistics import Blocks, Estimate, Samples
 from tierloop.contract.budget import Clock
-from tierloop.machine import processors
-from tierloop.summary import processor
+from tierloop.stack.machine import processors
+from tierloop.stack.record.summary import processor
 
 
 class Metric(NamedTuple):

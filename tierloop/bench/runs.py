@@ -18,8 +18,8 @@ from tierloop.contract.clock import NS_PER_US
 from tierloop.contract.errors import UserError
 from tierloop.contract.ledger import INDEX
 from tierloop.join import recorded
-from tierloop.record import Record
-from tierloop.summary import ages_ms, missed_share, round_trips_ms
+from tierloop.stack.record.record import Record
+from tierloop.stack.record.summary import ages_ms, missed_share, round_trips_ms
 
 BLOCKS = 16
 """A run is cut into so many stretches of time, which are what is independent: what disturbs a host

@@ -13,7 +13,7 @@ from tierloop.contract.clock import NS_PER_MS
 from tierloop.contract.errors import UserError
 from tierloop.contract.specs import ArraySpec, FloatArray, PolicySpec
 from tierloop.policy.engine import starts
-from tierloop.strict import check_file
+from tierloop.stack.config.toml import check_file
 
 PERIOD_NS = 50 * NS_PER_MS
 """Between decisions of a body that does not say."""

@@ -6,14 +6,14 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
-from tierloop import faults as f
 from tierloop.cloud.config import CloudConfig, LearnerConfig
 from tierloop.contract.clock import NS_PER_S
-from tierloop.deployment import Deployment, LinksConfig, RunConfig
 from tierloop.device.config import ActingConfig, ComputePower, DeviceConfig
 from tierloop.edge.config import EdgeConfig
 from tierloop.link.model import LinkSpec
 from tierloop.sim.scenario import Scenario
+from tierloop.stack.config.deployment import Deployment, LinksConfig, RunConfig
+from tierloop.stack.faults import kinds as f
 
 Mode = Literal["safety", "liveness"]
 Plant = Literal["analytic", "bullet"]

@@ -20,7 +20,7 @@ from tierloop.fuzz import marks
 from tierloop.fuzz.case import Case, Plant, draw, mode_of
 from tierloop.fuzz.live import Outcome, live
 from tierloop.fuzz.shrink import shrink
-from tierloop.machine import processors
+from tierloop.stack.machine import processors
 
 FINE, FAILED, INCONCLUSIVE = 0, 1, 4
 FAILURES_MAX = 5

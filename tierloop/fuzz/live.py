@@ -12,17 +12,17 @@ from msgspec.structs import replace
 from tierloop.cloud.scratch import in_memory
 from tierloop.contract.clock import NS_PER_S
 from tierloop.contract.ledger import Rung
-from tierloop.deployment import PolicyConfig
-from tierloop.faults import ClockDrift, ClockStep
 from tierloop.fuzz import marks, policies
 from tierloop.fuzz.case import Case, Mishap
 from tierloop.fuzz.witness import Parts, Witness
 from tierloop.join import audited
-from tierloop.record import Record
 from tierloop.sim.scenario import policy_spec
-from tierloop.virtual.faults import schedule
-from tierloop.virtual.run import roof
-from tierloop.virtual.stack import VirtualStack
+from tierloop.stack.config.deployment import PolicyConfig
+from tierloop.stack.faults.kinds import ClockDrift, ClockStep
+from tierloop.stack.record.record import Record
+from tierloop.stack.virtual.faults import schedule
+from tierloop.stack.virtual.run import roof
+from tierloop.stack.virtual.stack import VirtualStack
 
 SETTLE_NS = 4 * NS_PER_S
 """What is newer than this, at the end, may still be on its way."""

@@ -7,7 +7,7 @@ import msgspec
 
 from tierloop.fuzz.witness import Witness
 from tierloop.policy.shelf import JOURNAL, Entry
-from tierloop.record import Record
+from tierloop.stack.record.record import Record
 
 COUNTED: dict[str, tuple[str, str]] = {
     "controlled stop": ("device", "rung_s.stop"),

@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator
 
 from msgspec.structs import replace
 
-from tierloop.deployment import Deployment
 from tierloop.device.config import ActingConfig, DeviceConfig
 from tierloop.edge.config import EdgeConfig
 from tierloop.fuzz.case import QUIET_S, Case
 from tierloop.link.model import LinkSpec
+from tierloop.stack.config.deployment import Deployment
 
 Fails = Callable[[Case], bool]
 

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tierloop.audit import CLOUD_STORE, EDGE_OUTBOX
 from tierloop.cloud.node import CloudNode
 from tierloop.contract.body import Body, Embodiment, Reading
 from tierloop.contract.codec import digest64
@@ -21,7 +20,8 @@ from tierloop.fuzz.policies import foreign
 from tierloop.link.virtual import Way
 from tierloop.policy.artefact import unpack
 from tierloop.policy.mlp import Mlp
-from tierloop.virtual.faults import FaultyParts
+from tierloop.stack.record.disks import CLOUD_STORE, EDGE_OUTBOX
+from tierloop.stack.virtual.faults import FaultyParts
 
 Key = tuple[str, int, int]
 

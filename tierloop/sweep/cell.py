@@ -11,9 +11,9 @@ from typing import NoReturn
 
 import msgspec
 
-from tierloop.deployment import Deployment
 from tierloop.join import write
-from tierloop.processes import hold_lifeline
+from tierloop.stack.config.deployment import Deployment
+from tierloop.stack.wall.processes import hold_lifeline
 
 STOPPED = 128 + signal.SIGTERM
 
@@ -27,7 +27,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
 def run(order: Order) -> None:
     """Does the run and puts its summary in place, whole or not at all."""
-    from tierloop.virtual.run import run_virtual
+    from tierloop.stack.virtual.run import run_virtual
 
     summary = run_virtual(order.deployment, order.deployment.seed, None)
     write(Path(order.to), msgspec.json.format(msgspec.json.encode(summary), indent=2))

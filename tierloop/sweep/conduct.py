@@ -13,7 +13,7 @@ from rich.table import Table
 
 from tierloop.contract.errors import UserError
 from tierloop.join import write
-from tierloop.machine import processors
+from tierloop.stack.machine import processors
 from tierloop.sweep import pool
 from tierloop.sweep.grid import Cell, Grid, grid
 from tierloop.sweep.pool import Ended

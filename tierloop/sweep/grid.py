@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from tierloop import __version__, hardware
+from tierloop import __version__
 from tierloop.contract.errors import UserError
-from tierloop.deployment import Deployment, load
+from tierloop.stack.config import hardware
+from tierloop.stack.config.deployment import Deployment, load
 
 FIXED = ("run.until_success=0",)
 """A run of a sweep lasts its whole duration: one that ends on success would flatter its rate."""

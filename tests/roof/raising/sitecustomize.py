@@ -30,5 +30,5 @@ def spoil(name: str) -> None:
     plant.Plant.__init__, plant.Plant.read = make, sense
 
 
-if "tierloop.processes" in sys.orig_argv:
+if "tierloop.stack.wall.processes" in sys.orig_argv:
     spoil(sys.orig_argv[-1])

@@ -1,0 +1,1 @@
+"""What a person declares: the deployment file, hardware profiles, fault and budget tables."""

@@ -1,0 +1,131 @@
+"""Hardware profiles: how long a job takes on a machine, and the watts it draws meanwhile.
+
+A profile is one TOML file: those shipped lie in `stack/config/profiles/` and go by name, a user's own
+(as `tierloop calibrate` writes it) by path. Every figure carries its kind, its source and how far
+off it may be: docs/hardware.md.
+"""
+
+from functools import lru_cache
+from math import exp
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import numpy as np
+
+from tierloop.contract.clock import NS_PER_US
+from tierloop.contract.errors import UserError
+from tierloop.stack.config.toml import Source
+
+SHIPPED = Path(__file__).parent / "profiles"
+SUFFIX = ".toml"
+
+Kind = Literal["measured", "vendor", "estimated"]
+
+
+class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The root of a profile's tables."""
+
+
+class Figure(_Table, frozen=True, kw_only=True):
+    """One value, believed to lie between `low` and `high`."""
+
+    value: float
+    low: float
+    high: float
+    kind: Kind
+    source: str
+
+    def __post_init__(self) -> None:
+        if not 0 < self.low <= self.value <= self.high:
+            raise ValueError("0 < low <= value <= high is needed")
+
+
+class Curve(_Table, frozen=True, kw_only=True):
+    """Median duration of a job by its rows: straight between the points and on past the last.
+
+    Below the first point it is in proportion where there is one point only, else the first's.
+    One draw is the median times exp(`jitter` * N(0, 1)): log-normal. The true median is believed
+    to lie within a factor of `factor` of the one stated.
+    """
+
+    rows: tuple[int, ...]
+    us: tuple[float, ...]
+    jitter: float
+    factor: float
+    kind: Kind
+    source: str
+
+    def __post_init__(self) -> None:
+        if len(self.rows) != len(self.us) or not self.rows:
+            raise ValueError(f"{len(self.rows)} rows for {len(self.us)} us: one each is needed")
+        if self.rows[0] < 1 or any(np.diff(self.rows) <= 0):
+            raise ValueError("rows must ascend from 1 or more")
+        if min(self.us) <= 0 or any(np.diff(self.us) < 0):
+            raise ValueError("us must be positive and must not descend")
+        if self.jitter < 0 or self.factor < 1:
+            raise ValueError("jitter >= 0 and factor >= 1 are needed")
+
+    def median_us(self, rows: int) -> float:
+        """The median for this many rows."""
+        if len(self.rows) == 1:
+            return self.us[0] * rows / self.rows[0]
+        if rows <= self.rows[-1]:
+            return float(np.interp(rows, self.rows, self.us))
+        (before, last), (low, high) = self.rows[-2:], self.us[-2:]
+        return high + (high - low) * (rows - last) / (last - before)
+
+
+class Jobs(_Table, frozen=True, kw_only=True):
+    """What a machine does for this project, and what a row of it is."""
+
+    infer: Curve
+    """The policy answers a batch; a row is an observation."""
+    install: Curve
+    """A policy is verified, loaded and warmed up; a row is a policy."""
+    commit: Curve
+    """Records are made durable in one transaction; a row is a record."""
+    tick: Curve
+    """The control loop's own work, physics apart; a row is a tick."""
+    fit: Curve
+    """The learner descends; a row is a sample (steps times batch size)."""
+    twin: Curve
+    """The twin lives on; a row is a decision."""
+
+
+class Profile(_Table, frozen=True, kw_only=True):
+    """One machine."""
+
+    about: str
+    idle_w: Figure
+    busy_w: Figure
+    jobs: Jobs
+
+    def duration_ns(self, job: str, rows: int, rng: np.random.Generator) -> int:
+        """One draw of how long a job of Jobs takes here; it takes one normal number from `rng`."""
+        curve: Curve = getattr(self.jobs, job)
+        us = curve.median_us(rows) * exp(curve.jitter * rng.standard_normal())
+        return max(1, round(us * NS_PER_US))
+
+
+def shipped() -> tuple[str, ...]:
+    """The names of the profiles that come with the project."""
+    return tuple(sorted(path.stem for path in SHIPPED.glob(f"*{SUFFIX}")))
+
+
+def is_path(hardware: str) -> bool:
+    """Whether it is a user's file rather than the name of a shipped profile."""
+    return hardware.endswith(SUFFIX) or "/" in hardware
+
+
+@lru_cache(maxsize=64)
+def load(hardware: str) -> Profile:
+    """The profile of this name, or in this file. Raises UserError in one line."""
+    if is_path(hardware):
+        return Source(Path(hardware)).convert(Profile)
+    if hardware not in shipped():
+        raise UserError(
+            f"unknown hardware '{hardware}'; choose one of: {', '.join(shipped())}, or a "
+            ".toml file as 'tierloop calibrate' writes it"
+        )
+    return Source(SHIPPED / f"{hardware}{SUFFIX}").convert(Profile)

@@ -1,0 +1,182 @@
+"""The energy account of a run: joules by part, the interval they lie in, what the batteries did.
+
+First order: an error of a constant moves the total in proportion to the joules that the constant
+is behind (`cause_j.*`, device/meter.py). Constants of one group, all joints, all robots and the
+whole run are wrong together, so their contributions add; groups are independent, so those add
+in squares. Everything here has a half-width below and one above, at 95 %.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from math import hypot
+from typing import Any, NamedTuple
+
+from tierloop.contract.constants import Constant
+from tierloop.device.meter import PARTS
+from tierloop.sim.scenario import body_spec
+from tierloop.stack.config import hardware
+from tierloop.stack.config.deployment import Deployment
+from tierloop.stack.config.hardware import Figure
+from tierloop.stack.record.record import ENERGY, ROOF, Life, Record, energy_j
+
+CAUSE = "cause_j."
+MEASURED = "measured_j."
+"""Begins the names of the roof's counters that hold joules read from a meter of the host."""
+TOLERANCE = 1e-3
+"""How far, relatively, the parts may be from what the battery gave."""
+FLOOR_J = 1e-3
+"""Below this much energy nothing is judged."""
+
+
+class Share(NamedTuple):
+    """What one constant may add to the total if it is as far off as it may be, joules, signed."""
+
+    group: str
+    down_j: float
+    up_j: float
+
+
+def account(record: Record, deployment: Deployment, successes: int) -> dict[str, Any]:
+    """The summary's `energy_j`."""
+    counters = record.counters("device")
+    device = {part: round(counters.get(ENERGY + part, 0.0), 3) for part in PARTS}
+    edge, cloud = (energy_j(record.counters(role)) for role in ("edge", "cloud"))
+    total_j = sum(device.values()) + edge + cloud
+    wide = _by_group(_shares(record, deployment))
+    low_j = total_j - hypot(*(down for down, _ in wide.values()))
+    high_j = total_j + hypot(*(up for _, up in wide.values()))
+    widest = sorted(wide, key=lambda group: -max(wide[group]))
+    interval = [round(max(low_j, 0.0), 3), round(high_j, 3)]
+    measured = {
+        name.removeprefix(MEASURED): round(j, 3)
+        for name, j in record.counters(ROOF).items()
+        if name.startswith(MEASURED)
+    }
+    return {
+        "device": device,
+        "edge": round(edge, 3),
+        "cloud": round(cloud, 3),
+        "total": round(total_j, 3),
+        "interval": interval,
+        "uncertain": {g: [round(side, 3) for side in wide[g]] for g in widest if max(wide[g])},
+        "per_success": round(total_j / successes, 3) if successes else None,
+        "per_success_interval": (
+            [round(j / successes, 3) for j in interval] if successes else None
+        ),
+        "braking": round(counters.get(f"{CAUSE}braking", 0.0), 3),
+        "battery": batteries(record),
+        "measured": measured,
+        "source": "model",
+    }
+
+
+def batteries(record: Record) -> dict[str, Any]:
+    """Each robot's battery at its last report."""
+    return {
+        life.process: {
+            "soc": round(gauges["battery.soc"], 6),
+            "voltage_v": round(gauges["battery.voltage_v"], 4),
+            "lowest_v": round(gauges["battery.lowest_v"], 4),
+            "given_j": round(life.last.counters["battery.given_j"], 3),
+            "cut_out": bool(gauges["battery.cut_out"]),
+            "cut_out_v": round(gauges.get("battery.cut_out_v", 0.0), 4) or None,
+        }
+        for life in record.of("device")
+        if "battery.soc" in (gauges := life.last.gauges)
+    }
+
+
+def unbalanced(record: Record) -> int:
+    """Lives of devices whose parts do not sum to what their battery gave."""
+    return sum(not balanced(life) for life in record.of("device"))
+
+
+def balanced(life: Life) -> bool:
+    """Whether the parts, less what the battery could not give, sum to what it gave.
+
+    What it gave follows from its state of charge alone. A life without a battery passes.
+    """
+    counters = life.last.counters
+    if "battery.given_j" not in counters:
+        return True
+    given_j = counters["battery.given_j"]
+    parts_j = energy_j(counters) - counters["battery.unserved_j"]
+    return abs(parts_j - given_j) <= max(TOLERANCE * abs(given_j), FLOOR_J)
+
+
+def _by_group(shares: Iterator[Share]) -> dict[str, tuple[float, float]]:
+    """Half-widths below and above by group; in a group, contributions add with their signs."""
+    sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+    for share in shares:
+        sums[share.group][0] += share.down_j
+        sums[share.group][1] += share.up_j
+    return {group: (abs(down), abs(up)) for group, (down, up) in sums.items()}
+
+
+def _shares(record: Record, deployment: Deployment) -> Iterator[Share]:
+    yield from _device(record.counters("device"), deployment)
+    for role, tier in (("edge", deployment.edge), ("cloud", deployment.cloud)):
+        counters = record.counters(role)
+        busy_j = (tier.busy_w or 0.0) * counters.get("busy_s", 0.0)
+        idle_j = energy_j(counters) - busy_j
+        yield from _computer(tier.hardware, tier.idle_w, tier.busy_w, idle_j, busy_j)
+
+
+def _computer(
+    name: str, idle_w: float | None, busy_w: float | None, idle_j: float, busy_j: float
+) -> Iterator[Share]:
+    """Of a hardware profile's watts; those that the deployment states itself count as exact."""
+    profile = hardware.load(name)
+    for kind, figure, watts, joules in (
+        ("idle", profile.idle_w, idle_w, idle_j),
+        ("busy", profile.busy_w, busy_w, busy_j),
+    ):
+        if watts == figure.value:
+            below, above = _relative(figure)
+            yield Share(f"{name} {kind}", below * joules, above * joules)
+
+
+def _relative(figure: Figure) -> tuple[float, float]:
+    return 1.0 - figure.low / figure.value, figure.high / figure.value - 1.0
+
+
+def _device(counters: dict[str, float], deployment: Deployment) -> Iterator[Share]:
+    energy, body = deployment.device.energy, body_spec(deployment.scenario)
+    part = {name: counters.get(ENERGY + name, 0.0) for name in PARTS}
+    cause = defaultdict(float, {n.removeprefix(CAUSE): j for n, j in counters.items()})
+    loss_j, loads_j = part["battery"], sum(part.values()) - part["battery"]
+    # The battery's loss goes with the square of the load.
+    lossy = 1.0 + 2.0 * loss_j / loads_j if loads_j > 0 else 1.0
+    logic = lossy / energy.regulator_efficiency.value
+    joints = body.power_uncertainty
+    tail = hypot(energy.radio_tail_w.uncertainty, energy.radio_tail_s.uncertainty)
+    logic_j = part["compute"] + part["radio"] + part["sensing"] + part["base"]
+
+    for name in ("copper", "viscous", "coulomb", "switch"):
+        yield _even(f"body {name}", getattr(joints, name), lossy * cause[name])
+    yield _even("body sensors", joints.sensors, logic * part["sensing"])
+    for share in _computer(
+        deployment.device.hardware, deployment.device.compute.idle_w,
+        deployment.device.compute.busy_w, cause["compute_idle"], cause["compute_busy"],
+    ):  # fmt: skip
+        yield Share(share.group, logic * share.down_j, logic * share.up_j)
+    yield _of("base_w", energy.base_w, logic * part["base"])
+    for name in ("idle_w", "send_j_per_frame", "send_j_per_byte", "receive_j_per_frame",
+                 "receive_j_per_byte"):  # fmt: skip
+        joules = cause[f"radio_{name.removesuffix('_w').replace('_j_per', '')}"]
+        yield _of(f"radio_{name}", getattr(energy, f"radio_{name}"), logic * joules)
+    yield _even("radio_tail", tail, logic * cause["radio_tail"])
+    yield _of("regulator_efficiency", energy.regulator_efficiency, -logic * logic_j)
+    yield _of("cell_r0_ohm", energy.cell_r0_ohm, lossy * cause["battery_r0"])
+    # Heat in R1 or charge on C1, by the time: an upper bound of what either constant does.
+    pair = max(energy.cell_r1_ohm.uncertainty, energy.cell_c1_f.uncertainty)
+    yield _even("cell RC pair", pair, lossy * (loss_j - cause["battery_r0"]))
+    yield _even("cell_ocv_v", energy.cell_ocv_v.uncertainty, -2.0 * lossy * loss_j)
+
+
+def _even(group: str, uncertainty: float, joules: float) -> Share:
+    return Share(group, uncertainty * joules, uncertainty * joules)
+
+
+def _of(name: str, constant: Constant, joules: float) -> Share:
+    return _even(constant.group or name, constant.uncertainty, joules)

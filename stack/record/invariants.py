@@ -1,0 +1,138 @@
+"""What must hold in every run, judged on the record; each is a count of violations."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from itertools import groupby, pairwise
+
+import numpy as np
+
+from tierloop.contract.clock import NS_PER_S
+from tierloop.contract.ledger import INDEX
+from tierloop.contract.specs import PolicySpec
+from tierloop.stack.record.disks import Audit, Step
+from tierloop.stack.record.energy import unbalanced
+from tierloop.stack.record.record import ROOF, Record, Rows
+
+COUNTED = "invariant."
+"""Begins the names of counters by which processes judge themselves."""
+FAULTS = frozenset({"died", "hung", "restarted", "killed"})
+"""Names of the supervisor's events that count as faults."""
+
+RAISED_NS = 30 * NS_PER_S
+"""A cloud that has lived this long has raised its workers; one that has not may be at it still."""
+
+_CONSERVED = ("observation", "action", "sealed", "part")
+_VERSION = INDEX["policy_version"]
+_TIERS = {"device", "edge", "cloud"}
+
+
+def invariants(record: Record, spec: PolicySpec, audit: Audit) -> dict[str, int]:
+    """Violations by name; 0 means that it held. The worse of both counts where two judge."""
+    found = {"stale_action": 0, "action_order": 0}
+    for _, rows in record.ledgers():
+        acted = rows[rows[:, INDEX["applied_ns"]] > 0]
+        found["stale_action"] += stale(acted, spec.validity_ns + spec.period_ns)
+        found["action_order"] += disordered(acted)
+    found["version_regress"] = regressed(record, audit.steps)
+    found["ticks_uncounted"] = sum(uncounted(life.last.counters) for life in record.of("device"))
+    found["exactly_once"] = audit.duplicate
+    found["nothing_acked_lost"] = audit.missing
+    found["nothing_altered"] = audit.altered
+    found["conservation"] = invented(record) + unaccounted(record)
+    found["energy_conserved"] = unbalanced(record)
+    found["workers_up"] = unraised(record)
+    for name, value in record.counters().items():
+        if name.startswith(COUNTED):
+            key = name.removeprefix(COUNTED)
+            found[key] = max(found.get(key, 0), int(value))
+    return found
+
+
+def stale(acted: Rows, validity_ns: int) -> int:
+    """Actions that first acted past their validity.
+
+    The device's watch judges by the beginning of the tick; here the end of the writing counts, for
+    which a decision period is allowed.
+    """
+    age_ns = acted[:, INDEX["applied_ns"]] - acted[:, INDEX["captured_ns"]]
+    return int((age_ns > validity_ns).sum())
+
+
+def disordered(acted: Rows) -> int:
+    """Actions that acted before one that answers an earlier observation."""
+    in_turn = acted[np.argsort(acted[:, INDEX["seq"]]), INDEX["applied_ns"]]
+    return int((np.diff(in_turn) < 0).sum())
+
+
+def regressed(record: Record, steps: Sequence[Step]) -> int:
+    """Steps back to a lower policy version that the edge has not put on record.
+
+    `steps`: what the edge put in force, in order. What acted on a device is to be a part of it, in
+    the same order; where there is no edge on this host, nothing is judged.
+    """
+    if not steps:
+        return 0
+    found = sum(
+        step.action == "activate" and step.version < before.version
+        for before, step in pairwise(steps)
+    )
+    acted: dict[str, list[int]] = defaultdict(list)
+    for life, rows in sorted(record.ledgers(), key=lambda lived: lived[0].boot):
+        used = rows[rows[:, INDEX["applied_ns"]] > 0]
+        acted[life.process] += used[np.argsort(used[:, INDEX["seq"]]), _VERSION].tolist()
+    for versions in acted.values():
+        recorded = iter([step.version for step in steps])
+        found += sum(version not in recorded for version, _ in groupby(versions))
+    return found
+
+
+def uncounted(counters: Mapping[str, float]) -> int:
+    """Ticks that were due and neither done nor counted as missed; one may be under way."""
+    done = counters.get("ticks", 0) + counters.get("missed", 0)
+    return int(max(0, counters.get("ticks.due", 0) - done - 1))
+
+
+def unraised(record: Record) -> int:
+    """1 if the cloud's last life never raised its workers, though it tried and had the time."""
+    last = max(record.of("cloud"), key=lambda life: life.boot, default=None)
+    if last is None or last.last.gauges.get("workers.up") != 0:
+        return 0
+    failed = last.last.counters.get("failed.raise", 0) > 0
+    return int(failed or last.last.at_ns - last.first_ns >= RAISED_NS)
+
+
+def invented(record: Record) -> int:
+    """Messages received that nobody sent, beyond those that a link brought twice.
+
+    Judged only where all three tiers were heard to the end: a killed process takes up to a
+    second of its counts with it.
+    """
+    heard = {life.role for life in record.lives.values()}
+    faults = any(h.role == ROOF and h.name in FAULTS for h in record.happenings)
+    if faults or not heard >= _TIERS:
+        return 0
+    counters = record.counters()
+    surplus = (
+        counters.get(f"link.{name}.received", 0) - counters.get(f"link.{name}.sent", 0)
+        for name in _CONSERVED
+    )
+    twice = sum(counters.get(f"link.{side}.duplicated", 0) for side in ("up", "down"))
+    return int(max(0, sum(max(0, n) for n in surplus) - twice))
+
+
+def unaccounted(record: Record) -> int:
+    """Messages on modelled links that were not dropped for a reason and did not arrive either.
+
+    What is put on a link is dropped or carried; what is carried, once or twice, arrives, finds
+    nobody, or is under way.
+    """
+    found = 0.0
+    for life in record.lives.values():
+        for side in ("link.up.", "link.down."):
+            at = defaultdict(float, life.last.counters)
+            dropped = sum(n for name, n in at.items() if name.startswith(f"{side}dropped."))
+            nobody = at[f"{side}dropped.unreachable"]
+            arrived = at[f"{side}delivered"] + nobody + at[f"{side}under_way"]
+            found += abs(at[f"{side}offered"] - at[f"{side}carried"] - dropped + nobody)
+            found += abs(at[f"{side}carried"] + at[f"{side}duplicated"] - arrived)
+    return int(found)

@@ -1,0 +1,166 @@
+"""The parts of a record: what every process reported, appended as it came, one file a process.
+
+A file is a run of reports, each behind its length (uint32, little-endian), as the codec packs
+them: with a checksum each. A report is in the file as soon as it was heard. Behind a damaged one
+the next whole one is looked for: every report begins alike.
+"""
+
+import os
+import struct
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from tierloop.contract.codec import Codec
+from tierloop.contract.errors import SpecError, WireError
+from tierloop.contract.messages import Report
+from tierloop.contract.streams import MAX_BYTES
+from tierloop.stack.record.damage import Damage
+
+SUFFIX = ".reports"
+LACKS = "lacks"
+"""Names the label under which the roof says what the disk did not take."""
+LACKS_MAX = 8
+"""Stretches told one by one, so that a label holds them; later ones are added to the last."""
+WHY_MAX = 60
+
+_LENGTH = struct.Struct("<I")
+_MARK, _MARK_AT = b"\xa6report", 9
+"""Stands so far behind the beginning of every report: behind two lengths and the header's first."""
+
+
+class Lack(msgspec.Struct, array_like=True, kw_only=True):
+    """A stretch of the run whose reports the disk did not take, and why."""
+
+    since_ns: int
+    until_ns: int
+    reports: int
+    why: str
+
+
+class Parts:
+    """Writes parts. Unbuffered: what was appended outlives the process.
+
+    `lacks`: what the disk did not take; `full`: why, as long as a process's part lacks what it told
+    last. Each append tries again.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._codec = Codec()
+        self._torn: dict[Path, int] = {}
+        self.lacks: list[Lack] = []
+        self.full = ""
+        self._missed: set[str] = set()
+        self._news: list[tuple[str, str]] = []
+
+    def append(self, report: Report) -> None:
+        """Adds a report, whole or not at all; where the disk does not take it, `lacks` says so."""
+        try:
+            self._write(self._folder / f"{report.process}{SUFFIX}", self._codec.encode(report))
+        except OSError as error:
+            self._lack(report, error.strerror or str(error))
+        except SpecError as error:
+            self._lack(report, str(error))
+        else:
+            self._missed.discard(report.process)
+            if self.full and not self._missed:
+                self.full = ""
+                self._news.append(("record_resumed", f"{self.lacks[-1].reports} reports lack"))
+
+    def news(self) -> list[tuple[str, str]]:
+        """Events since the last call, as name and detail: the disk takes no more, or does again."""
+        news, self._news = self._news, []
+        return news
+
+    def _write(self, path: Path, body: bytes) -> None:
+        with path.open("ab", buffering=0) as file:
+            if path in self._torn:
+                file.truncate(self._torn[path])
+                del self._torn[path]
+            whole, frame = file.seek(0, os.SEEK_END), memoryview(_LENGTH.pack(len(body)) + body)
+            try:
+                while frame:
+                    frame = frame[file.write(frame) :]
+            except OSError:
+                self._torn[path] = whole
+                with suppress(OSError):
+                    file.truncate(whole)
+                    del self._torn[path]
+                raise
+
+    def labels(self) -> dict[str, str]:
+        """What is lacking, as a label of the roof's report; `lacks_of` reads it."""
+        return {LACKS: msgspec.json.encode(self.lacks).decode()} if self.lacks else {}
+
+    def _lack(self, report: Report, why: str) -> None:
+        why = why[:WHY_MAX]
+        self._missed.add(report.process)
+        if not self.full:
+            self.full = f"{self._folder}: {why}"
+            self._news.append(("record_lacks", f"{why}; the run goes on without its record"))
+            if len(self.lacks) < LACKS_MAX:
+                at_ns = report.at_ns
+                self.lacks.append(Lack(since_ns=at_ns, until_ns=at_ns, reports=0, why=why))
+        last = self.lacks[-1]
+        last.until_ns, last.reports = max(last.until_ns, report.at_ns), last.reports + 1
+
+
+def lacks_of(label: str | None) -> list[Lack]:
+    """What `Parts.labels` said. Raises msgspec.MsgspecError."""
+    return msgspec.json.decode(label, type=list[Lack]) if label else []
+
+
+def read(folder: Path) -> Iterator[Report]:
+    """Every whole report in the parts of `folder`, process by process, in order. Raises OSError."""
+    return (found for found in scan(folder) if isinstance(found, Report))
+
+
+def scan(folder: Path) -> Iterator[Report | Damage]:
+    """Every whole report in the parts of `folder`, process by process, in order; and what is lost.
+
+    Raises OSError.
+    """
+    for path in sorted(folder.glob(f"*{SUFFIX}")):
+        yield from _scan(path.read_bytes(), f"{folder.name}/{path.name}")
+
+
+def _scan(data: bytes, name: str) -> Iterator[Report | Damage]:
+    codec, at, last_ns = Codec(), 0, None
+    while at < len(data):
+        found = _report(codec, data, at)
+        if isinstance(found, str):
+            lost, why = at, found
+            while isinstance(found, str) and at < len(data):
+                at = _next(data, at)
+                found = _report(codec, data, at)
+            until_ns = found.at_ns if isinstance(found, Report) else None
+            yield Damage(name, why, lost, at - lost, last_ns, until_ns)
+        if isinstance(found, Report):
+            yield found
+            last_ns = found.at_ns
+            at += _LENGTH.size + _LENGTH.unpack_from(data, at)[0]
+
+
+def _report(codec: Codec, data: bytes, at: int) -> Report | str:
+    """The report whose length stands at `at`, or why there is none."""
+    start = at + _LENGTH.size
+    length = _LENGTH.unpack_from(data, at)[0] if start <= len(data) else MAX_BYTES[Report] + 1
+    if length > MAX_BYTES[Report] or start + length > len(data):
+        return "bent or torn"
+    try:
+        found = codec.decode(memoryview(data)[start : start + length])
+    except WireError as error:
+        return (
+            "bent" if error.reason == "damaged" else f"{error}; another version may have written it"
+        )
+    return found if isinstance(found, Report) else "no report"
+
+
+def _next(data: bytes, at: int) -> int:
+    """Where behind `at` the next report may begin; the end if none does."""
+    mark = data.find(_MARK, at + 1 + _MARK_AT)
+    return len(data) if mark < 0 else mark - _MARK_AT

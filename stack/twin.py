@@ -1,0 +1,143 @@
+"""The twin: a body's own device node in a world of its own, on a clock turned by hand.
+
+What acts is what acts in life: chunks, arbiter, prediction, blending and guard at the control
+rate. Answers come as late as the deployment's links and hardware say. The cloud does not know the
+device tier, so the roof hands it this (docs/decisions/0006).
+"""
+
+import heapq
+from collections.abc import Callable
+from functools import partial
+from math import exp
+
+import msgspec
+import numpy as np
+
+from tierloop.cloud.ingest import open_body
+from tierloop.cloud.rollout import PARTS, TWIN, Answer, Twin
+from tierloop.contract.clock import NS_PER_MS, NS_PER_US, period_ns
+from tierloop.contract.codec import Codec
+from tierloop.contract.effects import Send
+from tierloop.contract.messages import ActionChunk, Observation, Segment
+from tierloop.contract.specs import FloatArray, PolicySpec
+from tierloop.device.config import DeviceConfig
+from tierloop.device.node import DeviceNode
+from tierloop.link.model import LinkModel, LinkSpec
+from tierloop.sim.scenario import Scenario
+from tierloop.stack.config import hardware
+from tierloop.stack.config.deployment import Deployment
+from tierloop.stack.config.hardware import Curve
+
+GAP_S = 10.0
+"""No part is waited for longer than this."""
+
+HEADER_BYTES = 256
+"""What a message takes beside its array."""
+
+
+def twin_of(deployment: Deployment, software: str) -> Callable[[], Twin]:
+    """Makes the twin of a deployment's bodies, in whatever process it is called."""
+    edge = deployment.edge
+    return partial(
+        DeviceTwin,
+        deployment.scenario,
+        deployment.device,
+        deployment.links.device,
+        hardware.load(edge.hardware).jobs.infer,
+        round(edge.batch_window_ms * NS_PER_MS),
+        software,
+    )
+
+
+class DeviceTwin:
+    """One twin world. Not thread-safe. Implements the cloud's `Twin`."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        device: DeviceConfig,
+        link: LinkSpec,
+        infer: Curve,
+        window_ns: int,
+        software: str,
+    ) -> None:
+        """`link` lies between body and edge, both ways; `infer` is the edge's time for a batch,
+        which waits `window_ns` first."""
+        from tierloop.sim.embody import Stage
+
+        self._stage, self._link, self._infer = Stage(scenario), link, infer
+        self._window_ns, self._software = window_ns, software
+        self._tick_ns = period_ns(scenario.control_hz)
+        self._device = msgspec.structs.replace(device, segment_decisions=_room(scenario))
+        self._codec = Codec()
+
+    def live(
+        self, seed: int, answer: Answer, version: int, posture_rad: FloatArray | None = None
+    ) -> Segment:
+        """One episode, until PARTS are judged; `answer` acts as policy `version`."""
+        robot = self._stage.begin(seed, posture_rad)
+        node = DeviceNode(TWIN, 0, robot, self._device, self._software)
+        service = _Service(self._link, self._infer, self._window_ns, seed)
+        now_ns = judged = 0
+        node.on_start(now_ns)
+        while judged < PARTS:
+            for at_ns, chunk in service.arrived(now_ns):
+                node.on_message(at_ns, "edge", chunk)
+            reading = robot.body.read(now_ns)
+            judged += len(reading.outcomes)
+            setpoint, effects = node.on_tick(now_ns, reading)
+            robot.body.write(setpoint)
+            node.on_written(now_ns)
+            for effect in effects:
+                if isinstance(effect, Send) and isinstance(effect.message, Observation):
+                    asked = effect.message
+                    rows = answer(asked.features[np.newaxis])[0]
+                    chunk = _chunk(asked, robot.policy, rows, version)
+                    service.ask(now_ns, asked, chunk)
+            now_ns += self._tick_ns
+        node.uplink.seal()
+        (sealed,) = node.uplink.due(now_ns)
+        return open_body(self._codec, sealed.body.tobytes())
+
+
+class _Service:
+    """The way to the edge, its work, and the way back."""
+
+    def __init__(self, link: LinkSpec, infer: Curve, window_ns: int, seed: int) -> None:
+        self._rng = np.random.default_rng([seed, 1])
+        self._up, self._down = LinkModel(link, self._rng), LinkModel(link, self._rng)
+        self._infer_ns, self._jitter = infer.median_us(1) * NS_PER_US, infer.jitter
+        self._window_ns = window_ns
+        self._free_ns = 0
+        self._under_way: list[tuple[int, int, ActionChunk]] = []
+
+    def ask(self, now_ns: int, asked: Observation, chunk: ActionChunk) -> None:
+        """Puts a question on the link at `now_ns`; `chunk` is what it will be answered."""
+        for arrival in self._up.carry(now_ns, asked.features.nbytes + HEADER_BYTES):
+            work_ns = round(self._infer_ns * exp(self._jitter * self._rng.standard_normal()))
+            begun_ns = max(self._free_ns, arrival.at_ns + self._window_ns)
+            self._free_ns = begun_ns + work_ns
+            for back in self._down.carry(self._free_ns, chunk.actions.nbytes + HEADER_BYTES):
+                heapq.heappush(self._under_way, (back.at_ns, chunk.seq, chunk))
+
+    def arrived(self, now_ns: int) -> list[tuple[int, ActionChunk]]:
+        """What has come by `now_ns`, with when it did."""
+        come = []
+        while self._under_way and self._under_way[0][0] <= now_ns:
+            at_ns, _, chunk = heapq.heappop(self._under_way)
+            come.append((at_ns, chunk))
+        return come
+
+
+def _chunk(to: Observation, spec: PolicySpec, rows: FloatArray, version: int) -> ActionChunk:
+    return ActionChunk(
+        device=to.device, boot=to.boot, seq=to.seq, captured_ns=to.captured_ns,
+        period_ns=spec.period_ns, valid_until_ns=to.captured_ns + spec.validity_ns,
+        policy_version=version, tier="edge", batch=1, held_ns=0, compute_ns=0, actions=rows,
+        ahead_ns=to.ahead_ns,
+    )  # fmt: skip
+
+
+def _room(scenario: Scenario) -> int:
+    """More decisions than any episode has: it becomes one segment."""
+    return round(2 * PARTS * (scenario.episode_s + GAP_S) * scenario.decision_hz)

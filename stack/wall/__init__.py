@@ -1,0 +1,1 @@
+"""The stack on the wall clock: real processes, supervised."""
