@@ -24,11 +24,11 @@ import pyarrow.parquet as pq
 
 from tierloop.bench.protocol import Benchmark, Metric, Series
 from tierloop.benchmarks.rig.teach import taught, teach
-from tierloop.charts import wilson
 from tierloop.contract.clock import NS_PER_MS
 from tierloop.contract.specs import Vector
 from tierloop.sim.scenario import Scenario
 from tierloop.stack.record.summary import host, missed_share
+from tierloop.views.charts import wilson
 
 CELL = Path(__file__).parents[1] / "deployments" / "sorting-cell.toml"
 SETTINGS = (

@@ -20,7 +20,7 @@ import numpy as np
 from rich.progress import track
 from rich.table import Table
 
-from tierloop.bench.command import console
+from tierloop.bench.bench_command import console
 from tierloop.bench.protocol import Benchmark, Metric, Series
 from tierloop.bench.statistics import Samples
 from tierloop.benchmarks.rig.teach import taught

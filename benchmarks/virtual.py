@@ -19,7 +19,6 @@ from tierloop.cloud.config import LearnerConfig
 from tierloop.cloud.export import export
 from tierloop.cloud.scratch import in_memory
 from tierloop.contract.clock import NS_PER_S
-from tierloop.join import audited
 from tierloop.link.model import LinkSpec
 from tierloop.policy.artefact import pack
 from tierloop.policy.mlp import Mlp
@@ -29,6 +28,7 @@ from tierloop.stack.config.deployment import Deployment, LinksConfig, PolicyConf
 from tierloop.stack.record.record import Record
 from tierloop.stack.record.summary import ages_ms, missed_share, round_trips_ms
 from tierloop.stack.virtual.stack import VirtualStack
+from tierloop.views.finish import audited
 
 ROBOTS = ("plant-0", "plant-1", "plant-2", "plant-3")
 SCENARIO = Scenario(task="reach", body="plant", robots=ROBOTS)

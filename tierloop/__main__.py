@@ -34,7 +34,7 @@ def main() -> int:
 
         if sys.stdout is sys.__stdout__:
             screen.install()
-        from tierloop.cli import main as run
+        from tierloop.cli.app import main as run
 
         if asked:  # what is raised in the midst of an import may be swallowed there
             return STOPPED

@@ -5,7 +5,7 @@ import os
 import socket
 
 from tierloop.bench import suite, verdicts
-from tierloop.bench.command import console as wide
+from tierloop.bench.bench_command import console as wide
 from tierloop.bench.protocol import Benchmark
 
 

@@ -1,8 +1,8 @@
 """Hardware profiles: how long a job takes on a machine, and the watts it draws meanwhile.
 
-A profile is one TOML file: those shipped lie in `stack/config/profiles/` and go by name, a user's own
-(as `tierloop calibrate` writes it) by path. Every figure carries its kind, its source and how far
-off it may be: docs/hardware.md.
+A profile is one TOML file: those shipped lie in `stack/config/profiles/` and go by name, a user's
+own (as `tierloop calibrate` writes it) by path. Every figure carries its kind, its source and how
+far off it may be: docs/hardware.md.
 """
 
 from functools import lru_cache

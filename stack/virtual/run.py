@@ -16,7 +16,6 @@ from tierloop.contract.bounds import TEXT_MAX, cut
 from tierloop.contract.clock import NS_PER_MS, NS_PER_S
 from tierloop.contract.ledger import LEDGER
 from tierloop.contract.messages import Event, Report
-from tierloop.join import PARTS, audited, conclude, join
 from tierloop.stack.config.deployment import Deployment
 from tierloop.stack.faults.kinds import Faults
 from tierloop.stack.record import reports
@@ -26,7 +25,8 @@ from tierloop.stack.virtual.faults import FaultyParts, schedule
 from tierloop.stack.virtual.stack import VirtualStack
 from tierloop.stack.wall.processes import ROLES
 from tierloop.stack.wall.run import claim, prepare, reached
-from tierloop.view import Status, View
+from tierloop.views.finish import PARTS, audited, conclude, join
+from tierloop.views.terminal import Status, View
 
 STEP_NS = 50 * NS_PER_MS
 """Simulated time between two looks at what a user wants."""

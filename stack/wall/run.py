@@ -18,7 +18,6 @@ from tierloop.contract.errors import UserError
 from tierloop.contract.ledger import LEDGER, coded
 from tierloop.contract.messages import Event, Report
 from tierloop.contract.reading import reading
-from tierloop.join import DEPLOYMENT, PARTS, stored, write
 from tierloop.link.sockets import ReportSink, check_free
 from tierloop.stack.config.deployment import Deployment
 from tierloop.stack.config.toml import leaves
@@ -31,7 +30,8 @@ from tierloop.stack.wall.crashes import Nemesis
 from tierloop.stack.wall.power_meters import Measured
 from tierloop.stack.wall.processes import ROLES, table
 from tierloop.stack.wall.supervisor import Supervisor
-from tierloop.view import Status, View
+from tierloop.views.finish import DEPLOYMENT, PARTS, stored, write
+from tierloop.views.terminal import Status, View
 
 STEP_S = 0.05
 SHOW_EVERY_NS = NS_PER_S // 4

@@ -3,7 +3,7 @@
 import pytest
 
 from tierloop.bench import budget, suite
-from tierloop.bench.command import default_budgets
+from tierloop.bench.bench_command import default_budgets
 from tierloop.bench.protocol import Metric
 from tierloop.benchmarks import LONG
 from tierloop.contract.budget import Budget

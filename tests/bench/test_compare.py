@@ -10,7 +10,7 @@ import pytest
 
 from tierloop import contract
 from tierloop.bench import compare as c
-from tierloop.bench import comparing
+from tierloop.bench import compare_command
 from tierloop.bench.statistics import Verdict
 from tierloop.contract.errors import UserError
 
@@ -80,7 +80,7 @@ def test_nor_does_a_head_pass_that_cannot_be_imported(tmp_path, capsys):
     (tmp_path / "contract").mkdir()
     (tmp_path / "contract" / "__init__.py").write_text("")
     out = tmp_path / "out.json"
-    assert comparing.compare(str(HERE), str(tmp_path), ["codec"], 2, out) == 3
+    assert compare_command.compare(str(HERE), str(tmp_path), ["codec"], 2, out) == 3
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"tierloop: broken: codec, which runs at {HERE}: {tmp_path}: ")
     assert line.endswith(
@@ -134,6 +134,6 @@ def test_a_checkout_is_a_ref_or_a_folder(tmp_path, monkeypatch):
 
 def test_mistakes_are_one_line():
     with pytest.raises(UserError, match="unknown hot path 'codek'; did you mean 'codec'"):
-        comparing.hot(["codek"])
+        compare_command.hot(["codek"])
     with pytest.raises(UserError, match="--pairs 1: two at least"):
-        comparing.compare(str(HERE), str(HERE), ["codec"], 1, None)
+        compare_command.compare(str(HERE), str(HERE), ["codec"], 1, None)

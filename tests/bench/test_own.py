@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from stranger import DEPLOYMENT, DOCS, block, python, tierloop
 
-from tierloop.bench import own
-from tierloop.bench.strangers import OnnxFile
-from tierloop.bench.strangers_body import embody
+from tierloop.bench.own import measure
+from tierloop.bench.own.body import embody
+from tierloop.bench.own.policy import OnnxFile
 from tierloop.contract.codec import Codec
 from tierloop.contract.messages import Observation
 from tierloop.edge.config import EdgeConfig
@@ -114,7 +114,7 @@ def test_a_policy_that_answers_no_numbers_is_not_measured(outside):
             return np.full((1, 8, 3), np.nan, np.float32)
 
     chosen = OnnxFile(Path("my.onnx"), None, embody("my_package:MyBody")[1])
-    edge = own.Edge(Mute(chosen.spec), EdgeConfig())
+    edge = measure.Edge(Mute(chosen.spec), EdgeConfig())
     data = Codec().encode(
         Observation(device="own", boot=1, seq=1, captured_ns=1, features=np.zeros(4, np.float32))
     )

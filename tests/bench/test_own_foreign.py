@@ -9,9 +9,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from tierloop.bench import own, strangers, trial
-from tierloop.bench.strangers import OnnxFile
-from tierloop.bench.strangers_body import embody
+from tierloop.bench.own import measure, policy, trial
+from tierloop.bench.own.body import embody
+from tierloop.bench.own.policy import OnnxFile
 from tierloop.contract.errors import UserError
 
 WEIGHT = np.full((4, 3), 0.01, np.float32)
@@ -198,7 +198,7 @@ def test_what_has_no_end_is_refused_before_it_is_read(outside, kind):
 
 @pytest.mark.parametrize("beside", [False, True])
 def test_more_weights_than_are_tried_are_refused_and_not_read(outside, beside, monkeypatch):
-    monkeypatch.setattr(strangers, "trial", None)
+    monkeypatch.setattr(policy, "trial", None)
     path, made = outside / "m.onnx", external("w.data")
     path.write_bytes(made.SerializeToString())
     with (outside / ("w.data" if beside else "m.onnx")).open("wb") as file:
@@ -297,4 +297,4 @@ def test_what_is_no_onnx_is_refused(outside, data):
 def test_the_command_says_so_too(outside):
     (outside / "m.onnx").write_bytes(recurrent("GRU").SerializeToString())
     with pytest.raises(UserError, match="stateful"):
-        own.benchmark(Path("m.onnx"), "my_package:MyBody", None)
+        measure.benchmark(Path("m.onnx"), "my_package:MyBody", None)

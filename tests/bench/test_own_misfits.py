@@ -8,9 +8,9 @@ import pytest
 from onnx import TensorProto
 from stranger import BODY, policy
 
-from tierloop.bench import own
-from tierloop.bench.strangers import OnnxFile
-from tierloop.bench.strangers_body import embody
+from tierloop.bench.own import measure
+from tierloop.bench.own.body import embody
+from tierloop.bench.own.policy import OnnxFile
 from tierloop.contract.errors import UserError
 
 
@@ -36,13 +36,13 @@ from tierloop.contract.errors import UserError
 def test_a_misfit_names_the_field_and_both_shapes(outside, changes, said):
     policy(outside / "my.onnx", **changes)
     with pytest.raises(UserError) as error:
-        own.benchmark(Path("my.onnx"), "my_package:MyBody", None)
+        measure.benchmark(Path("my.onnx"), "my_package:MyBody", None)
     assert str(error.value) == f"my.onnx: {said}"
 
 
 def test_one_action_without_a_horizon_fits_too(outside):
     policy(outside / "my.onnx", outputs=(3,))
-    own.benchmark(Path("my.onnx"), "my_package:MyBody", None)
+    measure.benchmark(Path("my.onnx"), "my_package:MyBody", None)
 
 
 def test_the_horizon_is_what_the_graph_answers_though_it_does_not_say(outside):
@@ -91,14 +91,14 @@ def test_so_does_a_body_at_odds_with_its_own_spec(outside, lines, said):
         body = body.replace("tool_m=self.tool_position(self.at)", "tool_m=np.zeros(3)")
     (outside / "my_package.py").write_text(body)
     with pytest.raises(UserError) as error:
-        own.benchmark(Path("my.onnx"), "my_package:Odd", None)
+        measure.benchmark(Path("my.onnx"), "my_package:Odd", None)
     assert str(error.value) == f"--body my_package:Odd: {said}"
 
 
 def test_a_perceive_stage_that_does_not_fit_its_policy_spec_is_one_line(outside):
     more = """
 from tierloop.contract.body import Embodiment
-from tierloop.bench.strangers import _plain_spec
+from tierloop.bench.own.policy import _plain_spec
 
 
 class Narrow:
@@ -111,14 +111,14 @@ def whole():
 """
     (outside / "my_package.py").write_text(BODY + more)
     with pytest.raises(UserError, match=r"perceiver: .*expected float32\[4\], got float32\[3\]"):
-        own.benchmark(Path("my.onnx"), "my_package:whole", None)
+        measure.benchmark(Path("my.onnx"), "my_package:whole", None)
 
 
 def test_the_body_is_let_go_also_when_the_measuring_fails(outside):
     more = "\nclosed = []\n\n\nclass Odd(MyBody):\n    def write(self): pass\n"
     more += "    def close(self): closed.append(1)\n"
     (outside / "my_package.py").write_text(BODY + more)
-    chosen = own.benchmark(Path("my.onnx"), "my_package:Odd", None)
+    chosen = measure.benchmark(Path("my.onnx"), "my_package:Odd", None)
     with pytest.raises(TypeError, match="write"):
         chosen.run(0.01)
     assert sys.modules["my_package"].closed == [1]
@@ -136,7 +136,7 @@ def test_the_body_is_let_go_also_when_the_measuring_fails(outside):
 )
 def test_a_body_that_is_none_is_one_line(outside, body, said):
     with pytest.raises(UserError) as error:
-        own.benchmark(Path("my.onnx"), body, None)
+        measure.benchmark(Path("my.onnx"), body, None)
     assert said in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -146,4 +146,4 @@ def test_a_body_that_is_none_is_one_line(outside, body, said):
 )
 def test_so_is_a_policy_that_is_none(outside, name, said):
     with pytest.raises(UserError, match=said):
-        own.benchmark(Path(name), "my_package:MyBody", None)
+        measure.benchmark(Path(name), "my_package:MyBody", None)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tierloop.bench.runs import _missed
-from tierloop.cli import main
+from tierloop.bench.run_budgets import _missed
+from tierloop.cli.app import main
 from tierloop.contract.errors import UserError
 from tierloop.stack.config.deployment import load
 

@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tierloop.bench import runs
+from tierloop.bench import run_budgets
 from tierloop.bench.statistics import Verdict
 from tierloop.contract.budget import Budget
 from tierloop.contract.clock import NS_PER_MS, NS_PER_S
 from tierloop.contract.ledger import INDEX, LEDGER
 from tierloop.contract.messages import Report
-from tierloop.join import PARTS
 from tierloop.stack.record import reports
+from tierloop.views.finish import PARTS
 
 
 def made_reports(robots: int, seconds: int, delay_ms) -> list[Report]:
@@ -45,7 +45,7 @@ def judged(tmp_path: Path, made: list[Report], budget: Budget, **figures):
     written = reports.Parts(tmp_path / PARTS)
     for report in made:
         written.append(report)
-    (line,) = runs.judge(tmp_path, summary, [budget])
+    (line,) = run_budgets.judge(tmp_path, summary, [budget])
     return line
 
 

@@ -8,15 +8,15 @@ from bugs import BUGS
 from msgspec.structs import replace
 from typer.testing import CliRunner
 
-from tierloop.cli import app
+from tierloop.cli.app import app
 from tierloop.contract.errors import UserError
-from tierloop.fuzz import conduct as module
-from tierloop.fuzz import marks
+from tierloop.fuzz import coverage
+from tierloop.fuzz import session as module
 from tierloop.fuzz.case import QUIET_S, draw
-from tierloop.fuzz.conduct import conduct, text
-from tierloop.fuzz.live import live
-from tierloop.fuzz.policies import foreign, signature, signed
+from tierloop.fuzz.session import conduct, text
 from tierloop.fuzz.shrink import shrink
+from tierloop.fuzz.signed_policies import foreign, signature, signed
+from tierloop.fuzz.trial import live
 from tierloop.sim.scenario import policy_spec
 from tierloop.stack.config.deployment import RunConfig
 from tierloop.stack.faults.kinds import ClockStep, Delay, SensorFreeze
@@ -83,7 +83,7 @@ def test_a_session_tells_marks_and_rate():
     assert "2 seeds" in result.output
     assert "simulated hours per CPU hour" in result.output
     assert "No promise was broken." in result.output
-    assert all(mark in " ".join(result.output.split()) for mark in marks.ALL)
+    assert all(mark in " ".join(result.output.split()) for mark in coverage.ALL)
 
 
 def test_a_broken_promise_is_told_with_the_command_that_repeats_it(capsys, monkeypatch):

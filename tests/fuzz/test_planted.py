@@ -3,7 +3,7 @@
 import pytest
 from bugs import BUGS
 
-from tierloop.fuzz.conduct import fuzz
+from tierloop.fuzz.session import fuzz
 
 SEEDS = 200
 FIRST = {"queue_unbounded": 58, "id_reused_after_reboot": 10, "tick_replayed_after_overrun": 12}

@@ -3,7 +3,7 @@
 import pytest
 
 from tierloop.fuzz.case import draw
-from tierloop.fuzz.live import live
+from tierloop.fuzz.trial import live
 
 ONCE_BROKEN = {
     77: "an offer lost on the link was never made again: the edge stayed behind for good",

@@ -8,12 +8,12 @@ import pytest
 from plant import POLICY
 from rich.console import Console
 
-from tierloop import calibrate as module
-from tierloop.calibrate import Timing, calibrate, measure, summarise, toml
+from tierloop.calibrate import calibrate as module
+from tierloop.calibrate.calibrate import Timing, calibrate, measure, summarise, toml
+from tierloop.calibrate.jobs import BATCHES, Probe, probes, untrained
 from tierloop.contract.errors import UserError
 from tierloop.policy.artefact import pack
 from tierloop.policy.mlp import Mlp
-from tierloop.probes import BATCHES, Probe, probes, untrained
 from tierloop.stack.config import hardware
 from tierloop.stack.config.deployment import load
 

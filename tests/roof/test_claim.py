@@ -4,10 +4,10 @@ import pytest
 from records import deployment, fill, short_run
 
 from tierloop.contract.errors import UserError
-from tierloop.join import join
 from tierloop.stack.record.claim import Claim, fresh_folder, under_way
 from tierloop.stack.record.reserve import Reserve
 from tierloop.stack.wall.run import Run, claim, prepare
+from tierloop.views.finish import join
 
 
 def test_of_two_runs_that_saw_the_same_empty_folder_one_has_it(tmp_path):

@@ -16,8 +16,8 @@ import pytest
 from ports import free_address
 
 from tierloop.contract.messages import Report
-from tierloop.join import join
 from tierloop.stack.record import reports
+from tierloop.views.finish import join
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "deployments" / "sorting-cell.toml"
@@ -185,7 +185,7 @@ from tierloop.__main__ import main
 
 class Swallower:
     def find_spec(self, name, *_):
-        return ModuleSpec(name, self) if name == "tierloop.cli" else None
+        return ModuleSpec(name, self) if name == "tierloop.cli.app" else None
 
     def create_module(self, _):
         try:

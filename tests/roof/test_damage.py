@@ -6,15 +6,15 @@ import msgspec
 import pytest
 from records import S, fill, report, short_run
 
-from tierloop.closing import INCONCLUSIVE, judge, warnings
+from tierloop.cli.replay import tell
+from tierloop.cli.run import INCONCLUSIVE, judge, warnings
 from tierloop.cloud.store import Store
 from tierloop.contract.errors import UserError
 from tierloop.contract.messages import Report
-from tierloop.join import join
 from tierloop.stack.record import reports
 from tierloop.stack.record.damage import Damage
 from tierloop.stack.record.disks import CLOUD_STORE, EDGE_JOURNAL, EDGE_OUTBOX
-from tierloop.telling import tell
+from tierloop.views.finish import join
 
 
 @pytest.fixture
@@ -128,7 +128,7 @@ def test_a_bent_page_of_the_cloud_s_store_is_told(tmp_path):
 @pytest.fixture
 def undrawn(monkeypatch):
     """A record is joined without its page: nine tenths of a join are its charts."""
-    monkeypatch.setattr("tierloop.join.render", lambda *_: "")
+    monkeypatch.setattr("tierloop.views.finish.render", lambda *_: "")
 
 
 def refusal(read) -> str:

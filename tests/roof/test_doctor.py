@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from tierloop import doctor
+from tierloop.cli import doctor
 from tierloop.stack.machine import processors
 
 

@@ -9,9 +9,8 @@ from contextlib import contextmanager
 import pytest
 from records import S, deployment, fill, report, short_run
 
-from tierloop.closing import INCONCLUSIVE, judge, print_summary, warnings
+from tierloop.cli.run import INCONCLUSIVE, judge, print_summary, warnings
 from tierloop.cloud.store import Store
-from tierloop.join import conclude, join, load
 from tierloop.stack.record import reports, stores
 from tierloop.stack.record.damage import Damage
 from tierloop.stack.record.disks import CLOUD_STORE, audit
@@ -19,6 +18,7 @@ from tierloop.stack.record.record import Record
 from tierloop.stack.record.reports import LACKS, Parts
 from tierloop.stack.record.reserve import Reserve
 from tierloop.stack.wall.run import Run
+from tierloop.views.finish import conclude, join, load
 
 
 @contextmanager

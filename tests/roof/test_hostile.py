@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from records import MS, S, report, row
 
-from tierloop.cli import main
+from tierloop.cli.app import main
 from tierloop.cloud.ingest import Misfitting, check
 from tierloop.contract.errors import SpecError, UserError
 from tierloop.contract.ledger import coded
@@ -14,7 +14,7 @@ from tierloop.link.address import check_address
 from tierloop.sim.scenario import Scenario, policy_spec
 from tierloop.stack.record import reports
 from tierloop.stack.record.record import Happening
-from tierloop.view import event_line
+from tierloop.views.terminal import event_line
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])

@@ -10,11 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 from records import MS, S, deployment, fill, outcome, report, roof, row, short_run
 
-from tierloop.charts import wilson
-from tierloop.closing import headlines, judge
+from tierloop.cli.run import headlines, judge
 from tierloop.contract.errors import UserError
 from tierloop.contract.ledger import LEDGER
-from tierloop.join import join
 from tierloop.policy.shelf import Entry
 from tierloop.sim.scenario import Scenario, policy_spec
 from tierloop.stack.config.deployment import Deployment, RunConfig
@@ -25,6 +23,8 @@ from tierloop.stack.record.invariants import invariants
 from tierloop.stack.record.record import Record
 from tierloop.stack.record.summary import percentiles, told_faults
 from tierloop.stack.wall.run import prepare, reached
+from tierloop.views.charts import wilson
+from tierloop.views.finish import join
 
 CLEAN = Audit(stored=0, waiting=0, duplicate=0, missing=0, altered=0)
 

@@ -8,15 +8,15 @@ from records import S, fill, report, roof, row, short_run
 from rich.console import Console
 from test_record import recorded
 
-from tierloop.bench.runs import passed_over
-from tierloop.cli import main
-from tierloop.closing import NEVER, _together, headlines
+from tierloop.bench.run_budgets import passed_over
+from tierloop.cli.app import main
+from tierloop.cli.run import NEVER, _together, headlines
 from tierloop.contract.budget import Budget
-from tierloop.join import join
-from tierloop.remarks import alone, remarks, verdict
 from tierloop.stack.record.record import Happening, Record
 from tierloop.stack.record.sessions import silence
-from tierloop.view import EVENTS_SHOWN, PlainView, Status
+from tierloop.views.finish import join
+from tierloop.views.remarks import alone, remarks, verdict
+from tierloop.views.terminal import EVENTS_SHOWN, PlainView, Status
 
 NOBODY = "nobody listens at tcp://127.0.0.1:7811"
 
@@ -163,7 +163,7 @@ def test_a_flood_hides_no_failure():
 
 
 def test_a_count_that_has_not_been_told_is_told_before_it_is_forgotten(monkeypatch):
-    monkeypatch.setattr("tierloop.view.TOLD_MAX", 2)
+    monkeypatch.setattr("tierloop.views.terminal.TOLD_MAX", 2)
     lines = shown([happening(1, "joined", "a") for _ in range(5)], [
         happening(2, "joined", detail) for detail in "bcd"
     ])  # fmt: skip

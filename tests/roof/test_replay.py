@@ -14,16 +14,16 @@ import pytest
 from records import MS, S, fill, report, roof, row, short_run
 from typer.testing import CliRunner
 
-from tierloop.cli import app
+from tierloop.cli.app import app
 from tierloop.contract.errors import UserError
 from tierloop.contract.ledger import Refusal, Tier
 from tierloop.contract.messages import Report
-from tierloop.join import load
-from tierloop.perfetto import events, write
-from tierloop.replay import late, moments, rows
 from tierloop.stack.record.experience_flow import Journey
 from tierloop.stack.record.record import Record
-from tierloop.stepper import moved
+from tierloop.views.finish import load
+from tierloop.views.moments import late, moments, rows
+from tierloop.views.perfetto import events, write
+from tierloop.views.stepper import moved
 
 ROOT = Path(__file__).parents[2]
 

@@ -9,7 +9,7 @@ import time
 import pytest
 from records import fill, short_run
 
-from tierloop.join import join
+from tierloop.views.finish import join
 
 TIERLOOP = (sys.executable, "-m", "tierloop")
 SAYS = (

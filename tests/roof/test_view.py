@@ -6,7 +6,7 @@ from records import S, report, roof, row, short_run
 from rich.console import Console
 
 from tierloop.stack.record.record import Record
-from tierloop.view import EVENTS_SHOWN, PlainView, Status, figures, picture, view
+from tierloop.views.terminal import EVENTS_SHOWN, PlainView, Status, figures, picture, view
 
 
 def status(reports, elapsed_s: float, phase: str = "running") -> Status:

@@ -110,7 +110,7 @@ def test_three_terminals_make_one_stack(tmp_path):
         outputs = [stack.close() for stack in stacks]
     assert [s.process.returncode for s in stacks] == [0, 0, 0], outputs
     assert [s.survivors() for s in stacks] == [[], [], []]
-    from tierloop.join import join
+    from tierloop.views.finish import join
 
     s = join(out)
     assert s["decisions"]["by_tier"]["edge"] > 60

@@ -1,4 +1,4 @@
-"""Stands in for tierloop.sweep.cell: made-up figures that follow from the order alone.
+"""Stands in for tierloop.sweep.worker: made-up figures that follow from the order alone.
 
 The scenario's scan_dropout plays the part of what is swept; failures are asked for by name.
 """

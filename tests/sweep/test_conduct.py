@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from tierloop.cli import main
+from tierloop.cli.app import main
 from tierloop.sweep import pool
 
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,7 @@ from tierloop.cloud.config import LearnerConfig
 from tierloop.cloud.export import export
 from tierloop.cloud.lineage import PolicyRecord
 from tierloop.cloud.store import Store
-from tierloop.fuzz.policies import write
+from tierloop.fuzz.signed_policies import write
 from tierloop.policy.artefact import digest, pack
 from tierloop.policy.mlp import Mlp
 from tierloop.sim.scenario import policy_spec

@@ -7,10 +7,10 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 
-from tierloop import charts
 from tierloop.bench.outputs import number, remarks, title
 from tierloop.bench.protocol import Metric
 from tierloop.bench.verdicts import Document, Figure, Line, judged_figure
+from tierloop.views import charts
 
 HISTORY_MAX = 200
 """Runs drawn at most, the newest."""

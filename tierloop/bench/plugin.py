@@ -70,10 +70,10 @@ def budget() -> Callable[..., Measured]:
         deployment: str | Path | None = None,
         seconds: float = SECONDS,
     ) -> Measured:
-        from tierloop.bench import own
+        from tierloop.bench.own import measure
 
         with _mistakes_in_one_line():
-            chosen = own.benchmark(Path(policy), body, Path(deployment) if deployment else None)
+            chosen = measure.benchmark(Path(policy), body, Path(deployment) if deployment else None)
         return Measured(chosen.metrics, chosen.run(seconds))
 
     return measure

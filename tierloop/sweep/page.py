@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 
-from tierloop import charts
 from tierloop.sweep.grid import Grid
 from tierloop.sweep.table import HEADS, Line, texts
+from tierloop.views import charts
 
 Paint = Callable[[Axes], None]
 Figure = Callable[[Line], tuple[float | None, tuple[float, float] | None]]

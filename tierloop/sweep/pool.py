@@ -10,15 +10,15 @@ from typing import NamedTuple
 
 import msgspec
 
-from tierloop.sweep.cell import Order
 from tierloop.sweep.grid import Cell
 from tierloop.sweep.store import Store, Summary
+from tierloop.sweep.worker import Order
 
 LOOK_S = 0.05
 GRACE_S = 3.0
 """How long a cell that is told to stop may take before it is killed."""
 
-COMMAND = (sys.executable, "-m", "tierloop.sweep.cell")
+COMMAND = (sys.executable, "-m", "tierloop.sweep.worker")
 
 
 class Ended(NamedTuple):

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats
 
-from tierloop.charts import wilson
 from tierloop.contract.specs import Vector
 from tierloop.sweep.grid import Cell, Grid
 from tierloop.sweep.store import Summary
+from tierloop.views.charts import wilson
 
 Interval = tuple[float, float] | None
 

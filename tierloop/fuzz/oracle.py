@@ -16,7 +16,7 @@ from tierloop.contract.messages import ActionChunk, Sealed, Stored, Welcome
 from tierloop.contract.specs import Vector
 from tierloop.device.node import DeviceNode
 from tierloop.edge.node import EdgeNode
-from tierloop.fuzz.policies import foreign
+from tierloop.fuzz.signed_policies import foreign
 from tierloop.link.virtual import Way
 from tierloop.policy.artefact import unpack
 from tierloop.policy.mlp import Mlp

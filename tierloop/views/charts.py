@@ -89,7 +89,7 @@ def standalone(svg: str) -> str:
 
 
 def _read(name: str) -> str:
-    return files("tierloop").joinpath(name).read_text(encoding="utf-8")
+    return files("tierloop.views").joinpath(name).read_text(encoding="utf-8")
 
 
 def success_by_version(versions: Sequence[dict[str, Any]]) -> Callable[[Axes], None]:

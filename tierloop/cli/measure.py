@@ -55,7 +55,7 @@ def sweep(
         raise UserError(
             "--clock wall: parallel runs would slow one another down; use --clock virtual"
         )
-    from tierloop.sweep.conduct import conduct
+    from tierloop.sweep.session import conduct
 
     raise typer.Exit(conduct(file, over or (), seeds, set_ or (), jobs, out))
 
@@ -96,7 +96,7 @@ def bench(
 ) -> None:
     """Runs benchmarks, each beside a minimal baseline; exits 3 if a budget is exceeded, 4 if
     undecided."""
-    from tierloop.bench.command import bench, own
+    from tierloop.bench.bench_command import bench, own
     from tierloop.bench.suite import FULL_S, QUICK_S
 
     seconds = for_ if for_ is not None else QUICK_S if quick else FULL_S
@@ -127,7 +127,7 @@ def fuzz(
     ] = None,
 ) -> None:
     """Runs random deployments with random faults; exits 1 if an invariant is violated."""
-    from tierloop.fuzz.conduct import conduct
+    from tierloop.fuzz.session import conduct
 
     tried = range(start, start + seeds) if seed is None else (seed,)
     raise typer.Exit(conduct(tried, mode, plant, jobs))
@@ -152,11 +152,11 @@ def compare(
 ) -> None:
     """Benchmarks BASE and HEAD alternately on this machine; exits 3 if HEAD is slower, 4 if
     undecided."""
-    from tierloop.bench import comparing
+    from tierloop.bench import compare_command
 
     if self_test:
-        raise typer.Exit(comparing.self_test(tries, pairs))
+        raise typer.Exit(compare_command.self_test(tries, pairs))
     if refs is None or len(refs) != 2:
         raise UserError("compare: give two checkouts, BASE and HEAD, or --self-test")
     base, head = refs
-    raise typer.Exit(comparing.compare(base, head, only or (), pairs, out))
+    raise typer.Exit(compare_command.compare(base, head, only or (), pairs, out))

@@ -9,14 +9,14 @@ from rich.table import Table
 from rich.text import Text
 
 from tierloop.bench import compare as c
-from tierloop.bench.command import console
+from tierloop.bench.bench_command import console
 from tierloop.bench.compare import Compared, Side
 from tierloop.bench.statistics import Verdict, share
 from tierloop.bench.suite import TONES
 from tierloop.bench.verdicts import BROKEN, CRASHED, FINE, INCONCLUSIVE
 from tierloop.contract.errors import UserError
-from tierloop.join import write
 from tierloop.stack.config.toml import near
+from tierloop.views.finish import write
 
 PLANTED = 0.2
 """The slowdown that the self-test plants in the codec."""

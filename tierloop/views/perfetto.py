@@ -16,9 +16,9 @@ import msgspec
 
 from tierloop.contract.clock import NS_PER_MS, NS_PER_US
 from tierloop.contract.ledger import Refusal, Rung, Tier
-from tierloop.replay import Row, rows
 from tierloop.stack.record.experience_flow import Journey
 from tierloop.stack.record.record import ROOF, Life, Record
+from tierloop.views.moments import Row, rows
 
 Event = dict[str, Any]
 _ROLES = ("device", "edge", "cloud", ROOF)

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from tierloop import cli_measure
-from tierloop.cli_measure import ClockName, File, Sets
+from tierloop.cli import measure
+from tierloop.cli.measure import ClockName, File, Sets
 from tierloop.contract.errors import UserError
 from tierloop.stack import screen
 
@@ -53,7 +53,7 @@ def main() -> int:
         print(f"tierloop: {_line(str(error))}", file=sys.stderr)
         return WRONG_INPUT
     except ModuleNotFoundError as error:
-        from tierloop.doctor import extra
+        from tierloop.cli.doctor import extra
 
         if not (wanted := extra(error.name)):
             raise
@@ -109,8 +109,8 @@ def report(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The record of a run.")],
 ) -> None:
     """Writes summary, ledger and report from a record; exits 1 if an invariant was violated."""
-    from tierloop.closing import judge, print_summary
-    from tierloop.join import join
+    from tierloop.cli.run import judge, print_summary
+    from tierloop.views.finish import join
 
     summary = join(folder)
     print_summary(summary, folder)
@@ -134,7 +134,7 @@ def replay(
     ] = None,
 ) -> None:
     """Steps through a run chronologically; when piped, prints one line per event."""
-    from tierloop.telling import tell, write_trace
+    from tierloop.cli.replay import tell, write_trace
 
     if trace is None:
         tell(folder, device, from_, to, only)
@@ -155,7 +155,7 @@ def calibrate(
     ),
 ) -> None:
     """Times this project's jobs on this machine and writes a hardware profile."""
-    from tierloop.calibrate import calibrate
+    from tierloop.calibrate.calibrate import calibrate
 
     calibrate(policy, out)
 
@@ -177,12 +177,12 @@ def doctor(
     ] = None,
 ) -> None:
     """Checks this machine and its libraries; exits 1 if something needed is missing."""
-    from tierloop.doctor import examine
+    from tierloop.cli.doctor import examine
 
     raise typer.Exit(FINE if examine(file) else FAILED)
 
 
-app.add_typer(cli_measure.app)
+app.add_typer(measure.app)
 
 
 def _run(
@@ -195,7 +195,7 @@ def _run(
     faults: Path | None,
     virtual: bool = False,
 ) -> None:
-    from tierloop.closing import conduct, conduct_virtual
+    from tierloop.cli.run import conduct, conduct_virtual
     from tierloop.stack.config.deployment import Deployment, RunConfig, load
     from tierloop.stack.config.toml import check_name
     from tierloop.stack.record.claim import fresh_folder

@@ -5,12 +5,12 @@ from importlib.resources import files
 from typing import Any
 
 from tierloop.contract.clock import NS_PER_MS, NS_PER_S, NS_PER_US
-from tierloop.remarks import remarks
 from tierloop.sim.scenario import body_spec, policy_spec
 from tierloop.stack.config.deployment import Deployment
 from tierloop.stack.record.invariants import FAULTS
 from tierloop.stack.record.record import Record
 from tierloop.stack.record.summary import missed_share, told_faults
+from tierloop.views.remarks import remarks
 
 EVENTS_MAX = 400
 """Events listed in the page at most; the charts show all."""
@@ -20,9 +20,9 @@ def render(summary: Mapping[str, Any], record: Record, deployment: Deployment) -
     """The page's HTML: figures from `summary`, charts from the raw samples of `record`."""
     import jinja2
 
-    from tierloop.charts import page_style
+    from tierloop.views.charts import page_style
 
-    template = files("tierloop").joinpath("report.html.jinja").read_text(encoding="utf-8")
+    template = files("tierloop.views").joinpath("report.html.jinja").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     start_ns, _ = record.span_ns()
     happenings = sorted(record.happenings)
@@ -52,7 +52,7 @@ def render(summary: Mapping[str, Any], record: Record, deployment: Deployment) -
 def _charts(
     summary: Mapping[str, Any], record: Record, deployment: Deployment
 ) -> list[tuple[str, str]]:
-    from tierloop import charts as c
+    from tierloop.views import charts as c
 
     start_ns, _ = record.span_ns()
     versions = summary["policy_versions"]

@@ -12,14 +12,14 @@ from rich.console import Console
 from tierloop.contract.clock import NS_PER_S
 from tierloop.contract.errors import UserError
 from tierloop.contract.reading import Unreadable, reading
-from tierloop.join import load
-from tierloop.perfetto import write
-from tierloop.remarks import verdict
-from tierloop.replay import moments, within
 from tierloop.stack.record.damage import line
 from tierloop.stack.record.experience_flow import journeys
 from tierloop.stack.record.record import Record
-from tierloop.stepper import show
+from tierloop.views.finish import load
+from tierloop.views.moments import moments, within
+from tierloop.views.perfetto import write
+from tierloop.views.remarks import verdict
+from tierloop.views.stepper import show
 
 
 def tell(

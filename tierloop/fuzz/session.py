@@ -16,10 +16,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tierloop.contract.errors import UserError
-from tierloop.fuzz import marks
+from tierloop.fuzz import coverage
 from tierloop.fuzz.case import Case, Plant, draw, mode_of
-from tierloop.fuzz.live import Outcome, live
 from tierloop.fuzz.shrink import shrink
+from tierloop.fuzz.trial import Outcome, live
 from tierloop.stack.machine import processors
 
 FINE, FAILED, INCONCLUSIVE = 0, 1, 4
@@ -156,10 +156,10 @@ def _conclude(console: Console, outcomes: Sequence[Outcome], took_s: float) -> i
     for outcome in outcomes:
         reached.update(outcome.marks)
     console.print("\nSometimes (how often each rare state was reached):")
-    for mark in marks.ALL:
+    for mark in coverage.ALL:
         if reached[mark]:
             console.print(f"  {reached[mark]:>9}  {mark}")
-    never = [mark for mark in marks.ALL if not reached[mark]]
+    never = [mark for mark in coverage.ALL if not reached[mark]]
     console.print(f"Never: {'; '.join(never) or 'none'}")
     simulated_s, cpu_s = (sum(getattr(o, n) for o in outcomes) for n in ("simulated_s", "cpu_s"))
     failed = [o.seed for o in outcomes if o.found]

@@ -10,8 +10,6 @@ from typing import Any
 import msgspec
 from rich.console import Console
 
-from tierloop.join import PAGE, PARTS, SUMMARY, conclude, join
-from tierloop.remarks import alone, remarks, verdict
 from tierloop.stack import screen
 from tierloop.stack.config.deployment import Deployment
 from tierloop.stack.record import sessions
@@ -20,7 +18,9 @@ from tierloop.stack.record.record import Record
 from tierloop.stack.record.summary import missed_share, told_faults
 from tierloop.stack.wall.processes import ROLES
 from tierloop.stack.wall.run import Run, Signals, check, check_folder
-from tierloop.view import view
+from tierloop.views.finish import PAGE, PARTS, SUMMARY, conclude, join
+from tierloop.views.remarks import alone, remarks, verdict
+from tierloop.views.terminal import view
 
 FINE, FAILED, WRONG_INPUT, INCONCLUSIVE = 0, 1, 2, 4
 """Exit codes of a run."""
@@ -53,7 +53,9 @@ def conduct(deployment: Deployment, roles: tuple[str, ...], out: Path) -> int:
     """Runs `roles` of a deployment into `out`; the exit code. Raises UserError before it starts."""
     check(deployment, roles, out)
     _check_budgets(deployment)
-    Thread(target=import_module, args=("tierloop.charts",), daemon=True).start()  # for the end
+    Thread(
+        target=import_module, args=("tierloop.views.charts",), daemon=True
+    ).start()  # for the end
     console = Console()
     screen.wait_at_most(0)
     shown = view(console)
@@ -117,18 +119,18 @@ def _together(lonely: Sequence[str], interrupted: bool) -> int:
 
 def _check_budgets(deployment: Deployment) -> None:
     if deployment.budget:
-        from tierloop.bench import runs
+        from tierloop.bench import run_budgets
 
-        runs.check(deployment.budget)
+        run_budgets.check(deployment.budget)
 
 
 def _budgets(record: Record, summary: Mapping[str, Any], deployment: Deployment) -> int:
     """3 if a budget of the deployment is broken, 4 if one cannot be told, with a line for each."""
     if not deployment.budget:
         return FINE
-    from tierloop.bench import runs
+    from tierloop.bench import run_budgets
 
-    return runs.verdict(record, summary, deployment.budget)
+    return run_budgets.verdict(record, summary, deployment.budget)
 
 
 def judge(summary: Mapping[str, Any], interrupted: bool) -> int:

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tierloop.bench import foreign
-from tierloop.bench.trial import Trial, TrialError, open_session, trial
+from tierloop.bench.own import foreign
+from tierloop.bench.own.trial import Trial, TrialError, open_session, trial
 from tierloop.contract.body import Body
 from tierloop.contract.clock import NS_PER_MS
 from tierloop.contract.errors import UserError

@@ -1,4 +1,4 @@
-"""The process of one run of a sweep: `python -m tierloop.sweep.cell` is what the pool starts.
+"""The process of one run of a sweep: `python -m tierloop.sweep.worker` is what the pool starts.
 
 One line of JSON, an Order, comes in on standard input; the pipe then stays open as the lifeline,
 as for every process that tierloop starts.
@@ -11,9 +11,9 @@ from typing import NoReturn
 
 import msgspec
 
-from tierloop.join import write
 from tierloop.stack.config.deployment import Deployment
 from tierloop.stack.wall.processes import hold_lifeline
+from tierloop.views.finish import write
 
 STOPPED = 128 + signal.SIGTERM
 

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from tierloop.contract.ledger import LEDGER
-from tierloop.replay import Moment, line
 from tierloop.stack import screen
+from tierloop.views.moments import Moment, line
 
 KEYS = "n next decision   p previous decision   e next event   q quit"
 _NEAR = 6

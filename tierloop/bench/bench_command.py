@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tierloop.bench import budget, outputs, runs, suite, verdicts
+from tierloop.bench import budget, outputs, run_budgets, suite, verdicts
 from tierloop.bench.budget import Placed
 from tierloop.bench.protocol import Benchmark
 from tierloop.contract.errors import UserError
@@ -85,7 +85,7 @@ def own(
     out: Path | None,
 ) -> int:
     """Measures somebody's own policy on their own body; the exit code."""
-    from tierloop.bench.own import benchmark
+    from tierloop.bench.own.measure import benchmark
 
     if policy is None or body is None:
         raise UserError("--policy and --body belong together: give both")
@@ -93,5 +93,5 @@ def own(
     placed = budget.load(budgets) if budgets else []
     if deployment is not None:
         placed += budget.read(Source(deployment))
-    budget.check(placed, runs.known())
+    budget.check(placed, run_budgets.known())
     return conduct([chosen], placed, (), seconds, out)

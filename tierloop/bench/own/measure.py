@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from tierloop.bench.own.body import Plain, embody
+from tierloop.bench.own.policy import OnnxFile
 from tierloop.bench.protocol import Benchmark, Metric, Series, by_turns
-from tierloop.bench.strangers import OnnxFile
-from tierloop.bench.strangers_body import Plain, embody
 from tierloop.contract.body import Embodiment
 from tierloop.contract.codec import Codec
 from tierloop.contract.effects import Compute, Effects, Send, Timer

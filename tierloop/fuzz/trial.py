@@ -12,10 +12,9 @@ from msgspec.structs import replace
 from tierloop.cloud.scratch import in_memory
 from tierloop.contract.clock import NS_PER_S
 from tierloop.contract.ledger import Rung
-from tierloop.fuzz import marks, policies
+from tierloop.fuzz import coverage, signed_policies
 from tierloop.fuzz.case import Case, Mishap
-from tierloop.fuzz.witness import Parts, Witness
-from tierloop.join import audited
+from tierloop.fuzz.oracle import Parts, Witness
 from tierloop.sim.scenario import policy_spec
 from tierloop.stack.config.deployment import PolicyConfig
 from tierloop.stack.faults.kinds import ClockDrift, ClockStep
@@ -23,6 +22,7 @@ from tierloop.stack.record.record import Record
 from tierloop.stack.virtual.faults import schedule
 from tierloop.stack.virtual.run import roof
 from tierloop.stack.virtual.stack import VirtualStack
+from tierloop.views.finish import audited
 
 SETTLE_NS = 4 * NS_PER_S
 """What is newer than this, at the end, may still be on its way."""
@@ -91,13 +91,13 @@ class _Day:
         scenario = case.deployment.scenario
         self._spec = policy_spec(scenario)
         initial = place / "initial.policy"
-        policies.write(initial, self._spec, case.first)
+        signed_policies.write(initial, self._spec, case.first)
         deployment = replace(case.deployment, policy=PolicyConfig(initial=str(initial)))
         self._deployment, parts = deployment, Parts(deployment)
         parts.witness = self.witness = Witness(lambda: self.stack.nodes, lambda: self.stack.now_ns)
         self.stack = VirtualStack(
             deployment, case.seed, place / "state", wrappers=parts,
-            backend=policies.Rounds(self._spec, case.first), observers=[self._record.take],
+            backend=signed_policies.Rounds(self._spec, case.first), observers=[self._record.take],
         )  # fmt: skip
         self.witness.weigh(self.stack.ways.values())
         schedule(self.stack)
@@ -134,7 +134,7 @@ class _Day:
         for name, n in summary["invariants"].items():
             if n:
                 self.witness.found.setdefault(name, f"{n} by the record")
-        self.marks = marks.reached(self._record, self.witness, self._place)
+        self.marks = coverage.reached(self._record, self.witness, self._place)
 
     def _befall(self, mishap: Mishap) -> None:
         stack, edge = self.stack, self.witness.edge

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from tierloop.fuzz.witness import Witness
+from tierloop.fuzz.oracle import Witness
 from tierloop.policy.shelf import JOURNAL, Entry
 from tierloop.stack.record.record import Record
 

@@ -12,7 +12,6 @@ import numpy as np
 from tierloop.contract.errors import UserError
 from tierloop.contract.ledger import LEDGER
 from tierloop.contract.reading import reading
-from tierloop.report import render
 from tierloop.stack.config import hardware
 from tierloop.stack.config.deployment import Deployment
 from tierloop.stack.record import disks, reports, reserve
@@ -21,6 +20,7 @@ from tierloop.stack.record.claim import under_way
 from tierloop.stack.record.damage import Damage
 from tierloop.stack.record.record import Record
 from tierloop.stack.record.summary import shed, summarise
+from tierloop.views.report import render
 
 DEPLOYMENT = "deployment.json"
 PARTS = "parts"

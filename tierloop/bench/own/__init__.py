@@ -1,0 +1,1 @@
+"""Budgets for a policy and a body of one's own."""

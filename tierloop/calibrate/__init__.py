@@ -1,0 +1,1 @@
+"""Measures this machine and writes its hardware profile."""
