@@ -77,8 +77,9 @@ def test_what_does_not_run_at_the_base_is_inconclusive(broken):
 
 
 def test_nor_does_a_head_pass_that_cannot_be_imported(tmp_path, capsys):
-    (tmp_path / "contract").mkdir()
-    (tmp_path / "contract" / "__init__.py").write_text("")
+    for name in ("contract", "tierloop"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "tierloop" / "__init__.py").write_text("")
     out = tmp_path / "out.json"
     assert compare_command.compare(str(HERE), str(tmp_path), ["codec"], 2, out) == 3
     (line,) = capsys.readouterr().err.splitlines()

@@ -13,7 +13,7 @@ from tierloop.views.finish import join
 
 TIERLOOP = (sys.executable, "-m", "tierloop")
 SAYS = (
-    "import sys; from tierloop import screen; screen.install();"
+    "import sys; from tierloop.stack import screen; screen.install();"
     "[print('a dash — and … \\udcff', file=f) for f in (sys.stdout, sys.stderr)];"
     "open(sys.argv[1], 'w').write('the record'); sys.exit(4)"
 )
@@ -83,7 +83,8 @@ def test_what_is_all_a_command_does_has_to_arrive(record):
 
 
 FLOODS = (
-    "import sys; from tierloop import screen; screen.install(); screen.wait_at_most({wait_s});"
+    "import sys; from tierloop.stack import screen;"
+    "screen.install(); screen.wait_at_most({wait_s});"
     "[print('x' * 999) for _ in range(999)];"
     "open(sys.argv[1], 'w').write(str(screen.failure())); print('end', file=sys.stderr)"
 )
