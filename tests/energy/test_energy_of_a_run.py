@@ -1,10 +1,10 @@
 """Runs on the virtual clock: energy is conserved, and an empty pack stops its robot."""
 
-import sys
 from pathlib import Path
 
 import msgspec
 import pytest
+from virtual_plants import Watched, deployment
 
 from tierloop.contract.ledger import INDEX, Refusal, Rung
 from tierloop.device.config import DeviceConfig
@@ -13,9 +13,6 @@ from tierloop.sim.scenario import policy_spec
 from tierloop.stack.config.deployment import Deployment
 from tierloop.stack.record.energy import account, unbalanced
 from tierloop.stack.record.invariants import invariants
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "virtual"))
-from plants import Watched, deployment
 
 NEARLY_EMPTY = BatteryConfig(series=1, parallel=1, soc=0.055)
 

@@ -5,8 +5,8 @@ import time
 
 import pyarrow.parquet as pq
 import pytest
+from whole import Stack, options, summary
 
-from stack import Stack, options, summary
 from tierloop.contract.ledger import INDEX, Rung
 from tierloop.stack.record import reports
 from tierloop.stack.record.disks import CLOUD_STORE

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from plants import MS, deployment, plants
+from virtual_plants import MS, deployment, plants
 
 from tierloop.contract.ledger import INDEX
 from tierloop.link.model import LinkSpec

@@ -4,7 +4,7 @@ import json
 from contextlib import closing
 
 import msgspec
-from plants import deployment, plants
+from virtual_plants import deployment, plants
 
 from tierloop.cloud.config import LearnerConfig
 from tierloop.cloud.export import export

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from plants import MS, S, deployment, plants
+from virtual_plants import MS, S, deployment, plants
 
 from tierloop.contract.ledger import INDEX
 from tierloop.device.config import ActingConfig, DeviceConfig

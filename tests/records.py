@@ -13,7 +13,7 @@ from tierloop.stack.record.record import ROOF
 
 S = 1_000_000_000
 MS = 1_000_000
-SHIPPED = Path(__file__).parents[2] / "deployments" / "sorting-cell.toml"
+SHIPPED = Path(__file__).parents[1] / "deployments" / "sorting-cell.toml"
 
 
 def deployment(*options: str) -> Any:

@@ -1,4 +1,4 @@
-"""A sweep as a user meets it: real processes; what runs in them is made up (fake_cell.py)."""
+"""A sweep as a user meets it: real processes; what runs in them is made up (fake_worker.py)."""
 
 import csv
 import os
@@ -16,7 +16,7 @@ from tierloop.cli.app import main
 from tierloop.sweep import pool
 
 ROOT = Path(__file__).parents[2]
-FAKE = Path(__file__).with_name("fake_cell.py")
+FAKE = Path(__file__).with_name("fake_worker.py")
 HARM = "scenario.scan_dropout=0.1,0.5"
 MAIN = (
     "import sys; from tierloop.sweep import pool; from tierloop.__main__ import main;"

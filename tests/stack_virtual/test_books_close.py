@@ -1,6 +1,6 @@
 """The books of experience close on the virtual clock too, whatever crashes."""
 
-from plants import deployment, plants
+from virtual_plants import deployment, plants
 
 from tierloop.stack.record.books import balance, holdings
 

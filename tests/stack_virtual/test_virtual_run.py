@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from plants import deployment
+from virtual_plants import deployment
 
 from tierloop.sim.scenario import policy_spec
 from tierloop.stack.config.initial_policy import read
