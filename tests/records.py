@@ -1,5 +1,6 @@
 """Made-up reports, for tests of the record and what is drawn from it."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,18 @@ import numpy as np
 from tierloop.contract.ledger import INDEX, LEDGER, Rung, Tier
 from tierloop.contract.messages import Event, Outcome, Report
 from tierloop.stack.config.deployment import load
-from tierloop.stack.record.record import ROOF
+from tierloop.stack.record.record import ROOF, Record
 
 S = 1_000_000_000
 MS = 1_000_000
 SHIPPED = Path(__file__).parents[1] / "deployments" / "sorting-cell.toml"
+
+
+def recorded(reports: Iterable[Report]) -> Record:
+    record = Record()
+    for one in reports:
+        record.take(one)
+    return record
 
 
 def deployment(*options: str) -> Any:

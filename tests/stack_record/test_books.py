@@ -5,8 +5,7 @@ import sqlite3
 
 import msgspec
 import pytest
-from records import report
-from test_record import recorded
+from records import recorded, report
 
 from tierloop.contract.errors import UserError
 from tierloop.stack.record.books import Books, Kept, balance, holdings, kept

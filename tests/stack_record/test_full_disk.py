@@ -151,7 +151,7 @@ def test_the_reserve_is_room_for_the_end_and_where_there_is_none_nothing_happens
 
 def test_a_store_is_read_from_a_copy_where_its_log_cannot_be_read_in_place(tmp_path, monkeypatch):
     """As on a full or read-only disk after a kill: SQLite may not make its index of the log."""
-    from test_audit import datum
+    from test_disks import datum
 
     store = Store(tmp_path / CLOUD_STORE)
     store.commit([datum(n) for n in range(3)])  # it is not closed: all lies in the log

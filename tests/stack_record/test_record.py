@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from records import MS, S, deployment, fill, outcome, report, roof, row, short_run
+from records import MS, S, deployment, fill, outcome, recorded, report, roof, row, short_run
 
 from tierloop.cli.run import headlines, judge
 from tierloop.contract.errors import UserError
@@ -20,20 +20,12 @@ from tierloop.stack.faults.kinds import Crash
 from tierloop.stack.record import reports
 from tierloop.stack.record.disks import Audit
 from tierloop.stack.record.invariants import invariants
-from tierloop.stack.record.record import Record
 from tierloop.stack.record.summary import percentiles, told_faults
 from tierloop.stack.wall.run import prepare, reached
 from tierloop.views.charts import wilson
 from tierloop.views.finish import join
 
 CLEAN = Audit(stored=0, waiting=0, duplicate=0, missing=0, altered=0)
-
-
-def recorded(reports) -> Record:
-    record = Record()
-    for one in reports:
-        record.take(one)
-    return record
 
 
 def test_a_torn_part_loses_only_what_was_torn(tmp_path):

@@ -2,8 +2,7 @@
 
 import msgspec
 import pytest
-from records import report
-from test_record import recorded
+from records import recorded, report
 
 from tierloop.sim.scenario import Scenario
 from tierloop.stack.config.deployment import Deployment

@@ -4,9 +4,8 @@ import io
 import json
 
 import pytest
-from records import S, fill, report, roof, row, short_run
+from records import S, fill, recorded, report, roof, row, short_run
 from rich.console import Console
-from test_record import recorded
 
 from tierloop.bench.run_budgets import passed_over
 from tierloop.cli.app import main
