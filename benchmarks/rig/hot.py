@@ -1,6 +1,7 @@
 """The hot paths, each as a unit of work that one thread does: what `bench` and `compare` time.
 
-It stands on the tiers alone, for hot_worker.py runs it by path on any checkout.
+It stands on the tiers alone, for hot_worker.py runs it by path. A path that comes to do other work
+gets another name: `compare` holds paths of one name for the same work.
 """
 
 import atexit

@@ -1,10 +1,21 @@
-"""Times the hot paths of any checkout, with the measuring code that lies here:
+"""Times the hot paths of the checkout in which it lies:
 
-    PYTHONPATH=CHECKOUT python -P hot_worker.py
+    PYTHONPATH=CHECKOUT python -P CHECKOUT/benchmarks/rig/hot_worker.py [SHARE]
 
-reads requests, one a line of JSON ([name, calls, repeats]), and answers each with as many figures
-as repeats: processor time of the thread in microseconds a call. Other work on the machine takes
-turns with the thread, which does not count, and pollutes its caches, which does a little.
+`tierloop compare` runs the worker of either side and speaks this protocol with both, which may be
+commits that lie months apart: a later commit adds to it and changes nothing. Every request and
+every answer is one line of JSON.
+
+    request                      answer
+    ["?", 0, 0]                  {"paths": [NAME, ...]}: the names of its hot paths
+    [NAME, CALLS, REPEATS]       {"us": [FIGURE, ...]}: as many figures as REPEATS, each the
+                                 processor time of the thread in microseconds a call
+    any other, or one that fails {"error": TEXT}
+
+It ends when its input ends. With SHARE, that share of the codec's calls is done twice (the
+self-test's planted slowdown). A worker of before 2026-11-29 does not know "?", and answers with an
+error. Other work on the machine takes turns with the thread, which does not count, and pollutes
+its caches, which does a little.
 """
 
 import gc
@@ -64,15 +75,24 @@ def main() -> None:
     hot = runpy.run_path(str(Path(__file__).with_name("hot.py")))["HOT"]
     ready: dict[str, Work] = {}
     for line in sys.stdin:
-        name, calls, repeats = json.loads(line)
         try:
-            if name not in ready:
-                ready[name] = hot[name]()
-                cpu_us(ready[name], calls, 2)
-            answer: dict[str, Any] = {"us": cpu_us(ready[name], calls, repeats)}
+            answer = _answer(hot, ready, *json.loads(line))
         except Exception as error:
             answer = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(answer), flush=True)
+
+
+def _answer(
+    hot: dict[str, Callable[[], Work]], ready: dict[str, Work], name: str, calls: int, repeats: int
+) -> dict[str, Any]:
+    if name == "?":
+        return {"paths": list(hot)}
+    if name not in hot:
+        return {"error": f"there is no hot path '{name}'"}
+    if name not in ready:
+        ready[name] = hot[name]()
+        cpu_us(ready[name], calls, 2)
+    return {"us": cpu_us(ready[name], calls, repeats)}
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import pytest
 from tierloop import contract
 from tierloop.bench import compare as c
 from tierloop.bench import compare_command
+from tierloop.bench import hot_paths as h
 from tierloop.bench.statistics import Verdict
 from tierloop.contract.errors import UserError
 
@@ -54,17 +55,17 @@ def test_equals_pass_and_what_is_unclear_is_not_a_pass():
 @pytest.fixture
 def broken(tmp_path):
     """A checkout whose codec raises, and nothing else of it."""
-    for name in ("contract", "device", "sim", "edge", "cloud", "policy", "link"):
+    for name in ("contract", "device", "sim", "edge", "cloud", "policy", "link", "benchmarks"):
         shutil.copytree(HERE / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(HERE / "tierloop", tmp_path / "tierloop", symlinks=True)
     with (tmp_path / "contract" / "codec.py").open("a") as file:
         file.write("\n\ndef broken(self, data):\n    raise OSError('broken')\n\n\n")
         file.write("Codec.decode = broken\n")
-    return c.Side("broken", tmp_path)
+    return h.Side("broken", tmp_path)
 
 
 def test_what_runs_at_the_base_and_not_at_the_head_fails_and_says_why(broken):
-    found = c.compare(c.Side("here", HERE), broken, ["codec", "tick"], 2)
+    found = c.compare(h.Side("here", HERE), broken, ["codec", "tick"], 2)
     by_name = {one.name: one for one in found}
     assert by_name["codec"].verdict is Verdict.FAIL
     assert by_name["codec"].why == "broken: OSError: broken"
@@ -72,69 +73,158 @@ def test_what_runs_at_the_base_and_not_at_the_head_fails_and_says_why(broken):
 
 
 def test_what_does_not_run_at_the_base_is_inconclusive(broken):
-    (one,) = c.compare(broken, c.Side("here", HERE), ["codec"], 2)
+    (one,) = c.compare(broken, h.Side("here", HERE), ["codec"], 2)
     assert (one.verdict, one.why) == (Verdict.INCONCLUSIVE, "broken: OSError: broken")
 
 
-def test_nor_does_a_head_pass_that_cannot_be_imported(tmp_path, capsys):
-    for name in ("contract", "tierloop"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "tierloop" / "__init__.py").write_text("")
+BEFORE = """
+import json, sys
+for line in sys.stdin:
+    name, calls, repeats = json.loads(line)
+    known = name in ("codec", "tick", "serve")
+    print(json.dumps({"us": [7.0] * repeats} if known else {"error": f"KeyError: {name!r}"}))
+    sys.stdout.flush()
+"""
+"""A worker that does not know the question for its paths, as they were before 2026-11-29."""
+
+
+@pytest.fixture
+def side(tmp_path):
+    """Makes a checkout of nothing but a worker, whose script is given."""
+
+    def make(name, script, place="benchmarks"):
+        folder = tmp_path / name / place
+        folder.mkdir(parents=True)
+        (folder / "hot_worker.py").write_text(script)
+        return h.Side(name, tmp_path / name)
+
+    return make
+
+
+def of_paths(*names):
+    """A worker that lists these paths and is fast at each."""
+    listing = f"if name == '?': print(json.dumps({{'paths': {list(names)}}}), flush=True); continue"
+    begun = BEFORE.replace("    known", f"    {listing}\n    known")
+    return begun.replace('("codec", "tick", "serve")', repr(names))
+
+
+def test_nor_does_a_head_pass_that_cannot_be_imported(side, tmp_path, capsys):
+    base, head = side("base", of_paths("codec")).folder, side("head", "import nowhere").folder
     out = tmp_path / "out.json"
-    assert compare_command.compare(str(HERE), str(tmp_path), ["codec"], 2, out) == 3
+    assert compare_command.compare(str(base), str(head), (), 2, out) == 3
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"tierloop: broken: codec, which runs at {HERE}: {tmp_path}: ")
-    assert line.endswith(
-        "its process ended: ModuleNotFoundError: No module named 'tierloop.contract'"
-    )
+    assert line.startswith(f"tierloop: broken: codec, which runs at {base}: {head}: ")
+    assert line.endswith("its worker ended: ModuleNotFoundError: No module named 'nowhere'")
     (entry,) = json.loads(out.read_bytes())
     assert (entry["verdict"], entry["ratio"], entry["pairs"]) == ("fail", None, 0)
+    assert compare_command.compare(str(head), str(base), (), 2, None) == 4
+
+
+def test_each_side_runs_its_own_hot_paths(side):
+    changed = BEFORE.replace("7.0", "14.0")
+    base, head = side("base", BEFORE), side("head", changed, "benchmarks/rig")
+    (one,) = c.compare(base, head, ["codec"], 2)
+    assert (one.base_us, one.ratio, one.verdict) == (7.0, pytest.approx(2.0), Verdict.FAIL)
+
+
+def test_a_worker_lists_its_paths_and_one_of_before_has_those_of_before(side):
+    own = ["codec", "segment", "tick", "hand_over", "serve"]
+    assert h.paths(h.Side("here", HERE)) == own
+    assert h.paths(side("old", BEFORE)) == own
+    assert h.paths(side("new", of_paths("codec", "plan"))) == ["codec", "plan"]
+
+
+def test_a_path_of_one_side_is_named_and_compared_only_if_asked_for(side, capsys):
+    base, head = side("base", of_paths("codec", "tick")), side("head", of_paths("codec", "plan"))
+    chosen, alone = compare_command.hot(base, head, ())
+    assert chosen == ["codec"]
+    assert alone == [
+        "not compared: tick, which only base has", "not compared: plan, which only head has",
+    ]  # fmt: skip
+    folders = str(base.folder), str(head.folder)
+    assert compare_command.compare(*folders, (), 2, None) == 0
+    assert "not compared: tick" in capsys.readouterr().out
+    assert compare_command.compare(*folders, ["tick"], 2, None) == 3
+    assert compare_command.compare(*folders, ["plan"], 2, None) == 4
+    with pytest.raises(UserError, match="unknown hot path 'plane'; did you mean 'plan'"):
+        compare_command.hot(base, head, ["plane"])
+    with pytest.raises(UserError, match="no hot path in common"):
+        compare_command.compare(
+            folders[0], str(side("other", of_paths("plan")).folder), (), 2, None
+        )
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        ('{"ms": [1.0]}', "odd: unknown answer of its worker: Object contains unknown field `ms`"),
+        ('{"us": [1.0, 2.0]}', "odd: its worker did not answer with 1 figures"),
+        ("hello", "odd: unknown answer of its worker: JSON is malformed"),
+    ],
+)
+def test_an_answer_outside_the_protocol_is_refused_by_name(side, answer, why):
+    worker = h.Worker(side("odd", f"input(); print({answer!r}, flush=True); input()"))
+    with pytest.raises(h.CannotRunError) as caught:
+        worker.us("codec", 1, 1)
+    worker.close()
+    assert str(caught.value).startswith(why)
+
+
+def test_a_request_that_a_worker_does_not_know_does_not_end_it():
+    worker = h.Worker(h.Side("here", HERE))
+    assert worker._ask(("codec", 1)).error.startswith("TypeError")
+    assert worker.us("codec", 1, 2)
+    worker.close()
 
 
 def test_a_path_that_there_is_not_is_inconclusive():
-    (one,) = c.compare(c.Side("a", HERE), c.Side("b", HERE), ["nothing"], 1)
-    assert one.verdict is Verdict.INCONCLUSIVE
-    assert "KeyError" in one.why
+    (one,) = c.compare(h.Side("a", HERE), h.Side("b", HERE), ["nothing"], 1)
+    assert (one.verdict, one.why) == (Verdict.INCONCLUSIVE, "a: there is no hot path 'nothing'")
 
 
 def test_a_planted_slowdown_is_larger_than_none():
-    plain = c.Side("base", HERE, 0.0)
-    (slow,) = c.compare(plain, c.Side("head", HERE, 0.5), ["codec"], 3)
+    plain = h.Side("base", HERE, 0.0)
+    (slow,) = c.compare(plain, h.Side("head", HERE, 0.5), ["codec"], 3)
     assert slow.ratio > 1.25
 
 
 def test_a_worker_takes_its_files_away(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    worker = c.Worker(c.Side("here", HERE))
+    worker = h.Worker(h.Side("here", HERE))
     assert worker.us("serve", 1, 1)
     assert list(tmp_path.glob("tierloop-hot-*"))
     worker.close()
     assert not list(tmp_path.glob("tierloop-hot-*"))
 
 
-def test_a_checkout_is_a_ref_or_a_folder(tmp_path, monkeypatch):
+def test_a_checkout_is_a_ref_or_a_folder(side, tmp_path, monkeypatch):
     def git(*arguments):
-        subprocess.run(["git", *arguments], cwd=tmp_path, check=True, capture_output=True)
+        done = ["git", "-c", "user.name=a", "-c", "user.email=a@b", *arguments]
+        subprocess.run(done, cwd=here, check=True, capture_output=True)
 
+    here = side("here", BEFORE).folder
     git("init", "-q")
-    (tmp_path / "contract").mkdir()
-    (tmp_path / "contract" / "old.py").write_text("")
+    git("commit", "-qm", "none", "--allow-empty")
     git("add", ".")
-    git("-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "one")
-    (tmp_path / "contract" / "old.py").unlink()
-    monkeypatch.chdir(tmp_path)
-    with c.checkout("HEAD") as side:
-        assert (side.folder / "contract" / "old.py").exists()
-        tree = side.folder
+    git("commit", "-qm", "one")
+    old = here / "benchmarks" / "hot_worker.py"
+    old.rename(here / "benchmarks" / "moved.py")
+    (here / "benchmarks" / "rig").mkdir()
+    (here / "benchmarks" / "moved.py").rename(here / "benchmarks" / "rig" / "hot_worker.py")
+    monkeypatch.chdir(here)
+    with h.checkout("HEAD") as found:
+        assert (found.folder / "benchmarks" / "hot_worker.py").exists()
+        tree = found.folder
     assert not tree.exists()
-    with c.checkout(str(tmp_path)) as side:
-        assert not (side.folder / "contract" / "old.py").exists()
-    with pytest.raises(UserError, match="nowhere: neither a checkout"), c.checkout("nowhere"):
-        pass
+    with h.checkout(str(here)) as found:
+        assert found.folder == here
+    with pytest.raises(UserError, match="nowhere: no folder; nor is it a git ref"):
+        h.checkout("nowhere").__enter__()
+    for name in ("HEAD~1", str(tmp_path)):
+        with pytest.raises(UserError, match=r"it has no benchmarks/rig/hot_worker\.py or"):
+            h.checkout(name).__enter__()
 
 
 def test_mistakes_are_one_line():
-    with pytest.raises(UserError, match="unknown hot path 'codek'; did you mean 'codec'"):
-        compare_command.hot(["codek"])
     with pytest.raises(UserError, match="--pairs 1: two at least"):
         compare_command.compare(str(HERE), str(HERE), ["codec"], 1, None)

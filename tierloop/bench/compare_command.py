@@ -10,7 +10,8 @@ from rich.text import Text
 
 from tierloop.bench import compare as c
 from tierloop.bench.bench_command import console
-from tierloop.bench.compare import Compared, Side
+from tierloop.bench.compare import Compared
+from tierloop.bench.hot_paths import PATHS_BEFORE, CannotRunError, Side, checkout, paths
 from tierloop.bench.statistics import Verdict, share
 from tierloop.bench.suite import TONES
 from tierloop.bench.verdicts import BROKEN, CRASHED, FINE, INCONCLUSIVE
@@ -27,23 +28,50 @@ FOUND_MIN, ALARMS_MAX = 0.95, 0.05
 SELF_TEST = ("codec",)
 
 
-def hot(names: Sequence[str]) -> list[str]:
-    """The hot paths of these names, of all if there are none. Raises UserError."""
-    from tierloop.benchmarks.rig.hot import HOT
+def hot(base: Side, head: Side, names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The hot paths to compare, and a line for each that only one side has.
 
+    These are `names`, or without any those that both sides have. Raises UserError if neither side
+    has one of the names. A side whose worker ends counts as having the other's paths: the pairs
+    then say why it does not run them.
+    """
+    at_base, at_head = _paths(base), _paths(head)
+    at_base = at_base or at_head or list(PATHS_BEFORE)
+    at_head = at_head or at_base
+    known = list(dict.fromkeys([*at_base, *at_head]))
     for name in names:
-        if name not in HOT:
-            hint = near(name, HOT) or f"; known: {', '.join(HOT)}"
+        if name not in known:
+            hint = near(name, known) or f"; known: {', '.join(known)}"
             raise UserError(f"unknown hot path '{name}'{hint}")
-    return list(names or HOT)
+    if names:
+        return list(names), []
+    both = [name for name in known if name in at_base and name in at_head]
+    alone = [
+        f"not compared: {name}, which only {(base if name in at_base else head).name} has"
+        for name in known
+        if name not in both
+    ]
+    return both, alone
+
+
+def _paths(side: Side) -> list[str]:
+    try:
+        return paths(side)
+    except CannotRunError:
+        return []
 
 
 def compare(base: str, head: str, names: Sequence[str], pairs: int, out: Path | None) -> int:
     """Compares two checkouts; the exit code: 3 if the head is slower or broken, 4 if unclear."""
-    chosen, screen = hot(names), console()
+    screen = console()
     if pairs < 2:
         raise UserError(f"--pairs {pairs}: two at least")
-    with c.checkout(base) as one, c.checkout(head) as other, screen.status("starting") as status:
+    with checkout(base) as one, checkout(head) as other, screen.status("starting") as status:
+        chosen, alone = hot(one, other, names)
+        for one_sided in alone:
+            screen.print(one_sided, markup=False, highlight=False)
+        if not chosen:
+            raise UserError(f"{base} and {head} have no hot path in common")
         screen.print(f"{head} against {base}: {', '.join(chosen)}; {pairs} pairs of processes")
         found = c.compare(one, other, chosen, pairs, status.update)
     show(found, screen)
