@@ -11,6 +11,7 @@ import typer
 
 from tierloop.cli import measure
 from tierloop.cli.measure import ClockName, File, Sets
+from tierloop.cli.panels import LOOK, MAKE, RUN, Panels, example
 from tierloop.contract.errors import UserError
 from tierloop.stack import screen
 
@@ -18,25 +19,32 @@ FINE, FAILED, WRONG_INPUT = 0, 1, 2
 
 app = typer.Typer(
     name="tierloop",
+    cls=Panels,
     help="A runnable reference of the cloud-edge-device stack for embodied intelligence.",
+    epilog="'tierloop COMMAND --help' lists the options of a command and ends with an example.",
     add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
 
-For = Annotated[float | None, typer.Option("--for", metavar="S", help="Seconds to run at most.")]
-Seed = Annotated[int | None, typer.Option(metavar="N", help="Overrides the deployment's seed.")]
+For = Annotated[
+    float | None, typer.Option("--for", metavar="S", help="Stop after this many seconds.")
+]
+Seed = Annotated[int | None, typer.Option(metavar="N", help="Replace the deployment's seed.")]
 Out = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="The record; runs/NAME-TIME by default.")
+    Path | None,
+    typer.Option(metavar="DIR", help="Folder of the record; runs/NAME-TIME by default."),
 ]
 FaultFile = Annotated[
-    Path | None, typer.Option("--faults", metavar="FILE", help="Adds the [[fault]] tables of FILE.")
+    Path | None, typer.Option("--faults", metavar="FILE", help="Add the [[fault]] tables of FILE.")
 ]
+
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The record of a run.")]
 
 
 class Only(StrEnum):
-    """Which decisions a replay tells."""
+    """Which decisions a replay shows."""
 
     REFUSED = "refused"
     LATE = "late"
@@ -68,7 +76,12 @@ def _line(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-@app.command()
+@app.command(
+    rich_help_panel=RUN,
+    epilog=example(
+        "tierloop run deployments/sorting-cell.toml --clock virtual --for 20 --out runs/first"
+    ),
+)
 def run(
     file: File,
     for_: For = None,
@@ -77,17 +90,31 @@ def run(
     out: Out = None,
     faults: FaultFile = None,
     clock: Annotated[
-        ClockName, typer.Option(help="Real processes in real time, or one process, exact.")
+        ClockName,
+        typer.Option(
+            help="wall: one process per node, in real time; virtual: simulated time, reproducible."
+        ),
     ] = ClockName.WALL,
 ) -> None:
-    """Runs the whole stack on this machine and leaves its record in DIR."""
+    """Runs device, edge and cloud on this machine and writes a record.
+
+    Exits 1 if an invariant was violated or no robot acted, 3 if a budget was exceeded, 4 without a
+    verdict.
+    """
     _run(TIERS, file, for_, seed, set_, out, faults, clock is ClockName.VIRTUAL)
 
 
 def _add(tier: str, what: str, others: str) -> None:
-    """The command that runs one tier."""
+    """Adds the command that runs one tier."""
 
-    @app.command(tier, help=f"Runs the {what} of a deployment; {others} run elsewhere.")
+    @app.command(
+        tier,
+        rich_help_panel=RUN,
+        help=f"Runs only the {what} of a deployment.\n\n"
+        f"The {others} run elsewhere. On one machine, tiers with the same --out connect to each "
+        "other.",
+        epilog=example(f"tierloop {tier} deployments/sorting-cell.toml --out runs/tiers"),
+    )
     def _(
         file: File,
         for_: For = None,
@@ -104,11 +131,12 @@ _add("edge", "edge", "devices and cloud")
 _add("cloud", "cloud", "devices and edge")
 
 
-@app.command()
-def report(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The record of a run.")],
-) -> None:
-    """Writes summary, ledger and report from a record; exits 1 if an invariant was violated."""
+@app.command(rich_help_panel=LOOK, epilog=example("tierloop report runs/first"))
+def report(folder: Folder) -> None:
+    """Writes the summary, the ledger and the report of a record again.
+
+    Joins what tiers recorded separately. Exits 1 if an invariant was violated.
+    """
     from tierloop.cli.run import judge, print_summary
     from tierloop.views.finish import join
 
@@ -117,9 +145,9 @@ def report(
     raise typer.Exit(judge(summary, interrupted=True))
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK, epilog=example("tierloop replay runs/first --to 5"))
 def replay(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The record of a run.")],
+    folder: Folder,
     device: Annotated[
         str | None, typer.Option(metavar="NAME", help="Show this robot only.")
     ] = None,
@@ -133,7 +161,10 @@ def replay(
         typer.Option(metavar="FILE", help="Export for ui.perfetto.dev instead (.json[.gz])."),
     ] = None,
 ) -> None:
-    """Steps through a run chronologically; when piped, prints one line per event."""
+    """Shows the events of a run, one by one.
+
+    Where the output is no terminal, prints one line per event.
+    """
     from tierloop.cli.replay import tell, write_trace
 
     if trace is None:
@@ -144,23 +175,26 @@ def replay(
         write_trace(folder, trace)
 
 
-@app.command()
+@app.command(rich_help_panel=MAKE, epilog=example("tierloop calibrate --out host.toml"))
 def calibrate(
     policy: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Policy artefact to time; untrained by default."),
+        typer.Option(
+            metavar="FILE", help="Policy file to measure; by default an untrained policy."
+        ),
     ] = None,
-    out: Annotated[Path, typer.Option(metavar="FILE", help="Profile to write.")] = Path(
-        "host.toml"
-    ),
+    out: Annotated[Path, typer.Option(metavar="FILE", help="File to write.")] = Path("host.toml"),
 ) -> None:
-    """Times this project's jobs on this machine and writes a hardware profile."""
+    """Measures this machine and writes its hardware profile.
+
+    Measures each job of a deployment: inference, control tick, commit, training and the like.
+    """
     from tierloop.calibrate.calibrate import calibrate
 
     calibrate(policy, out)
 
 
-@app.command()
+@app.command(rich_help_panel=MAKE, epilog=example("tierloop schema"))
 def schema() -> None:
     """Prints the JSON Schema of a deployment file."""
     from tierloop.stack.config.schema import schema
@@ -169,14 +203,17 @@ def schema() -> None:
     screen.delivered()
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK, epilog=example("tierloop doctor deployments/sorting-cell.toml"))
 def doctor(
     file: Annotated[
         Path | None,
-        typer.Argument(metavar="[FILE]", help="Also check the addresses of this deployment."),
+        typer.Argument(metavar="FILE", help="Also check the addresses of this deployment."),
     ] = None,
 ) -> None:
-    """Checks this machine and its libraries; exits 1 if something needed is missing."""
+    """Checks whether this machine and its libraries can run tierloop.
+
+    Exits 1 if something needed is missing.
+    """
     from tierloop.cli.doctor import examine
 
     raise typer.Exit(FINE if examine(file) else FAILED)

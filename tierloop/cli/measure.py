@@ -6,29 +6,41 @@ from typing import Annotated
 
 import typer
 
+from tierloop.cli.panels import MEASURE, example
 from tierloop.contract.errors import UserError
 
 app = typer.Typer()
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The deployment, a TOML file.")]
 Sets = Annotated[
-    list[str] | None, typer.Option("--set", metavar="K=V", help="Overrides any key, as in a.b=c.")
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="K=V", help="Replace one key of the deployment, as in run.duration_s=60."
+    ),
 ]
 
 
 class ClockName(StrEnum):
-    """What time a run keeps."""
+    """The clock of a run."""
 
     WALL = "wall"
     VIRTUAL = "virtual"
 
 
-@app.command()
+@app.command(
+    rich_help_panel=MEASURE,
+    epilog=example(
+        "tierloop sweep deployments/sorting-cell.toml --set run.duration_s=10 \\\n"
+        "      --over links.device.preset=wifi,5g"
+    ),
+)
 def sweep(
     file: File,
     over: Annotated[
         list[str] | None,
-        typer.Option(metavar="K=A,B,C", help="A key and its values; several make a grid."),
+        typer.Option(
+            metavar="K=A,B,C", help="A key and its values; repeat the option to combine keys."
+        ),
     ] = None,
     seeds: Annotated[int, typer.Option(metavar="N", help="Number of seeds per combination.")] = 1,
     clock: Annotated[
@@ -40,7 +52,9 @@ def sweep(
     set_: Sets = None,
     jobs: Annotated[
         int | None,
-        typer.Option(metavar="J", help="Parallel runs; by default one per usable processor."),
+        typer.Option(
+            metavar="J", help="Number of parallel runs; by default one per usable processor."
+        ),
     ] = None,
     out: Annotated[
         Path | None,
@@ -50,7 +64,10 @@ def sweep(
         ),
     ] = None,
 ) -> None:
-    """Runs a grid of settings on the virtual clock; reports success, age and energy for each."""
+    """Runs every combination of some settings and compares the results.
+
+    Runs on the virtual clock; reports success, age of action and energy for each combination.
+    """
     if clock is ClockName.WALL:
         raise UserError(
             "--clock wall: parallel runs would slow one another down; use --clock virtual"
@@ -60,10 +77,10 @@ def sweep(
     raise typer.Exit(conduct(file, over or (), seeds, set_ or (), jobs, out))
 
 
-@app.command()
+@app.command(rich_help_panel=MEASURE, epilog=example("tierloop bench hand_over --for 1"))
 def bench(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME...]", help="Benchmarks; all by default.")
+        list[str] | None, typer.Argument(metavar="NAME", help="Benchmarks; all by default.")
     ] = None,
     quick: Annotated[
         bool,
@@ -94,8 +111,10 @@ def bench(
         typer.Option(metavar="FILE", help="Take budgets and hardware from this deployment."),
     ] = None,
 ) -> None:
-    """Runs benchmarks, each beside a minimal baseline; exits 3 if a budget is exceeded, 4 if
-    undecided."""
+    """Runs benchmarks, each beside a minimal baseline.
+
+    Exits 1 if a benchmark crashes, 3 if a budget is exceeded, 4 if undecided.
+    """
     from tierloop.bench.bench_command import bench, own
     from tierloop.bench.suite import FULL_S, QUICK_S
 
@@ -107,51 +126,61 @@ def bench(
     raise typer.Exit(bench(names or (), seconds, budgets, out, quick))
 
 
-@app.command()
+@app.command(rich_help_panel=MEASURE, epilog=example("tierloop fuzz --seeds 3"))
 def fuzz(
     seeds: Annotated[int, typer.Option(metavar="N", help="Number of seeds.")] = 200,
     start: Annotated[int, typer.Option(metavar="S", help="First seed.")] = 0,
     seed: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Run this one seed only, to reproduce a failure."),
+        typer.Option(metavar="N", help="Run only this seed, to reproduce a failure."),
     ] = None,
     mode: Annotated[
-        str, typer.Option(metavar="M", help="safety, liveness, or both: alternately.")
+        str, typer.Option(metavar="M", help="safety, liveness, or both (alternately).")
     ] = "both",
     plant: Annotated[
         str, typer.Option(metavar="P", help="Physics: analytic (fast) or bullet (accurate).")
     ] = "analytic",
     jobs: Annotated[
         int | None,
-        typer.Option(metavar="J", help="Parallel processes; by default one per usable processor."),
+        typer.Option(
+            metavar="J", help="Number of parallel processes; by default one per usable processor."
+        ),
     ] = None,
 ) -> None:
-    """Runs random deployments with random faults; exits 1 if an invariant is violated."""
+    """Runs random deployments with random faults.
+
+    Exits 1 if an invariant is violated.
+    """
     from tierloop.fuzz.session import conduct
 
     tried = range(start, start + seeds) if seed is None else (seed,)
     raise typer.Exit(conduct(tried, mode, plant, jobs))
 
 
-@app.command()
+@app.command(rich_help_panel=MEASURE, epilog=example("tierloop compare HEAD~1 HEAD --only codec"))
 def compare(
     refs: Annotated[
         list[str] | None,
         typer.Argument(metavar="BASE HEAD", help="Two checkouts: folders or git refs."),
     ] = None,
     only: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Hot path to compare; all by default.")
+        list[str] | None, typer.Option(metavar="NAME", help="Compare only this hot path.")
     ] = None,
     pairs: Annotated[int, typer.Option(metavar="N", help="Number of process pairs.")] = 8,
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="The verdicts as JSON.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write the verdicts as JSON.")
+    ] = None,
     self_test: Annotated[
         bool,
         typer.Option("--self-test", help="Measure how often this comparison raises a false alarm."),
     ] = False,
     tries: Annotated[int, typer.Option(metavar="N", help="Repetitions of the self-test.")] = 20,
 ) -> None:
-    """Benchmarks BASE and HEAD alternately on this machine; exits 3 if HEAD is slower, 4 if
-    undecided."""
+    """Compares the speed of two versions of this project.
+
+    Benchmarks BASE and HEAD alternately on this machine. Exits 3 if HEAD is slower, 4 if undecided.
+    """
+
     from tierloop.bench import compare_command
 
     if self_test:

@@ -1,0 +1,159 @@
+"""The help of the command line: its panels, what it imports, and every example, run as printed."""
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from tierloop.bench.verdicts import BROKEN, FINE, INCONCLUSIVE
+from tierloop.calibrate import calibrate
+from tierloop.cli.app import app
+
+ROOT = Path(__file__).parents[2]
+COMMANDS: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
+TIERS = ("device", "edge", "cloud")
+JUDGED_BY_TIME = ("bench", "compare")
+HEAVY = {
+    "matplotlib", "numpy", "onnx", "onnxruntime", "pyarrow",
+    "pybullet", "ray", "rich", "scipy", "torch", "zmq",
+}  # fmt: skip
+SMALL = """
+name = "sorting-cell"
+run.duration_s = 6
+scenario = { task = "reach", body = "plant", robots = ["arm-0"] }
+learner.rounds_max = 0
+cloud.ray = "none"
+"""
+
+
+def shown(*words: str) -> list[str]:
+    return CliRunner().invoke(app, [*words, "--help"], prog_name="tierloop").output.splitlines()
+
+
+def example(command: str) -> list[str]:
+    """The words of the command line below "Example:", which is the last thing that help says."""
+    lines = shown(command)
+    name, *words = shlex.split(
+        "\n".join(lines[lines.index("  Example:") + 1 :]).replace("\\\n", "")
+    )
+    assert (name, words[0]) == ("tierloop", command)
+    return words
+
+
+def started(words: list[str], folder: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-Pm", "tierloop", *words], cwd=folder, env=ENVIRONMENT, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
+    try:
+        output, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    return process.returncode, output
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder that has a small deployment by the name of the shipped one."""
+    (tmp_path / "deployments").mkdir()
+    (tmp_path / "deployments" / "sorting-cell.toml").write_text(SMALL)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory):
+    """What the example of `run` leaves, made once; and how that ended."""
+    folder = tmp_path_factory.mktemp("record")
+    (folder / "deployments").mkdir()
+    (folder / "deployments" / "sorting-cell.toml").write_text(SMALL)
+    code, output = ended(started(example("run"), folder))
+    assert code == 0, output
+    return folder
+
+
+@pytest.mark.parametrize("command", ["run", "report", "replay"])
+def test_an_example_about_a_record_runs_as_printed(record, command):
+    done = (0, "") if command == "run" else ended(started(example(command), record))
+    assert done[0] == 0, done[1]
+    assert (record / "runs" / "first" / "report.html").is_file()
+
+
+@pytest.mark.process
+def test_the_examples_of_the_tiers_make_one_stack(folder):
+    """Each ends with 0, which it does only if it was in session with another."""
+    processes = [started(example(tier), folder) for tier in TIERS]
+    for code, output in [ended(process) for process in processes]:
+        assert code == 0, output
+
+
+def test_the_example_of_calibrate_writes_a_profile(folder, monkeypatch):
+    """As printed, but only one row of inference is timed; the rest is scaled from that."""
+    probes = calibrate.probes
+
+    def one(*what: Any) -> list[Any]:
+        return [probe for probe in probes(*what) if (probe.job, probe.rows) == ("infer", 1)]
+
+    monkeypatch.setattr(calibrate, "probes", one)
+    monkeypatch.chdir(folder)
+    done = CliRunner().invoke(app, example("calibrate"), catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert (folder / "host.toml").is_file()
+
+
+@pytest.mark.parametrize(
+    "command", sorted(COMMANDS.keys() - {*TIERS, "run", "report", "replay", "calibrate"})
+)
+def test_an_example_runs_as_printed(folder, command):
+    if command == "compare":
+        two_commits(folder)
+    code, output = ended(started(example(command), folder))
+    assert code in ((FINE, BROKEN, INCONCLUSIVE) if command in JUDGED_BY_TIME else (FINE,)), output
+
+
+def two_commits(folder: Path) -> None:
+    """Makes `folder` a repository whose HEAD and HEAD~1 are this code."""
+    for name in sorted(path.name for path in ROOT.iterdir() if path.is_dir()):
+        if name not in ("runs", "tests", "docs", "deployments") and not name.startswith("."):
+            skip = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=skip)
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@t", "-c", "commit.gpgsign=false"]
+    for words in (["init", "-q"], ["add", "."], *[["commit", "-q", "--allow-empty", "-mx"]] * 2):
+        subprocess.run([*git, *words], cwd=folder, check=True)
+
+
+def test_the_commands_are_listed_in_four_panels_and_none_is_cut_short():
+    panels: dict[str, list[str]] = {}
+    for line in shown():
+        if line.endswith(":") and not line.startswith(" "):
+            words = panels.setdefault(line[:-1], [])
+        elif line.startswith("  ") and panels:
+            words += line.split()[:1]
+    del panels["Options"]
+    assert list(panels) == ["Run", "Look", "Measure", "Make"]
+    listed = [name for names in panels.values() for name in names if name in COMMANDS]
+    assert sorted(listed) == sorted(COMMANDS)
+    assert "..." not in "\n".join(shown()).partition("[ARGS]...")[2]
+
+
+def test_help_imports_nothing_heavy():
+    """Exact where a stopwatch is not: `tierloop --help` takes a tenth of a second without these."""
+    code = (
+        "import sys; from tierloop.__main__ import main; sys.argv = ['tierloop', '--help']\n"
+        f"try: main()\nfinally: sys.stderr.write(' '.join({HEAVY} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=ENVIRONMENT
+    )
+    assert "Usage: tierloop" in done.stdout
+    assert done.stderr == ""
