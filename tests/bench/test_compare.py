@@ -68,13 +68,21 @@ def test_what_runs_at_the_base_and_not_at_the_head_fails_and_says_why(broken):
     found = c.compare(h.Side("here", HERE), broken, ["codec", "tick"], 2)
     by_name = {one.name: one for one in found}
     assert by_name["codec"].verdict is Verdict.FAIL
-    assert by_name["codec"].why == "broken: OSError: broken"
+    assert by_name["codec"].why == "does not run at broken: OSError: broken"
     assert by_name["tick"].pairs == 2
 
 
 def test_what_does_not_run_at_the_base_is_inconclusive(broken):
     (one,) = c.compare(broken, h.Side("here", HERE), ["codec"], 2)
-    assert (one.verdict, one.why) == (Verdict.INCONCLUSIVE, "broken: OSError: broken")
+    assert one.verdict is Verdict.INCONCLUSIVE
+    assert one.why == "does not run at broken: OSError: broken"
+
+
+def test_nor_is_the_head_broken_if_the_base_ends_amid_its_turns(side):
+    ends = BEFORE.replace("sys.stdout.flush()", "sys.stdout.flush(); calls == 10 or sys.exit()")
+    (one,) = c.compare(side("base", ends), side("head", BEFORE), ["codec"], 2)
+    assert one.verdict is Verdict.INCONCLUSIVE
+    assert one.why.startswith("does not run at base: its worker ended")
 
 
 BEFORE = """
@@ -113,7 +121,7 @@ def test_nor_does_a_head_pass_that_cannot_be_imported(side, tmp_path, capsys):
     out = tmp_path / "out.json"
     assert compare_command.compare(str(base), str(head), (), 2, out) == 3
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"tierloop: broken: codec, which runs at {base}: {head}: ")
+    assert line.startswith(f"tierloop: broken: codec does not run at {head}: ")
     assert line.endswith("its worker ended: ModuleNotFoundError: No module named 'nowhere'")
     (entry,) = json.loads(out.read_bytes())
     assert (entry["verdict"], entry["ratio"], entry["pairs"]) == ("fail", None, 0)
@@ -179,7 +187,8 @@ def test_a_request_that_a_worker_does_not_know_does_not_end_it():
 
 def test_a_path_that_there_is_not_is_inconclusive():
     (one,) = c.compare(h.Side("a", HERE), h.Side("b", HERE), ["nothing"], 1)
-    assert (one.verdict, one.why) == (Verdict.INCONCLUSIVE, "a: there is no hot path 'nothing'")
+    assert one.verdict is Verdict.INCONCLUSIVE
+    assert one.why == "does not run at a: there is no hot path 'nothing'"
 
 
 def test_a_planted_slowdown_is_larger_than_none():
@@ -226,5 +235,5 @@ def test_a_checkout_is_a_ref_or_a_folder(side, tmp_path, monkeypatch):
 
 
 def test_mistakes_are_one_line():
-    with pytest.raises(UserError, match="--pairs 1: two at least"):
+    with pytest.raises(UserError, match="--pairs 1: must be 2 or more"):
         compare_command.compare(str(HERE), str(HERE), ["codec"], 1, None)

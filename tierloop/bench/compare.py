@@ -1,4 +1,4 @@
-"""`tierloop compare BASE HEAD`: is the head slower? Hot paths, by turns, on one machine.
+"""`tierloop compare BASE HEAD`: times the hot paths of both in turn and says if HEAD is slower.
 
 Each side runs its own hot paths with its own worker (hot_paths.py). Base and head run in pairs of
 fresh processes on one core, which take turns of a few milliseconds of processor time. Each pair
@@ -51,7 +51,7 @@ class Compared(msgspec.Struct, frozen=True, kw_only=True):
 def compare(
     base: Side, head: Side, names: Sequence[str], pairs: int = PAIRS, tell: Tell | None = None
 ) -> list[Compared]:
-    """A verdict for each benchmark: what runs at the base and not at the head fails."""
+    """A verdict for each hot path: one that runs at the base and not at the head fails."""
     levels: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
     failed: dict[str, tuple[Verdict, str]] = {}
     for number in range(pairs):
@@ -63,13 +63,11 @@ def compare(
                 if name not in failed:
                     try:
                         calls = _calls(first, name)
-                    except CannotRunError as error:
-                        failed[name] = (Verdict.INCONCLUSIVE, str(error))
-                        continue
-                    try:
                         levels[name].append(_pair(first, second, name, calls))
                     except CannotRunError as error:
-                        failed[name] = (Verdict.FAIL, str(error))
+                        at_base = error.worker is first
+                        verdict = Verdict.INCONCLUSIVE if at_base else Verdict.FAIL
+                        failed[name] = (verdict, f"does not run at {error}")
     return judge(levels, failed)
 
 
@@ -100,7 +98,7 @@ def _compared(name: str, logs: st.Samples, base_us: float, slower: bool) -> Comp
     spread = float(logs.std(ddof=1)) / n**0.5 if n > 1 else np.inf
     half = float(stats.t.ppf(1 - ALPHA / 2, n - 1)) * spread if n > 1 else np.inf
     low, high = np.exp([mean - half, mean + half])
-    verdict, why = Verdict.INCONCLUSIVE, f"{low:.3f} to {high:.3f} lies across {1 + TOLERANCE:g}"
+    verdict, why = Verdict.INCONCLUSIVE, _unclear(low, high)
     if slower:
         verdict, why = Verdict.FAIL, ""
     elif high <= 1 + TOLERANCE:
@@ -109,6 +107,11 @@ def _compared(name: str, logs: st.Samples, base_us: float, slower: bool) -> Comp
         name=name, base_us=base_us, ratio=float(np.exp(mean)), low=float(low), high=float(high),
         pairs=n, verdict=verdict, why=why,
     )  # fmt: skip
+
+
+def _unclear(low: float, high: float) -> str:
+    interval = f"takes {low:.3f} to {high:.3f} times as long as at the base"
+    return f"{interval}; the limit is {1 + TOLERANCE:g}; more --pairs narrow the interval"
 
 
 def _calls(base: Worker, name: str) -> int:

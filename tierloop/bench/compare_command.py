@@ -65,27 +65,27 @@ def compare(base: str, head: str, names: Sequence[str], pairs: int, out: Path | 
     """Compares two checkouts; the exit code: 3 if the head is slower or broken, 4 if unclear."""
     screen = console()
     if pairs < 2:
-        raise UserError(f"--pairs {pairs}: two at least")
+        raise UserError(f"--pairs {pairs}: must be 2 or more")
     with checkout(base) as one, checkout(head) as other, screen.status("starting") as status:
         chosen, alone = hot(one, other, names)
         for one_sided in alone:
             screen.print(one_sided, markup=False, highlight=False)
         if not chosen:
             raise UserError(f"{base} and {head} have no hot path in common")
-        screen.print(f"{head} against {base}: {', '.join(chosen)}; {pairs} pairs of processes")
+        screen.print(f"{head} is compared with {base} in {pairs} pairs of processes")
         found = c.compare(one, other, chosen, pairs, status.update)
     show(found, screen)
     if out is not None:
         write(out, msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")
     for line in found:
         if line.verdict is Verdict.FAIL and not line.pairs:
-            _stderr(f"broken: {line.name}, which runs at {base}: {line.why}")
+            _stderr(f"broken: {line.name} {line.why}")
         elif line.verdict is Verdict.FAIL:
-            said = f"{line.ratio:.3f}x the base ({line.low:.3f} to {line.high:.3f})"
-            allowed = f"{1 + c.TOLERANCE:g}x is allowed"
-            _stderr(f"slower: {line.name} takes {said}, {allowed}")
+            took = f"takes {line.ratio:.3f} times as long as at {base}"
+            limit = f"({line.low:.3f} to {line.high:.3f}); the limit is {1 + c.TOLERANCE:g}"
+            _stderr(f"slower: {line.name} {took} {limit}")
         elif line.verdict is Verdict.INCONCLUSIVE:
-            _stderr(f"inconclusive: {line.name}: {line.why}")
+            _stderr(f"inconclusive: {line.name} {line.why}")
     verdicts = {line.verdict for line in found}
     if Verdict.FAIL in verdicts:
         return BROKEN
@@ -93,9 +93,9 @@ def compare(base: str, head: str, names: Sequence[str], pairs: int, out: Path | 
 
 
 def self_test(tries: int, pairs: int) -> int:
-    """How often does this gate cry wolf, and how often does it miss one? 0 if seldom enough."""
+    """Compares this checkout with itself and with a slower copy; 0 if `compare` is seldom wrong."""
     if tries < 1:
-        raise UserError(f"--tries {tries}: one at least")
+        raise UserError(f"--tries {tries}: must be 1 or more")
     from tierloop import contract
 
     here, screen = Path(contract.__path__[0]).resolve().parent, console()
@@ -109,12 +109,12 @@ def self_test(tries: int, pairs: int) -> int:
         unclear += alike.verdict is Verdict.INCONCLUSIVE
         found += slow.verdict is Verdict.FAIL
         screen.print(
-            f"try {number} of {tries}: A/A {alike.ratio:.3f}x {alike.verdict}, "
-            f"planted +{PLANTED:.0%} {slow.ratio:.3f}x {slow.verdict}", highlight=False,
+            f"try {number} of {tries}: same code {alike.ratio:.3f}x {alike.verdict}, "
+            f"code with {PLANTED:.0%} more work {slow.ratio:.3f}x {slow.verdict}", highlight=False,
         )  # fmt: skip
-    _state(screen, "false alarms (A/A)", alarms, tries)
-    _state(screen, f"planted +{PLANTED:.0%} in the codec found", found, tries)
-    screen.print(f"A/A inconclusive: {unclear} of {tries}", highlight=False)
+    _state(screen, "same code, called slower", alarms, tries)
+    _state(screen, f"{PLANTED:.0%} more work in the codec, found", found, tries)
+    screen.print(f"same code, inconclusive: {unclear} of {tries}", highlight=False)
     good = alarms <= ALARMS_MAX * tries and found >= FOUND_MIN * tries
     return FINE if good else CRASHED
 

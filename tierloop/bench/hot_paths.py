@@ -31,16 +31,20 @@ END_S = 5.0
 """How long a worker may take to end."""
 
 
-class CannotRunError(Exception):
-    """A checkout does not run a hot path, and why."""
-
-
 class Side(NamedTuple):
     """A checkout; `planted`: the share of codec calls that are done twice, None to leave it be."""
 
     name: str
     folder: Path
     planted: float | None = None
+
+
+class CannotRunError(Exception):
+    """The checkout of this worker does not run a hot path, and why."""
+
+    def __init__(self, worker: "Worker", why: str) -> None:
+        super().__init__(f"{worker.name}: {why}")
+        self.worker = worker
 
 
 class _Answer(msgspec.Struct, forbid_unknown_fields=True):
@@ -76,9 +80,9 @@ class Worker:
         """Processor microseconds a call, one figure a repeat. Raises CannotRunError."""
         answer = self._ask((name, calls, repeats))
         if answer.error is not None:
-            raise CannotRunError(f"{self.name}: {answer.error}")
+            raise CannotRunError(self, answer.error)
         if answer.us is None or len(answer.us) != repeats:
-            raise CannotRunError(f"{self.name}: its worker did not answer with {repeats} figures")
+            raise CannotRunError(self, f"its worker did not answer with {repeats} figures")
         return answer.us
 
     def _ask(self, request: tuple[str, int, int]) -> _Answer:
@@ -94,11 +98,11 @@ class Worker:
         if not line:
             self._said.seek(0)
             last = (self._said.read().splitlines() or ["without a message"])[-1]
-            raise CannotRunError(f"{self.name}: its worker ended: {last}")
+            raise CannotRunError(self, f"its worker ended: {last}")
         try:
             return msgspec.json.decode(line, type=_Answer)
         except msgspec.DecodeError as error:
-            raise CannotRunError(f"{self.name}: unknown answer of its worker: {error}") from None
+            raise CannotRunError(self, f"unknown answer of its worker: {error}") from None
 
     def close(self) -> None:
         """Ends it. At the end of its input it removes its files; after END_S it is killed."""

@@ -161,7 +161,7 @@ def fuzz(
 def compare(
     refs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="BASE HEAD", help="Two checkouts: folders or git refs."),
+        typer.Argument(metavar="BASE HEAD", help="Two git refs, or folders of checkouts."),
     ] = None,
     only: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Compare only this hot path.")
@@ -172,13 +172,14 @@ def compare(
     ] = None,
     self_test: Annotated[
         bool,
-        typer.Option("--self-test", help="Measure how often this comparison raises a false alarm."),
+        typer.Option("--self-test", help="Measure how often the verdict is wrong."),
     ] = False,
     tries: Annotated[int, typer.Option(metavar="N", help="Repetitions of the self-test.")] = 20,
 ) -> None:
     """Compares the speed of two versions of this project.
 
-    Benchmarks BASE and HEAD alternately on this machine. Exits 3 if HEAD is slower, 4 if undecided.
+    Benchmarks the hot paths of BASE and HEAD alternately on this machine, each with its own code.
+    Exits 3 if HEAD is slower or does not run, 4 if undecided.
     """
 
     from tierloop.bench import compare_command
