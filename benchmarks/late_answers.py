@@ -113,13 +113,8 @@ def live(point: Point, blob: bytes) -> Lived:
 
 
 def _answer(to: Observation, policy: Policy) -> ActionChunk:
-    spec = policy.spec
-    return ActionChunk(
-        device=to.device, boot=to.boot, seq=to.seq, captured_ns=to.captured_ns,
-        period_ns=spec.period_ns, valid_until_ns=to.captured_ns + spec.validity_ns,
-        policy_version=policy.version, tier="edge", batch=1, held_ns=0, compute_ns=0,
-        actions=policy.act(to.features[np.newaxis])[0], ahead_ns=to.ahead_ns,
-    )  # fmt: skip
+    rows = policy.act(to.features[np.newaxis])[0]
+    return ActionChunk.answering(to, policy.spec, rows, policy.version)
 
 
 def wilson(successes: int, n: int, z: float = 1.96) -> tuple[float, float]:

@@ -7,6 +7,7 @@ from msgspec import Meta
 
 from tierloop.contract.bounds import Array, Bounded, Claim, Count, Name, Real, Signed, Text, Version
 from tierloop.contract.errors import SpecError
+from tierloop.contract.specs import FloatArray, PolicySpec
 
 PROTOCOL = 1
 
@@ -123,6 +124,32 @@ class ActionChunk(Message, tag="action", frozen=True, kw_only=True):
     def _agree(self) -> None:
         if not self.period_ns or self.valid_until_ns <= self.captured_ns:
             raise SpecError("action: period and validity must be positive")
+
+    @classmethod
+    def answering(
+        cls,
+        observation: Observation,
+        spec: PolicySpec,
+        actions: FloatArray,
+        policy_version: int,
+        *,
+        batch: int = 1,
+        arrived_ns: int = 0,
+        held_ns: int = 0,
+        compute_ns: int = 0,
+    ) -> "ActionChunk":
+        """The edge's answer to an observation: `actions` float32[H, A], with its stamps.
+
+        It is valid for the whole horizon of `spec`, from the capture on.
+        """
+        return cls(
+            device=observation.device, boot=observation.boot, seq=observation.seq,
+            captured_ns=observation.captured_ns, period_ns=spec.period_ns,
+            valid_until_ns=observation.captured_ns + spec.validity_ns,
+            policy_version=policy_version, tier="edge", batch=batch, held_ns=held_ns,
+            compute_ns=compute_ns, actions=actions, ahead_ns=observation.ahead_ns,
+            arrived_ns=arrived_ns,
+        )  # fmt: skip
 
     @property
     def anchor_ns(self) -> int:

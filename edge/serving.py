@@ -50,7 +50,7 @@ class Serving:
         self._on_fault = on_fault
         self._batch_max = config.batch_max
         self._window_ns = round(config.batch_window_ms * NS_PER_MS)
-        self._answer = (spec.horizon, spec.action.size)
+        self._spec, self._answer = spec, (spec.horizon, spec.action.size)
         self._period_ns, self._validity_ns = spec.period_ns, spec.validity_ns
         self._due = False
         self._batch: Batch | None = None
@@ -110,24 +110,11 @@ class Serving:
         else:
             effects += self._of_no_use(now_ns, policy)
         for i, request in enumerate(requests):
-            observation = request.observation
-            captured_ns = observation.captured_ns
-            chunk = ActionChunk(
-                device=observation.device,
-                boot=observation.boot,
-                seq=observation.seq,
-                captured_ns=captured_ns,
-                period_ns=self._period_ns,
-                valid_until_ns=captured_ns + self._validity_ns,
-                policy_version=version,
-                tier="edge",
-                batch=size,
-                held_ns=now_ns - request.arrived_ns,
-                compute_ns=compute_ns,
-                actions=result[i],
-                ahead_ns=observation.ahead_ns,
-                arrived_ns=request.arrived_ns,
-            )
+            observation, arrived_ns = request.observation, request.arrived_ns
+            chunk = ActionChunk.answering(
+                observation, self._spec, result[i], version, batch=size, arrived_ns=arrived_ns,
+                held_ns=now_ns - arrived_ns, compute_ns=compute_ns,
+            )  # fmt: skip
             effects.append(Send(observation.device, chunk))
         return effects
 

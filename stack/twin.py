@@ -19,7 +19,7 @@ from tierloop.contract.clock import NS_PER_MS, NS_PER_US, period_ns
 from tierloop.contract.codec import Codec
 from tierloop.contract.effects import Send
 from tierloop.contract.messages import ActionChunk, Observation, Segment
-from tierloop.contract.specs import FloatArray, PolicySpec
+from tierloop.contract.specs import FloatArray
 from tierloop.device.config import DeviceConfig
 from tierloop.device.node import DeviceNode
 from tierloop.link.model import LinkModel, LinkSpec
@@ -92,7 +92,7 @@ class DeviceTwin:
                 if isinstance(effect, Send) and isinstance(effect.message, Observation):
                     asked = effect.message
                     rows = answer(asked.features[np.newaxis])[0]
-                    chunk = _chunk(asked, robot.policy, rows, version)
+                    chunk = ActionChunk.answering(asked, robot.policy, rows, version)
                     service.ask(now_ns, asked, chunk)
             now_ns += self._tick_ns
         node.uplink.seal()
@@ -127,15 +127,6 @@ class _Service:
             at_ns, _, chunk = heapq.heappop(self._under_way)
             come.append((at_ns, chunk))
         return come
-
-
-def _chunk(to: Observation, spec: PolicySpec, rows: FloatArray, version: int) -> ActionChunk:
-    return ActionChunk(
-        device=to.device, boot=to.boot, seq=to.seq, captured_ns=to.captured_ns,
-        period_ns=spec.period_ns, valid_until_ns=to.captured_ns + spec.validity_ns,
-        policy_version=version, tier="edge", batch=1, held_ns=0, compute_ns=0, actions=rows,
-        ahead_ns=to.ahead_ns,
-    )  # fmt: skip
 
 
 def _room(scenario: Scenario) -> int:

@@ -39,13 +39,8 @@ def observation(spec: PolicySpec, seq: int, device: str = "arm-0") -> m.Observat
 
 def chunk(spec: PolicySpec, answered: m.Observation) -> m.ActionChunk:
     """What an edge would send back."""
-    return m.ActionChunk(
-        device=answered.device, boot=answered.boot, seq=answered.seq,
-        captured_ns=answered.captured_ns, period_ns=spec.period_ns,
-        valid_until_ns=answered.captured_ns + spec.validity_ns, policy_version=0, tier="edge",
-        batch=1, held_ns=0, compute_ns=0,
-        actions=np.zeros((spec.horizon, spec.action.size), np.float32),
-    )  # fmt: skip
+    rows = np.zeros((spec.horizon, spec.action.size), np.float32)
+    return m.ActionChunk.answering(answered, spec, rows, 0)
 
 
 def experience(spec: PolicySpec) -> m.Segment:

@@ -91,12 +91,8 @@ def stage(address: str):
 
 
 def chunk(observation: Observation) -> ActionChunk:
-    return ActionChunk(
-        device="arm", boot=7, seq=observation.seq, captured_ns=observation.captured_ns,
-        period_ns=POLICY.period_ns, valid_until_ns=observation.captured_ns + POLICY.validity_ns,
-        policy_version=3, tier="edge", batch=1, held_ns=1, compute_ns=1,
-        actions=np.full((8, 3), 0.2, np.float32), ahead_ns=observation.ahead_ns,
-    )  # fmt: skip
+    rows = np.full((8, 3), 0.2, np.float32)
+    return ActionChunk.answering(observation, POLICY, rows, 3, held_ns=1, compute_ns=1)
 
 
 def seconds_in(stage: Stage, rung: str) -> float:

@@ -56,11 +56,8 @@ class Rig:
 
 def answer(observation: Observation, version: int = 1, value: float = 0.3) -> ActionChunk:
     rows = np.full((8, 3), value, np.float32)
-    return ActionChunk(
-        device="arm", boot=1, seq=observation.seq, captured_ns=observation.captured_ns,
-        period_ns=POLICY.period_ns, valid_until_ns=observation.captured_ns + POLICY.validity_ns,
-        policy_version=version, tier="edge", batch=1, held_ns=500, compute_ns=300, actions=rows,
-        ahead_ns=observation.ahead_ns,
+    return ActionChunk.answering(
+        observation, POLICY, rows, version, held_ns=500, compute_ns=300
     )  # fmt: skip
 
 

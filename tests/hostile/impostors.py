@@ -84,13 +84,10 @@ class Impostor:
             self._send(route, self.codec.encode(answer))
 
     def _chunk(self, said: m.Observation) -> m.ActionChunk:
-        return m.ActionChunk(
-            device=said.device, boot=said.boot, seq=said.seq, captured_ns=said.captured_ns,
-            ahead_ns=said.ahead_ns, period_ns=SPEC.period_ns,
-            valid_until_ns=said.captured_ns + SPEC.validity_ns, policy_version=1, tier="edge",
-            batch=1, held_ns=1000, compute_ns=1000, arrived_ns=time.monotonic_ns(),
-            actions=np.zeros((SPEC.horizon, SPEC.action.size), np.float32),
-        )  # fmt: skip
+        rows = np.zeros((SPEC.horizon, SPEC.action.size), np.float32)
+        return m.ActionChunk.answering(
+            said, SPEC, rows, 1, held_ns=1000, compute_ns=1000, arrived_ns=time.monotonic_ns()
+        )
 
     def _lie(self, route: bytes, said: m.Message) -> None:
         if isinstance(said, m.Observation | m.Sealed):

@@ -156,12 +156,8 @@ class _Period:
 
     def _answer(self, to: Observation, setpoint: Vector) -> ActionChunk:
         spec = self._spec
-        return ActionChunk(
-            device=to.device, boot=to.boot, seq=to.seq, captured_ns=to.captured_ns,
-            period_ns=spec.period_ns, valid_until_ns=to.captured_ns + spec.validity_ns,
-            policy_version=0, tier="edge", batch=1, held_ns=0, compute_ns=0,
-            actions=np.tile(setpoint.astype(np.float32), (spec.horizon, 1)),
-        )  # fmt: skip
+        rows = np.tile(setpoint.astype(np.float32), (spec.horizon, 1))
+        return ActionChunk.answering(to, spec, rows, 0)
 
 
 class _Fit:

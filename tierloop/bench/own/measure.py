@@ -185,12 +185,8 @@ class _Ticks:
         if isinstance(message, Observation):
             spec = self._spec
             hold = np.clip(self._body.hold(), spec.action.low, spec.action.high)
-            chunk = ActionChunk(
-                device=_DEVICE, boot=1, seq=message.seq, captured_ns=message.captured_ns,
-                period_ns=spec.period_ns, valid_until_ns=message.captured_ns + spec.validity_ns,
-                policy_version=0, tier="edge", batch=1, held_ns=0, compute_ns=0,
-                actions=np.tile(hold.astype(np.float32), (spec.horizon, 1)),
-            )  # fmt: skip
+            rows = np.tile(hold.astype(np.float32), (spec.horizon, 1))
+            chunk = ActionChunk.answering(message, spec, rows, 0)
             self._node.on_message(self._now_ns, "edge", chunk)
         elif isinstance(message, Sealed):
             stored = Stored(device=_DEVICE, boot=1, below=message.seq + 1)
