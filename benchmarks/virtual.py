@@ -25,10 +25,10 @@ from tierloop.policy.mlp import Mlp
 from tierloop.sim.bodies.plant import shares
 from tierloop.sim.scenario import Scenario, policy_spec
 from tierloop.stack.config.deployment import Deployment, LinksConfig, PolicyConfig
+from tierloop.stack.record.folder import audited
 from tierloop.stack.record.record import Record
 from tierloop.stack.record.summary import ages_ms, missed_share, round_trips_ms
 from tierloop.stack.virtual.stack import VirtualStack
-from tierloop.views.finish import audited
 
 ROBOTS = ("plant-0", "plant-1", "plant-2", "plant-3")
 SCENARIO = Scenario(task="reach", body="plant", robots=ROBOTS)

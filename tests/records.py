@@ -111,8 +111,8 @@ def short_run() -> list[Report]:
 
 def fill(out: Path, reports: list[Report]) -> None:
     """Puts a record's parts into `out`, as a supervisor would."""
+    from tierloop.stack.record.folder import DEPLOYMENT, PARTS
     from tierloop.stack.record.reports import Parts
-    from tierloop.views.finish import DEPLOYMENT, PARTS
 
     parts = Parts(out / PARTS)
     for one in reports:

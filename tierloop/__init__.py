@@ -1,3 +1,3 @@
 """The roof: the deployment file, the launcher, the command line, the report."""
 
-__version__ = "0.1.0"
+from tierloop.contract.version import __version__ as __version__

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from tierloop import __version__
 from tierloop.cloud.backend import Fit, Hands
 from tierloop.cloud.config import LearnerConfig
 from tierloop.cloud.export import export
 from tierloop.cloud.rollout import Play, successes
 from tierloop.cloud.teacher import Teacher
+from tierloop.contract.version import __version__
 from tierloop.policy.artefact import pack
 from tierloop.policy.mlp import Mlp
 from tierloop.sim.scenario import Scenario, policy_spec

@@ -35,6 +35,9 @@ PRIVATE = "ipc"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
+TIERS = ("device", "edge", "cloud")
+
+
 class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The root of this module's tables."""
 
@@ -118,6 +121,14 @@ class Deployment(_Table, frozen=True, kw_only=True):
     budget: tuple[Budget, ...] = ()
     """What a run may cost at most; docs/benchmarks.md lists the metrics."""
 
+    def processes(self, *tiers: str) -> tuple[str, ...]:
+        """The names of the processes of these tiers."""
+        return tuple(
+            name
+            for tier in tiers
+            for name in (self.scenario.robots if tier == "device" else (tier,))
+        )
+
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise ValueError(f"'{self.name}' is no name: use a to z, 0 to 9, dash and underscore")
@@ -183,7 +194,7 @@ def _powered(table: _Powered, name: str) -> _Powered:
     return table
 
 
-def _place(source: Source, tiers: Sequence[str] = ("device", "edge", "cloud")) -> None:
+def _place(source: Source, tiers: Sequence[str] = TIERS) -> None:
     """Makes each tier's hardware file one relative to the deployment's. Raises UserError."""
     for tier in tiers:
         table = source.data.get(tier)

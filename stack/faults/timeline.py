@@ -84,6 +84,22 @@ def _convert(entry: dict[str, Any]) -> Fault:
     return fault
 
 
+class Span(NamedTuple):
+    """From `begin_ns` to before `end_ns`, in true time."""
+
+    begin_ns: int
+    end_ns: int
+
+
+def spans(faults: Faults, kind: type, began_ns: int) -> list[Span]:
+    """When faults of one kind last."""
+    return [Span(began_ns + f.begin_ns, began_ns + f.end_ns) for f in faults if isinstance(f, kind)]
+
+
+def within(spans: list[Span], now_ns: int) -> bool:
+    return any(span.begin_ns <= now_ns < span.end_ns for span in spans)
+
+
 def own(faults: Faults, process: str, robots: Sequence[str]) -> Faults:
     """The faults that befall a process itself, not its links."""
     return tuple(f for f in faults if not isinstance(f, LinkFault) and process in f.names(robots))

@@ -5,14 +5,15 @@ from functools import partial
 from tierloop.contract.body import Embodiment
 from tierloop.contract.effects import Node
 from tierloop.stack.config.deployment import Deployment
+from tierloop.stack.faults.body import body
+from tierloop.stack.faults.clock import Skew
 from tierloop.stack.faults.kinds import CLOUD, Crash, Faults
-from tierloop.stack.faults.node import Skew
+from tierloop.stack.faults.node import wrapper
 from tierloop.stack.faults.timeline import changes, own, told
 from tierloop.stack.record.record import ROOF, Happening
 from tierloop.stack.virtual.costs import Stretched
 from tierloop.stack.virtual.stack import VirtualStack
 from tierloop.stack.virtual.wrappers import OwnClock, Wrappers
-from tierloop.stack.wall.crashes import body, wrapper
 
 
 class FaultyParts(Wrappers):

@@ -3,7 +3,7 @@
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +16,15 @@ from tierloop.contract.bounds import TEXT_MAX, cut
 from tierloop.contract.clock import NS_PER_MS, NS_PER_S
 from tierloop.contract.ledger import LEDGER
 from tierloop.contract.messages import Event, Report
-from tierloop.stack.config.deployment import Deployment
+from tierloop.stack.config.deployment import TIERS, Deployment
 from tierloop.stack.faults.kinds import Faults
 from tierloop.stack.record import reports
+from tierloop.stack.record.folder import PARTS, audited, claim, prepare
 from tierloop.stack.record.record import ROOF, Happening, Record
 from tierloop.stack.record.reserve import Reserve
 from tierloop.stack.virtual.faults import FaultyParts, schedule
 from tierloop.stack.virtual.stack import VirtualStack
-from tierloop.stack.wall.processes import ROLES
-from tierloop.stack.wall.run import claim, prepare, reached
-from tierloop.views.finish import PARTS, audited, conclude, join
-from tierloop.views.terminal import Status, View
+from tierloop.stack.watch import Status, View, reached
 
 STEP_NS = 50 * NS_PER_MS
 """Simulated time between two looks at what a user wants."""
@@ -34,20 +32,23 @@ STEP_NS = 50 * NS_PER_MS
 SHOW_EVERY_S = 0.25
 
 
-def run_virtual(
-    deployment: Deployment, seed: int, out: Path | None, faults: Faults | None = None
-) -> dict[str, Any]:
-    """The summary of a whole run; with `out` its record is left there.
+def run_virtual(deployment: Deployment, seed: int, faults: Faults | None = None) -> dict[str, Any]:
+    """The summary of a whole run, of which nothing is kept.
 
     `faults` are instead of the deployment's own.
     """
     if faults is not None:
         deployment = msgspec.structs.replace(deployment, fault=faults)
-    return VirtualRun(deployment, seed, out).to_the_end()[1]
+    with closing(VirtualRun(deployment, seed, None)) as run:
+        run.to_the_end()
+        return audited(run.record, run.deployment, run.state)
 
 
 class VirtualRun:
-    """Lives through a deployment until the time, the goal or `stopped`."""
+    """Lives through a deployment until the time, the goal or `stopped`.
+
+    With `out` the reports and the state of the tiers are left there; who made the run joins them.
+    """
 
     def __init__(
         self,
@@ -57,7 +58,7 @@ class VirtualRun:
         view: View | None = None,
         stopped: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._deployment = msgspec.structs.replace(deployment, seed=seed)
+        self.deployment = msgspec.structs.replace(deployment, seed=seed)
         self._out, self._view, self._stopped = out, view, stopped
         self._record = Record()
         self._parts: reports.Parts | None = None
@@ -66,44 +67,57 @@ class VirtualRun:
         self._began_s = self._shown_s = time.monotonic()
         self._now_ns = 0
         self._phase, self._states = "starting", dict[str, str]()
+        self._scratch = in_memory()
+        self.unkept: tuple[str, ...] = ()
+        """What of the tiers' state the disk did not take, in words."""
 
     @property
     def record(self) -> Record:
         """All that was reported, whatever the disk took of it."""
         return self._record
 
-    def to_the_end(self) -> tuple[str, dict[str, Any]]:
-        """Why it ended (goal, time or signal), and the summary.
+    @property
+    def state(self) -> Path:
+        """The folder that the tiers' state lies in; until `close`, if it is not `out`."""
+        return self._scratch.path if self._out is None or self.unkept else self._out
+
+    @property
+    def lacks(self) -> bool:
+        """Whether what `out` holds is not all that was reported or stored."""
+        return bool(self.unkept or (self._parts is not None and self._parts.lacks))
+
+    def to_the_end(self) -> str:
+        """Why it ended: goal, time or signal.
 
         State lies in memory meanwhile where the host allows it, so that a disk's pace is none of
         the run's; it is moved to `out` at the end, as far as that takes it.
         """
-        if self._out is not None:
-            prepare(self._out, self._deployment)
-            held = claim(self._deployment, tuple(ROLES), self._out)
-            self._parts = reports.Parts(self._out / PARTS)
-            reserve = Reserve(self._out)
-        with closing(in_memory()) as scratch:
-            place, seed = scratch.path, self._deployment.seed
+        with ExitStack() as ends:
+            if self._out is not None:
+                prepare(self._out, self.deployment)
+                held = claim(self._out, self.deployment, TIERS)
+                ends.callback(held.close)
+                self._parts = reports.Parts(self._out / PARTS)
+                ends.callback(Reserve(self._out).free)
+            place = self._scratch.path
             stack = VirtualStack(
-                self._deployment,
-                seed,
+                self.deployment,
+                self.deployment.seed,
                 place / "state",
                 observers=[self._hear],
-                wrappers=FaultyParts(self._deployment),
+                wrappers=FaultyParts(self.deployment),
                 pulse=self._pulse,
             )
             schedule(stack)
             with closing(stack):
                 why = self._live(stack)
-            if self._out is None or self._parts is None:
-                return why, audited(self._record, self._deployment, place)
-            unkept = _copied(place / "state", self._out / "state")
-            reserve.free()
-            held.close()
-            if not unkept and not self._parts.lacks:
-                return why, join(self._out)
-            return why, conclude(self._out, self._deployment, self._record, place, unkept)
+            if self._out is not None:
+                self.unkept = _copied(place / "state", self._out / "state")
+        return why
+
+    def close(self) -> None:
+        """Lets go of the state that lies in memory."""
+        self._scratch.close()
 
     @property
     def lived_s(self) -> float:
@@ -116,7 +130,7 @@ class VirtualRun:
         return self._now_ns / NS_PER_S / max(time.monotonic() - self._began_s, 1e-3)
 
     def _live(self, stack: VirtualStack) -> str:
-        run = self._deployment.run
+        run = self.deployment.run
         end_ns, why = round(run.duration_s * NS_PER_S), ""
         while not why:
             stack.run(min(stack.now_ns + STEP_NS, end_ns))
@@ -128,7 +142,7 @@ class VirtualRun:
             self._show()
             if self._stopped():
                 why = "signal"
-            elif reached(self._deployment, stack.now_ns / NS_PER_S, self._record):
+            elif reached(self.deployment, stack.now_ns / NS_PER_S, self._record):
                 why = "goal"
             elif stack.now_ns >= end_ns:
                 why = "time"
@@ -149,11 +163,11 @@ class VirtualRun:
         if self._view is None or now_s < self._shown_s + SHOW_EVERY_S:
             return
         self._shown_s = now_s
-        run, phase = self._deployment.run, f"{self._phase} at {self.speed:.1f}x real time"
+        run, phase = self.deployment.run, f"{self._phase} at {self.speed:.1f}x real time"
         elapsed_s = self._now_ns / NS_PER_S
         self._view.show(
             Status(
-                self._deployment.name,
+                self.deployment.name,
                 phase,
                 elapsed_s,
                 run.duration_s,

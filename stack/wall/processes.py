@@ -11,8 +11,6 @@ import hashlib
 import os
 import signal
 import sys
-import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -20,17 +18,20 @@ from typing import NamedTuple
 import msgspec
 import psutil
 
-from tierloop import __version__
 from tierloop.contract.errors import UserError
+from tierloop.contract.version import __version__
+from tierloop.link.model import LinkSpec
+from tierloop.link.sockets import ClientSocket
 from tierloop.sim.scenario import policy_spec
 from tierloop.stack import screen
 from tierloop.stack.config.deployment import Deployment, LinksConfig
+from tierloop.stack.faults.body import body
+from tierloop.stack.faults.clock import clock
 from tierloop.stack.faults.kinds import Faults
+from tierloop.stack.faults.node import wrapper
 from tierloop.stack.faults.timeline import own, slowest_rate
-from tierloop.stack.wall.crashes import body, clock, connector, wrapper
-
-LIFELINE_GRACE_S = 3.0
-"""After the supervisor's death a process has this long to stop before it is killed."""
+from tierloop.stack.lifeline import hold_lifeline
+from tierloop.stack.wall.links import connector
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,6 +67,11 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         return int.from_bytes(hashlib.sha256(text).digest()[:4], "big") >> 1
 
 
+def _connector(order: Order, spec: LinkSpec) -> Callable[[str], ClientSocket]:
+    faults, robots = order.deployment.fault, order.deployment.scenario.robots
+    return connector(faults, robots, order.name, spec, order.seed, order.began_ns)
+
+
 def _device(order: Order) -> int:
     from tierloop.device.main import run
     from tierloop.sim.scenario import embody
@@ -82,7 +88,7 @@ def _device(order: Order) -> int:
         order.report_to,
         order.software,
         cores[deployment.scenario.robots.index(order.name) % len(cores)],
-        connector(deployment, order.name, deployment.links.device, order.seed, began_ns),
+        _connector(order, deployment.links.device),
         clock(faults, began_ns),
     )
 
@@ -100,7 +106,7 @@ def _edge(order: Order) -> int:
         order.state,
         order.report_to,
         order.software,
-        connector(deployment, order.name, deployment.links.cloud, order.seed, began_ns),
+        _connector(order, deployment.links.cloud),
         clock(faults, began_ns),
         wrapper(faults, began_ns),
         order.boot,
@@ -138,9 +144,8 @@ def _cloud(order: Order) -> int:
 
 
 class Role(NamedTuple):
-    """One tier: its processes, where it listens, how long it may take to stop, how it runs."""
+    """One tier: where it listens, how long it may take to stop, how it runs."""
 
-    names: Callable[[Deployment], tuple[str, ...]]
     bind: Callable[[LinksConfig], str | None]
     grace_s: float
     run: Callable[[Order], int]
@@ -149,9 +154,9 @@ class Role(NamedTuple):
 # In the order of stopping: bodies come to rest first. All start side by side: no one waits. If none
 # stops when told, all are gone after four seconds, and a second is left to join the record.
 ROLES: dict[str, Role] = {
-    "device": Role(lambda d: d.scenario.robots, lambda _: None, 1.0, _device),
-    "edge": Role(lambda _: ("edge",), lambda links: links.device_edge, 0.8, _edge),
-    "cloud": Role(lambda _: ("cloud",), lambda links: links.edge_cloud, 2.2, _cloud),
+    "device": Role(lambda _: None, 1.0, _device),
+    "edge": Role(lambda links: links.device_edge, 0.8, _edge),
+    "cloud": Role(lambda links: links.edge_cloud, 2.2, _cloud),
 }
 
 
@@ -178,7 +183,7 @@ def table(
     command = (sys.executable, "-m", "tierloop.stack.wall.processes")
     processes = []
     for role, line in ROLES.items():
-        for name in line.names(deployment) if role in roles else ():
+        for name in deployment.processes(role) if role in roles else ():
             order = Order(
                 name=name, role=role, deployment=deployment, out=str(out), report_to=report_to,
                 began_ns=began_ns,
@@ -188,19 +193,6 @@ def table(
                 Process(name, role, line.grace_s, (*command, name), encoded, 1 / slowest)
             )
     return tuple(processes)
-
-
-def hold_lifeline() -> None:
-    """Stops this process when standard input breaks; from then on a thread waits there."""
-    threading.Thread(target=_watch_lifeline, name="lifeline", daemon=True).start()
-
-
-def _watch_lifeline() -> None:
-    while os.read(0, 4096):
-        pass
-    os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(LIFELINE_GRACE_S)
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def main() -> int:

@@ -12,7 +12,7 @@ from tierloop.contract.clock import NS_PER_MS, NS_PER_S
 from tierloop.contract.ledger import INDEX, LEDGER
 from tierloop.contract.messages import Report
 from tierloop.stack.record import reports
-from tierloop.views.finish import PARTS
+from tierloop.stack.record.folder import PARTS
 
 
 def made_reports(robots: int, seconds: int, delay_ms) -> list[Report]:

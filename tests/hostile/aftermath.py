@@ -6,8 +6,8 @@ from verdict import Verdict, lives
 from victims import ROOF, Victim
 
 from tierloop.contract.ledger import INDEX, Rung
+from tierloop.stack.record.folder import load
 from tierloop.stack.record.record import Life, Record, Rows
-from tierloop.views.finish import load
 
 MEMORY_MB = {ROOF: 150, "device": 100, "edge": 250, "cloud": 550}
 """What a process may hold at most (docs/attack.md): its libraries, and what peers can add."""

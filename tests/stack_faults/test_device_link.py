@@ -16,8 +16,9 @@ from tierloop.link.channel import Client, Server
 from tierloop.link.model import LinkModel, LinkSpec
 from tierloop.link.shaped import Lane, ShapedSocket
 from tierloop.link.sockets import ServerSocket
+from tierloop.stack.faults.body import FaultyBody
+from tierloop.stack.faults.clock import Skew, SkewedClock
 from tierloop.stack.faults.kinds import ClockStep
-from tierloop.stack.faults.node import FaultyBody, Skew, SkewedClock
 
 pytestmark = pytest.mark.process
 

@@ -13,6 +13,8 @@ from tierloop.contract.effects import Compute, Send, Timer
 from tierloop.contract.messages import Beat, Report
 from tierloop.edge.outbox import Name, Outbox, Parcel
 from tierloop.edge.triage import Priority
+from tierloop.stack.faults.body import FaultyBody
+from tierloop.stack.faults.clock import Skew
 from tierloop.stack.faults.kinds import (
     ClockDrift,
     ClockStep,
@@ -22,7 +24,7 @@ from tierloop.stack.faults.kinds import (
     SensorFreeze,
     SlowLearner,
 )
-from tierloop.stack.faults.node import HELD_MAX, FaultyBody, FaultyNode, Skew, on_a_full_disk
+from tierloop.stack.faults.node import HELD_MAX, FaultyNode, on_a_full_disk
 
 S = 1_000_000_000
 BEGAN = 1_000 * S

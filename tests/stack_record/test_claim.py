@@ -5,8 +5,9 @@ from records import deployment, fill, short_run
 
 from tierloop.contract.errors import UserError
 from tierloop.stack.record.claim import Claim, fresh_folder, under_way
+from tierloop.stack.record.folder import claim, prepare
 from tierloop.stack.record.reserve import Reserve
-from tierloop.stack.wall.run import Run, claim, prepare
+from tierloop.stack.wall.run import Run
 from tierloop.views.finish import join
 
 
@@ -14,11 +15,11 @@ def test_of_two_runs_that_saw_the_same_empty_folder_one_has_it(tmp_path):
     made = deployment()
     prepare(tmp_path / "run", made)
     prepare(tmp_path / "run", made)
-    held = claim(made, ("device", "edge", "cloud"), tmp_path / "run")
+    held = claim(tmp_path / "run", made, ("device", "edge", "cloud"))
     with pytest.raises(UserError, match="another run of its edge is going; give another --out"):
-        claim(made, ("edge",), tmp_path / "run")
+        claim(tmp_path / "run", made, ("edge",))
     held.close()
-    claim(made, ("edge",), tmp_path / "run").close()
+    claim(tmp_path / "run", made, ("edge",)).close()
 
 
 def test_tiers_of_one_deployment_share_a_folder(tmp_path):
@@ -33,7 +34,7 @@ def test_tiers_of_one_deployment_share_a_folder(tmp_path):
 def test_a_run_that_was_recorded_meanwhile_is_not_written_over(tmp_path):
     fill(tmp_path, short_run())
     with pytest.raises(UserError, match=r"already contains a run\. Choose another --out"):
-        claim(deployment(), ("device",), tmp_path)
+        claim(tmp_path, deployment(), ("device",))
 
 
 def test_a_run_that_is_still_going_is_not_joined(tmp_path):

@@ -14,11 +14,12 @@ from tierloop.cloud.store import Store
 from tierloop.stack.record import reports, stores
 from tierloop.stack.record.damage import Damage
 from tierloop.stack.record.disks import CLOUD_STORE, audit
+from tierloop.stack.record.folder import load
 from tierloop.stack.record.record import Record
 from tierloop.stack.record.reports import LACKS, Parts
 from tierloop.stack.record.reserve import Reserve
 from tierloop.stack.wall.run import Run
-from tierloop.views.finish import conclude, join, load
+from tierloop.views.finish import conclude, join
 
 
 @contextmanager

@@ -19,9 +19,10 @@ from tierloop.stack.config.deployment import Deployment, RunConfig
 from tierloop.stack.faults.kinds import Crash
 from tierloop.stack.record import reports
 from tierloop.stack.record.disks import Audit
+from tierloop.stack.record.folder import prepare
 from tierloop.stack.record.invariants import invariants
 from tierloop.stack.record.summary import percentiles, told_faults
-from tierloop.stack.wall.run import prepare, reached
+from tierloop.stack.watch import reached
 from tierloop.views.charts import wilson
 from tierloop.views.finish import join
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from virtual_plants import deployment
 
 from tierloop.sim.scenario import policy_spec
 from tierloop.stack.config.initial_policy import read
-from tierloop.stack.virtual.run import run_virtual
+from tierloop.stack.virtual.run import VirtualRun, run_virtual
+from tierloop.views.finish import join
 
 ROOT = Path(__file__).parents[2]
 PLANTS = """
@@ -123,11 +125,17 @@ def test_a_folder_with_another_run_is_one_line(tmp_path):
     assert "give another --out" in done.stderr
 
 
+def kept_run(made, seed, out):
+    with closing(VirtualRun(made, seed, out)) as run:
+        run.to_the_end()
+    return join(out)
+
+
 def test_without_a_folder_the_summary_is_the_same(tmp_path):
     made = deployment()
     made = type(made)(name=made.name, scenario=made.scenario, learner=made.learner,
                       links=made.links, run=type(made.run)(duration_s=2))  # fmt: skip
-    kept, unkept = run_virtual(made, 5, tmp_path / "out"), run_virtual(made, 5, None)
+    kept, unkept = kept_run(made, 5, tmp_path / "out"), run_virtual(made, 5)
     assert kept == unkept
 
 
@@ -136,12 +144,12 @@ def test_a_given_policy_acts_and_nothing_is_learnt(tmp_path):
     first = tmp_path / "first"
     run = type(made.run)(duration_s=3)
     tables = {"name": made.name, "scenario": made.scenario, "learner": made.learner, "run": run}
-    summary = run_virtual(type(made)(**tables), 5, first)
+    summary = kept_run(type(made)(**tables), 5, first)
     (stored,) = (first / "state" / "edge" / "policies").glob("*.policy")
     given = tmp_path / "given.policy"
     given.write_bytes(stored.read_bytes())
     policy = type(made.policy)(initial=str(given))
-    again = run_virtual(type(made)(**tables, policy=policy), 6, None)
+    again = run_virtual(type(made)(**tables, policy=policy), 6)
     manifest = read(given).manifest
     assert manifest.spec == policy_spec(made.scenario)
     digests = [v["digest"] for v in again["policy_versions"]]

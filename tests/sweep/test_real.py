@@ -51,7 +51,7 @@ def test_the_table_says_what_each_run_by_itself_says(file, tmp_path):
     assert 75 < far - near < 85, "the answer is late by the way there and back"
     (cell, *_) = grid(file, ["links.device.delay_ms=0,40"], 2, ["run.duration_s=6"]).cells
     kept = json.loads((tmp_path / "out" / "cells" / f"{cell.name}.json").read_text())
-    alone = run_virtual(load(file, ["run.duration_s=6", "run.until_success=0"]), 0, None)
+    alone = run_virtual(load(file, ["run.duration_s=6", "run.until_success=0"]), 0)
     assert kept["trace_sha256"] == alone["trace_sha256"]
 
 

@@ -13,9 +13,10 @@ from tierloop.cli.run import NEVER, _together, headlines
 from tierloop.contract.budget import Budget
 from tierloop.stack.record.record import Happening, Record
 from tierloop.stack.record.sessions import silence
+from tierloop.stack.watch import Status
 from tierloop.views.finish import join
 from tierloop.views.remarks import alone, remarks, verdict
-from tierloop.views.terminal import EVENTS_SHOWN, PlainView, Status
+from tierloop.views.terminal import EVENTS_SHOWN, PlainView
 
 NOBODY = "nobody listens at tcp://127.0.0.1:7811"
 

@@ -19,8 +19,8 @@ from tierloop.contract.errors import UserError
 from tierloop.contract.ledger import Refusal, Tier
 from tierloop.contract.messages import Report
 from tierloop.stack.record.experience_flow import Journey
+from tierloop.stack.record.folder import load
 from tierloop.stack.record.record import Record
-from tierloop.views.finish import load
 from tierloop.views.moments import late, moments, rows
 from tierloop.views.perfetto import events, write
 from tierloop.views.stepper import moved

@@ -6,7 +6,8 @@ from records import S, report, roof, row, short_run
 from rich.console import Console
 
 from tierloop.stack.record.record import Record
-from tierloop.views.terminal import EVENTS_SHOWN, PlainView, Status, figures, picture, view
+from tierloop.stack.watch import Status
+from tierloop.views.terminal import EVENTS_SHOWN, PlainView, figures, picture, view
 
 
 def status(reports, elapsed_s: float, phase: str = "running") -> Status:

@@ -17,7 +17,7 @@ from tierloop.bench.suite import TONES
 from tierloop.bench.verdicts import BROKEN, CRASHED, FINE, INCONCLUSIVE
 from tierloop.contract.errors import UserError
 from tierloop.stack.config.toml import near
-from tierloop.views.finish import write
+from tierloop.stack.record.files import write
 
 PLANTED = 0.2
 """The slowdown that the self-test plants in the codec."""

@@ -12,7 +12,7 @@ from tierloop.bench.protocol import Metric, Series
 from tierloop.bench.statistics import Verdict
 from tierloop.bench.verdicts import Document, Figure, Line, Result, judged_figure, sentence
 from tierloop.contract.reading import reading
-from tierloop.views.finish import write
+from tierloop.stack.record.files import write
 
 JSON, JUNIT, MARKDOWN, ACTION = "bench.json", "junit.xml", "bench.md", "smaller-is-better.json"
 PAGE, SAMPLES = "index.html", "samples.npz"

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from tierloop import __version__
 from tierloop.bench.statistics import Blocks, Estimate, Samples
 from tierloop.contract.budget import Clock
+from tierloop.contract.version import __version__
 from tierloop.stack.machine import processors
 from tierloop.stack.record.summary import processor
 

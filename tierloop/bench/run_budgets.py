@@ -17,9 +17,9 @@ from tierloop.contract.budget import TIMES_BARE, Budget, Clock
 from tierloop.contract.clock import NS_PER_US
 from tierloop.contract.errors import UserError
 from tierloop.contract.ledger import INDEX
+from tierloop.stack.record.folder import recorded
 from tierloop.stack.record.record import Record
 from tierloop.stack.record.summary import ages_ms, missed_share, round_trips_ms
-from tierloop.views.finish import recorded
 
 BLOCKS = 16
 """A run is cut into so many stretches of time, which are what is independent: what disturbs a host

@@ -13,16 +13,16 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from tierloop import __version__
 from tierloop.calibrate.jobs import Probe, probes, untrained
 from tierloop.contract.errors import UserError
+from tierloop.contract.version import __version__
 from tierloop.policy.artefact import Artefact
 from tierloop.stack.config import hardware
 from tierloop.stack.config.hardware import Curve, Figure, Jobs, Profile
 from tierloop.stack.config.initial_policy import read
 from tierloop.stack.machine import processors
+from tierloop.stack.record.files import write
 from tierloop.stack.record.summary import processor
-from tierloop.views.finish import write
 
 BLOCKS = 6
 """Every probe is timed once a block, so that a slow moment of the machine hits all alike; the

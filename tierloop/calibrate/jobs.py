@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tierloop import __version__
 from tierloop.contract.body import Embodiment, Reading
 from tierloop.contract.effects import Send
 from tierloop.contract.messages import ActionChunk, Observation
 from tierloop.contract.specs import FloatArray, PolicySpec, Vector
+from tierloop.contract.version import __version__
 from tierloop.device.config import DeviceConfig
 from tierloop.device.node import DeviceNode
 from tierloop.edge.outbox import Name, Outbox, Parcel

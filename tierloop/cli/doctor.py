@@ -14,11 +14,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tierloop import __version__
 from tierloop.cloud.cluster import SHARED
 from tierloop.cloud.config import CloudConfig
 from tierloop.cloud.scratch import first, free_bytes
 from tierloop.contract.errors import UserError
+from tierloop.contract.version import __version__
 from tierloop.link.sockets import check_free
 from tierloop.stack.config.deployment import LinksConfig, load
 from tierloop.stack.machine import memory_bytes, processors

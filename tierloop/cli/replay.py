@@ -14,8 +14,8 @@ from tierloop.contract.errors import UserError
 from tierloop.contract.reading import Unreadable, reading
 from tierloop.stack.record.damage import line
 from tierloop.stack.record.experience_flow import journeys
+from tierloop.stack.record.folder import load
 from tierloop.stack.record.record import Record
-from tierloop.views.finish import load
 from tierloop.views.moments import moments, within
 from tierloop.views.perfetto import write
 from tierloop.views.remarks import verdict

@@ -2,25 +2,31 @@
 
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from rich.console import Console
 
 from tierloop.stack import screen
-from tierloop.stack.config.deployment import Deployment
+from tierloop.stack.config.deployment import TIERS, Deployment
 from tierloop.stack.record import sessions
 from tierloop.stack.record.damage import line
+from tierloop.stack.record.folder import PARTS, check_folder
 from tierloop.stack.record.record import Record
 from tierloop.stack.record.summary import missed_share, told_faults
 from tierloop.stack.wall.processes import ROLES
-from tierloop.stack.wall.run import Run, Signals, check, check_folder
-from tierloop.views.finish import PAGE, PARTS, SUMMARY, conclude, join
+from tierloop.stack.wall.run import Run, check
+from tierloop.stack.watch import Signals
+from tierloop.views.finish import PAGE, SUMMARY, conclude, join
 from tierloop.views.remarks import alone, remarks, verdict
 from tierloop.views.terminal import view
+
+if TYPE_CHECKING:
+    from tierloop.stack.virtual.run import VirtualRun
 
 FINE, FAILED, WRONG_INPUT, INCONCLUSIVE = 0, 1, 2, 4
 """Exit codes of a run."""
@@ -81,7 +87,7 @@ def conduct(deployment: Deployment, roles: tuple[str, ...], out: Path) -> int:
             f"Parts of the record: {out}  (join them: tierloop report {out})", soft_wrap=True
         )
         return _together(lonely, why == "signal")
-    summary = conclude(out, deployment, run.record, out) if run.lacks else join(out)
+    summary = _joined(run, deployment, out, out)
     screen.wait_at_most(LAST_WORDS_S)
     print_summary(summary, out)
     return judge(summary, why == "signal") or _budgets(run.record, summary, deployment)
@@ -91,14 +97,16 @@ def conduct_virtual(deployment: Deployment, out: Path) -> int:
     """Runs a deployment into `out` on the virtual clock; the exit code. Raises UserError first."""
     from tierloop.stack.virtual.run import VirtualRun
 
-    check_folder(deployment, tuple(ROLES), out)
+    check_folder(out, deployment, deployment.processes(*TIERS))
     _check_budgets(deployment)
     console, signals = Console(), Signals()
     screen.wait_at_most(0)
     shown = view(console)
     try:
         run = VirtualRun(deployment, deployment.seed, out, shown, lambda: signals.heard > 0)
-        why, summary = run.to_the_end()
+        with closing(run):
+            why = run.to_the_end()
+            summary = _joined(run, deployment, out, run.state, run.unkept)
     finally:
         shown.close()
         screen.wait_at_most(LAST_WORDS_S)
@@ -106,6 +114,19 @@ def conduct_virtual(deployment: Deployment, out: Path) -> int:
     console.print(f"Ended: {_ENDS[why]}, {lived}; {run.speed:.1f}x real time.", highlight=False)
     print_summary(summary, out)
     return judge(summary, why == "signal") or _budgets(run.record, summary, deployment)
+
+
+def _joined(
+    run: "Run | VirtualRun",
+    deployment: Deployment,
+    out: Path,
+    state: Path,
+    unkept: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Joins what lies on the disk; what it lacks, from memory."""
+    if run.lacks:
+        return conclude(out, deployment, run.record, state, unkept)
+    return join(out)
 
 
 def _lived(lived_s: float, deployment: Deployment) -> str:

@@ -18,11 +18,11 @@ from tierloop.fuzz.oracle import Parts, Witness
 from tierloop.sim.scenario import policy_spec
 from tierloop.stack.config.deployment import PolicyConfig
 from tierloop.stack.faults.kinds import ClockDrift, ClockStep
+from tierloop.stack.record.folder import audited
 from tierloop.stack.record.record import Record
 from tierloop.stack.virtual.faults import schedule
 from tierloop.stack.virtual.run import roof
 from tierloop.stack.virtual.stack import VirtualStack
-from tierloop.views.finish import audited
 
 SETTLE_NS = 4 * NS_PER_S
 """What is newer than this, at the end, may still be on its way."""

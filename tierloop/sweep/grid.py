@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from tierloop import __version__
 from tierloop.contract.errors import UserError
+from tierloop.contract.version import __version__
 from tierloop.stack.config import hardware
 from tierloop.stack.config.deployment import Deployment, load
 

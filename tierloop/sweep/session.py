@@ -13,11 +13,11 @@ from rich.table import Table
 
 from tierloop.contract.errors import UserError
 from tierloop.stack.machine import processors
+from tierloop.stack.record.files import write
 from tierloop.sweep import pool
 from tierloop.sweep.grid import Cell, Grid, grid
 from tierloop.sweep.pool import Ended
 from tierloop.sweep.store import Store, Summary
-from tierloop.views.finish import write
 
 FINE, FAILED, INCONCLUSIVE = 0, 1, 4
 WIDTH = 200

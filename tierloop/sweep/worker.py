@@ -12,8 +12,8 @@ from typing import NoReturn
 import msgspec
 
 from tierloop.stack.config.deployment import Deployment
-from tierloop.stack.wall.processes import hold_lifeline
-from tierloop.views.finish import write
+from tierloop.stack.lifeline import hold_lifeline
+from tierloop.stack.record.files import write
 
 STOPPED = 128 + signal.SIGTERM
 
@@ -29,7 +29,7 @@ def run(order: Order) -> None:
     """Does the run and puts its summary in place, whole or not at all."""
     from tierloop.stack.virtual.run import run_virtual
 
-    summary = run_virtual(order.deployment, order.deployment.seed, None)
+    summary = run_virtual(order.deployment, order.deployment.seed)
     write(Path(order.to), msgspec.json.format(msgspec.json.encode(summary), indent=2))
 
 

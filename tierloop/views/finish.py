@@ -1,6 +1,5 @@
 """Joins the parts of a record into what people and other tools read."""
 
-import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -9,71 +8,15 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from tierloop.contract.errors import UserError
 from tierloop.contract.ledger import LEDGER
-from tierloop.contract.reading import reading
-from tierloop.stack.config import hardware
 from tierloop.stack.config.deployment import Deployment
-from tierloop.stack.record import disks, reports, reserve
-from tierloop.stack.record.books import balance, holdings
-from tierloop.stack.record.claim import under_way
-from tierloop.stack.record.damage import Damage
+from tierloop.stack.record import reserve
+from tierloop.stack.record.files import write
+from tierloop.stack.record.folder import audited, load
 from tierloop.stack.record.record import Record
-from tierloop.stack.record.summary import shed, summarise
 from tierloop.views.report import render
 
-DEPLOYMENT = "deployment.json"
-PARTS = "parts"
 SUMMARY, PAGE = "summary.json", "report.html"
-
-
-def load(out: Path) -> tuple[Deployment, Record]:
-    """What ran and all that was reported of it. Raises UserError if `out` is no record."""
-    deployment = stored(out)
-    record = recorded(out)
-    if not record.lives:
-        what = "none that this version can read" if record.damaged else "no reports"
-        raise UserError(f"{out}: no record of a run ({what} in {PARTS}/)")
-    return deployment, record
-
-
-def recorded(out: Path) -> Record:
-    """All that the parts hold, and what of them is damaged or was never written.
-
-    Raises UserError for a run that is still going, and for another version's ledger.
-    """
-    record = Record()
-    with reading(out):
-        if under_way(out):
-            raise UserError(f"{out}: the run is still going; read it when it has ended")
-        for found in reports.scan(out / PARTS):
-            if isinstance(found, Damage):
-                record.damaged.append(found)
-                continue
-            columns = found.decisions.shape[1]
-            if len(found.decisions) and columns != len(LEDGER):
-                raise UserError(
-                    f"{out}: its ledger has {columns} columns, this version's {len(LEDGER)}; "
-                    "read it with the version of tierloop that wrote it"
-                )
-            record.take(found)
-        record.damaged += [
-            Damage(PARTS, f"not written: {lack.why}", -1, -1, lack.since_ns, lack.until_ns)
-            for lack in reports.lacks_of(record.label(reports.LACKS))
-        ]
-    return record
-
-
-def stored(out: Path) -> Deployment:
-    """The deployment that ran. Raises UserError if there is none that can be read."""
-    path = out / DEPLOYMENT
-    if not path.is_file():
-        raise UserError(f"{out}: no record of a run (no readable {DEPLOYMENT})")
-    with reading(path, "damaged, or written by another version of tierloop"):
-        deployment = msgspec.json.decode(path.read_bytes(), type=Deployment)
-        for tier in (deployment.device, deployment.edge, deployment.cloud):
-            hardware.load(tier.hardware)
-        return deployment
 
 
 def join(out: Path) -> dict[str, Any]:
@@ -110,29 +53,6 @@ def conclude(
         with suppress(OSError):
             write(out / SUMMARY, made[SUMMARY]())
     return summary
-
-
-def audited(record: Record, deployment: Deployment, out: Path) -> dict[str, Any]:
-    """The summary of a record whose processes left their state under `out`."""
-    acked = {
-        (life.process, life.boot): int(life.last.counters.get("segments.acked", 0))
-        for life in record.of("device")
-    }
-    found = disks.audit(out, acked, shed(record.counters("edge")), record.damaged)
-    books = balance(record, holdings(out))
-    return summarise(record, deployment, found, disks.releases(out), books)
-
-
-def write(path: Path, data: bytes) -> None:
-    """Puts a file in place whole, or not at all."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        draft.write_bytes(data)
-        os.replace(draft, path)
-    except OSError:
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
-        raise
 
 
 def _ledger(record: Record) -> bytes:

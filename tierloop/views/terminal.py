@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 from rich.console import Console, Group, RenderableType
@@ -15,6 +15,7 @@ from tierloop.contract.clock import NS_PER_S
 from tierloop.stack.record.invariants import FAULTS
 from tierloop.stack.record.record import ROOF, Happening, Life, Record
 from tierloop.stack.record.summary import ages_ms
+from tierloop.stack.watch import Status, View
 
 RECENT = 10
 """Reports of a device, one a second, over which recent figures are taken."""
@@ -44,18 +45,6 @@ GAUGES = {
 """Gauges shown beside a process, and the words for them."""
 
 
-class Status(NamedTuple):
-    """A run at one instant; `states` is what each process of the table is doing."""
-
-    title: str
-    phase: str
-    elapsed_s: float
-    duration_s: float
-    start_ns: int
-    states: dict[str, str]
-    record: Record
-
-
 class Told(NamedTuple):
     """When an event was told last, and how many equal ones have come since."""
 
@@ -64,13 +53,6 @@ class Told(NamedTuple):
 
 
 NEVER = Told(-(2**63), 0)
-
-
-class View(Protocol):
-    """Shows a run; `show` is called many times a second."""
-
-    def show(self, status: Status) -> None: ...
-    def close(self) -> None: ...
 
 
 def view(console: Console) -> View:

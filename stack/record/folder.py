@@ -1,0 +1,147 @@
+"""The folder of a record: made for one deployment, claimed by one run, read when it has ended."""
+
+import fcntl
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tierloop.contract.errors import UserError
+from tierloop.contract.ledger import LEDGER
+from tierloop.contract.reading import reading
+from tierloop.stack.config import hardware
+from tierloop.stack.config.deployment import Deployment
+from tierloop.stack.config.toml import leaves
+from tierloop.stack.record import disks, reports
+from tierloop.stack.record.books import balance, holdings
+from tierloop.stack.record.claim import Claim, under_way
+from tierloop.stack.record.damage import Damage
+from tierloop.stack.record.files import write
+from tierloop.stack.record.record import Record
+from tierloop.stack.record.summary import shed, summarise
+
+DEPLOYMENT = "deployment.json"
+PARTS = "parts"
+
+
+def check_folder(out: Path, deployment: Deployment, processes: Iterable[str]) -> None:
+    """Raises UserError if `out` cannot take the record of this run."""
+    try:
+        if out.exists() and not out.is_dir():
+            raise UserError(f"{out}: not a folder; give another --out")
+        draft = f".{DEPLOYMENT}."
+        if not out.exists() or all(path.name.startswith(draft) for path in out.iterdir()):
+            return
+    except OSError as error:
+        raise UserError(f"{out}: {error.strerror}; give another --out") from None
+    _compare(out, deployment)
+    for name in processes:
+        if (out / PARTS / f"{name}{reports.SUFFIX}").exists():
+            raise UserError(
+                f"{out}: already contains a run. Choose another --out (resuming is not supported)."
+            )
+
+
+def prepare(out: Path, deployment: Deployment) -> None:
+    """Makes the record's folder, for this deployment alone. Raises UserError if that cannot be.
+
+    Of several tiers that start at once the first to come says what is run.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        folder = os.open(out, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            if (out / DEPLOYMENT).exists():
+                _compare(out, deployment)
+            else:
+                write(out / DEPLOYMENT, msgspec.json.encode(deployment))
+        finally:
+            os.close(folder)
+        for name in ("logs", PARTS, "state"):
+            (out / name).mkdir(exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{out}: {error.strerror}; give another --out") from None
+
+
+def claim(out: Path, deployment: Deployment, tiers: Sequence[str]) -> Claim:
+    """These tiers of a prepared folder, this run's alone while it lives. Raises UserError."""
+    with reading(out, "give another --out"):
+        held = Claim(out, tiers)
+    check_folder(out, deployment, deployment.processes(*tiers))
+    return held
+
+
+def _compare(out: Path, deployment: Deployment) -> None:
+    """Raises UserError, naming the first key that differs, if `out` is of another deployment."""
+    try:
+        other = stored(out)
+    except UserError:
+        raise UserError(f"{out}: not empty, and no record of a run; give another --out") from None
+    if other != deployment:
+        there, here = (dict(leaves(msgspec.to_builtins(one))) for one in (other, deployment))
+        key = next(key for key in (*here, *there) if here.get(key) != there.get(key))
+        differs = f"{'.'.join(key)} is {there.get(key)} there, {here.get(key)} here"
+        raise UserError(f"{out}: the record of another deployment ({differs}); give another --out")
+
+
+def load(out: Path) -> tuple[Deployment, Record]:
+    """What ran and all that was reported of it. Raises UserError if `out` is no record."""
+    deployment = stored(out)
+    record = recorded(out)
+    if not record.lives:
+        what = "none that this version can read" if record.damaged else "no reports"
+        raise UserError(f"{out}: no record of a run ({what} in {PARTS}/)")
+    return deployment, record
+
+
+def recorded(out: Path) -> Record:
+    """All that the parts hold, and what of them is damaged or was never written.
+
+    Raises UserError for a run that is still going, and for another version's ledger.
+    """
+    record = Record()
+    with reading(out):
+        if under_way(out):
+            raise UserError(f"{out}: the run is still going; read it when it has ended")
+        for found in reports.scan(out / PARTS):
+            if isinstance(found, Damage):
+                record.damaged.append(found)
+                continue
+            columns = found.decisions.shape[1]
+            if len(found.decisions) and columns != len(LEDGER):
+                raise UserError(
+                    f"{out}: its ledger has {columns} columns, this version's {len(LEDGER)}; "
+                    "read it with the version of tierloop that wrote it"
+                )
+            record.take(found)
+        record.damaged += [
+            Damage(PARTS, f"not written: {lack.why}", -1, -1, lack.since_ns, lack.until_ns)
+            for lack in reports.lacks_of(record.label(reports.LACKS))
+        ]
+    return record
+
+
+def stored(out: Path) -> Deployment:
+    """The deployment that ran. Raises UserError if there is none that can be read."""
+    path = out / DEPLOYMENT
+    if not path.is_file():
+        raise UserError(f"{out}: no record of a run (no readable {DEPLOYMENT})")
+    with reading(path, "damaged, or written by another version of tierloop"):
+        deployment = msgspec.json.decode(path.read_bytes(), type=Deployment)
+        for tier in (deployment.device, deployment.edge, deployment.cloud):
+            hardware.load(tier.hardware)
+        return deployment
+
+
+def audited(record: Record, deployment: Deployment, out: Path) -> dict[str, Any]:
+    """The summary of a record whose processes left their state under `out`."""
+    acked = {
+        (life.process, life.boot): int(life.last.counters.get("segments.acked", 0))
+        for life in record.of("device")
+    }
+    found = disks.audit(out, acked, shed(record.counters("edge")), record.damaged)
+    books = balance(record, holdings(out))
+    return summarise(record, deployment, found, disks.releases(out), books)
