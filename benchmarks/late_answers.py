@@ -33,7 +33,8 @@ from tierloop.device.config import ActingConfig, DeviceConfig
 from tierloop.device.node import DeviceNode
 from tierloop.policy.artefact import unpack
 from tierloop.policy.engine import load
-from tierloop.sim.scenario import Scenario, embody
+from tierloop.sim.embody import embody
+from tierloop.sim.scenario import Scenario
 
 DELAYS_MS = (0, 25, 50, 100, 150, 200, 300)
 WAYS = {

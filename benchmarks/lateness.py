@@ -26,7 +26,8 @@ from tierloop.device.rate import Rate
 from tierloop.device.realtime import habits, sleep_until
 from tierloop.link.channel import Client
 from tierloop.link.sockets import ClientSocket
-from tierloop.sim.scenario import Scenario, embody
+from tierloop.sim.embody import embody
+from tierloop.sim.scenario import Scenario
 
 TICKS = 20
 """A block."""

@@ -18,7 +18,8 @@ from tierloop.contract.messages import ActionChunk, Observation, Sealed, Stored
 from tierloop.device.config import DeviceConfig
 from tierloop.device.node import DeviceNode
 from tierloop.device.rate import Rate
-from tierloop.sim.scenario import Scenario, embody
+from tierloop.sim.embody import embody
+from tierloop.sim.scenario import Scenario
 
 TICKS = 240
 """A block: one second of control."""

@@ -27,7 +27,8 @@ from tierloop.contract.body import Embodiment, Reading
 from tierloop.contract.clock import NS_PER_S
 from tierloop.contract.specs import Vector
 from tierloop.sim.cell import Cell
-from tierloop.sim.scenario import Scenario, embody
+from tierloop.sim.embody import embody
+from tierloop.sim.scenario import Scenario
 from tierloop.stack.config.deployment import Deployment, PolicyConfig
 from tierloop.stack.record.summary import host
 from tierloop.stack.virtual.heap import Heap

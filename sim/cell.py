@@ -4,7 +4,8 @@ import numpy as np
 
 from tierloop.contract.body import SWITCH_ON, Episode, Reading, Scan
 from tierloop.contract.specs import Vector
-from tierloop.sim.scenario import Scenario, body_module, body_spec, task_module
+from tierloop.sim import catalogue
+from tierloop.sim.scenario import Scenario, body_spec
 from tierloop.sim.tools.suction import Suction
 from tierloop.sim.world import JointStates, World
 
@@ -21,10 +22,10 @@ class Cell:
         self.spec = body_spec(scenario)
         self._step_ns = self.spec.physics_period_ns
         self._world = World(self._step_ns * 1e-9)
-        body = body_module(scenario)
+        body = catalogue.body(scenario.body)
         self._arm, self._tool_position = body.arm(self._world), body.tool_position
         self._suction = Suction(self._world, self._arm.name, self._arm.hand)
-        self._task = task_module(scenario).task(self._world, self._suction, scenario)
+        self._task = catalogue.task(scenario.task).task(self._world, self._suction, scenario)
         self._empty = self._world.checkpoint()
         self.reset(seed, np.array(body.HOME_RAD))
 

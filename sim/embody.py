@@ -1,16 +1,36 @@
-"""The stage: one body after another in a world that begins anew."""
+"""Body × task × sensors, joined: one robot, or one after another in a world that begins anew."""
 
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tierloop.contract.body import Embodiment
+from tierloop.contract.body import Embodiment, Perceiver
 from tierloop.contract.specs import FloatArray
+from tierloop.sim import catalogue
 from tierloop.sim.bodies import plant
-from tierloop.sim.scenario import Scenario, body_module, body_spec, perceiver, policy_spec
+from tierloop.sim.scenario import Scenario, body_spec, policy_spec
 
 if TYPE_CHECKING:
     from tierloop.sim.cell import Cell
+
+
+def embody(scenario: Scenario, seed: int) -> Embodiment:
+    """One robot in a cell of its own, with its perceive stage; loads the simulator it needs.
+
+    Same seed: same parts, same scans, same physics.
+    """
+    spec = policy_spec(scenario)
+    if scenario.body == "plant":
+        return plant.embody(scenario, spec, body_spec(scenario), seed)
+    from tierloop.sim.cell import Cell
+
+    return Embodiment(Cell(scenario, seed), perceiver(scenario), spec)
+
+
+def perceiver(scenario: Scenario) -> Perceiver:
+    """A perceive stage of the task, which has seen nothing yet."""
+    made: Perceiver = catalogue.task(scenario.task).perceiver(policy_spec(scenario))
+    return made
 
 
 class Stage:
@@ -33,7 +53,7 @@ class Stage:
 
             self._cell = Cell(self._scenario, 0)
         rng = np.random.default_rng(seed)
-        drawn = body_module(self._scenario).start(rng)
+        drawn = catalogue.body(self._scenario.body).start(rng)
         posture = drawn if posture_rad is None else posture_rad.astype(np.float64)
         self._cell.reset(int(rng.integers(2**31)), posture)
         return Embodiment(self._cell, perceiver(self._scenario), self._spec)

@@ -7,8 +7,10 @@ import numpy as np
 
 from tierloop.contract.body import Reading
 from tierloop.contract.specs import FloatArray, Vector
+from tierloop.sim import catalogue
 from tierloop.sim.cell import Cell
-from tierloop.sim.scenario import Scenario, body_module, perceiver, policy_spec
+from tierloop.sim.embody import perceiver
+from tierloop.sim.scenario import Scenario, policy_spec
 
 
 class SortEnv(gym.Env[FloatArray, FloatArray]):
@@ -43,7 +45,7 @@ class SortEnv(gym.Env[FloatArray, FloatArray]):
         """A part comes on the belt. Without a seed the next episode of the last seed's row."""
         super().reset(seed=seed, options=options)
         self._now_ns = 0
-        posture = body_module(self._scenario).start(self.np_random)
+        posture = catalogue.body(self._scenario.body).start(self.np_random)
         self._cell.reset(int(self.np_random.integers(2**31)), posture)
         self._perceiver = perceiver(self._scenario)
         self._setpoint = self._cell.hold()

@@ -1,19 +1,13 @@
 """What a deployment file may say about the simulated scene, and what follows from it."""
 
-from importlib import import_module
 from math import isfinite
-from types import ModuleType
 
 import msgspec
 
-from tierloop.contract.body import Embodiment, Perceiver
 from tierloop.contract.clock import period_ns
 from tierloop.contract.specs import BodySpec, PolicySpec
+from tierloop.sim import catalogue
 
-TASKS = {"sort": "tierloop.sim.tasks.sort.task", "reach": "tierloop.sim.bodies.plant"}
-BODIES = {"panda": "tierloop.sim.bodies.panda", "plant": "tierloop.sim.bodies.plant"}
-"""Every task and body by name: a new one is a module with the names of those here, and a line."""
-_BODIES_OF = {"sort": ("panda",), "reach": ("plant",)}
 ROBOTS_MAX = 1000
 PHYSICS_HZ_MAX, CONTROL_HZ_MAX = 10_000, 1_000
 """Beyond these no loop of this stack could keep its deadlines."""
@@ -52,12 +46,13 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """A part that is not sorted this long after it came on the belt counts as failed."""
 
     def __post_init__(self) -> None:
-        for field, known in (("task", TASKS), ("body", BODIES)):
+        for field, known in (("task", catalogue.TASKS), ("body", catalogue.BODIES)):
             value = getattr(self, field)
             if value not in known:
                 raise ValueError(f"unknown {field} {value!r}; choose one of: {', '.join(known)}")
-        if self.body not in _BODIES_OF[self.task]:
-            bodies = " or ".join(map(repr, _BODIES_OF[self.task]))
+        fitting = catalogue.BODIES_OF[self.task]
+        if self.body not in fitting:
+            bodies = " or ".join(map(repr, fitting))
             raise ValueError(f"task {self.task!r} is for the body {bodies}")
         self._check_robots()
         self._check_numbers()
@@ -109,19 +104,9 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                 )
 
 
-def task_module(scenario: Scenario) -> ModuleType:
-    """Where the scenario's task is."""
-    return import_module(TASKS[scenario.task])
-
-
-def body_module(scenario: Scenario) -> ModuleType:
-    """Where the scenario's body is."""
-    return import_module(BODIES[scenario.body])
-
-
 def policy_spec(scenario: Scenario) -> PolicySpec:
     """What a policy for this scenario takes and gives. Does not load the simulator."""
-    task, arm = task_module(scenario), body_module(scenario)
+    task, arm = catalogue.task(scenario.task), catalogue.body(scenario.body)
     body = body_spec(scenario)
     return PolicySpec(
         task=scenario.task,
@@ -137,26 +122,5 @@ def body_spec(scenario: Scenario) -> BodySpec:
     """The robots' body. Does not load the simulator."""
     step_ns = period_ns(scenario.physics_hz)
     steps = scenario.physics_hz // scenario.control_hz
-    spec: BodySpec = body_module(scenario).body_spec(steps * step_ns, step_ns)
+    spec: BodySpec = catalogue.body(scenario.body).body_spec(steps * step_ns, step_ns)
     return spec
-
-
-def embody(scenario: Scenario, seed: int) -> Embodiment:
-    """One robot in a cell of its own, with its perceive stage; loads the simulator it needs.
-
-    Same seed: same parts, same scans, same physics.
-    """
-    spec = policy_spec(scenario)
-    if scenario.body == "plant":
-        from tierloop.sim.bodies import plant
-
-        return plant.embody(scenario, spec, body_spec(scenario), seed)
-    from tierloop.sim.cell import Cell
-
-    return Embodiment(Cell(scenario, seed), perceiver(scenario), spec)
-
-
-def perceiver(scenario: Scenario) -> Perceiver:
-    """A perceive stage of the task, which has seen nothing yet."""
-    made: Perceiver = task_module(scenario).perceiver(policy_spec(scenario))
-    return made

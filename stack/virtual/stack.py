@@ -16,7 +16,8 @@ from tierloop.edge.node import CLOUD
 from tierloop.edge.node import NAME as EDGE
 from tierloop.link.model import LinkModel, LinkSpec
 from tierloop.link.virtual import Port, Way
-from tierloop.sim.scenario import embody, policy_spec
+from tierloop.sim.embody import embody
+from tierloop.sim.scenario import policy_spec
 from tierloop.stack.config.deployment import Deployment
 from tierloop.stack.record.record import ROOF, Happening
 from tierloop.stack.virtual import processes

@@ -74,7 +74,7 @@ def _connector(order: Order, spec: LinkSpec) -> Callable[[str], ClientSocket]:
 
 def _device(order: Order) -> int:
     from tierloop.device.main import run
-    from tierloop.sim.scenario import embody
+    from tierloop.sim.embody import embody
 
     deployment, faults, began_ns = order.deployment, order.faults, order.began_ns
     embodiment = body(embody(deployment.scenario, order.seed), faults, began_ns)

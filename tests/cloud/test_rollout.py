@@ -12,7 +12,8 @@ from tierloop.cloud.teacher import Teacher
 from tierloop.cloud.trainer import Trainer
 from tierloop.contract.codec import Codec
 from tierloop.policy.mlp import Mlp
-from tierloop.sim.scenario import Scenario, embody, policy_spec
+from tierloop.sim.embody import embody
+from tierloop.sim.scenario import Scenario, policy_spec
 from tierloop.stack.config.deployment import Deployment
 from tierloop.stack.twin import twin_of
 

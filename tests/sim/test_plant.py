@@ -6,7 +6,8 @@ from tierloop.contract.body import Embodiment
 from tierloop.contract.clock import NS_PER_S
 from tierloop.contract.suite import BodySuite
 from tierloop.sim.bodies.plant import Plant, label
-from tierloop.sim.scenario import Scenario, body_spec, embody, policy_spec
+from tierloop.sim.embody import embody
+from tierloop.sim.scenario import Scenario, body_spec, policy_spec
 
 SCENARIO = Scenario(task="reach", body="plant", episode_s=2.0)
 SPEC = policy_spec(SCENARIO)

@@ -13,8 +13,9 @@ from tierloop.contract.clock import NS_PER_S
 from tierloop.contract.suite import BodySuite
 from tierloop.sim.bodies.panda import HOME_RAD, JOINTS, Panda, postures, tool_position
 from tierloop.sim.cell import Cell
+from tierloop.sim.embody import embody
 from tierloop.sim.env import SortEnv
-from tierloop.sim.scenario import Scenario, body_spec, embody, policy_spec
+from tierloop.sim.scenario import Scenario, body_spec, policy_spec
 from tierloop.sim.world import World
 
 
