@@ -22,8 +22,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow.parquet as pq
 
-from tierloop.bench.protocol import Benchmark, Metric, Series
+from tierloop.bench.protocol import Benchmark, Series
 from tierloop.benchmarks.rig.teach import taught, teach
+from tierloop.contract.budget import Metric
 from tierloop.contract.clock import NS_PER_MS
 from tierloop.contract.specs import Vector
 from tierloop.sim.scenario import Scenario

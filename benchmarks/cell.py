@@ -8,11 +8,12 @@ processor fits another one, to the last bit, the figures differ a little.
 from contextlib import closing
 from typing import Any
 
-from tierloop.bench.protocol import Benchmark, Metric, Series
+from tierloop.bench.protocol import Benchmark, Series
 from tierloop.benchmarks.rig.harness import main
 from tierloop.benchmarks.rig.teach import taught
 from tierloop.benchmarks.virtual import WIFI, live, single
 from tierloop.cloud.scratch import in_memory
+from tierloop.contract.budget import Metric
 from tierloop.contract.clock import NS_PER_S
 from tierloop.link.model import LinkSpec
 from tierloop.sim.scenario import Scenario

@@ -5,10 +5,11 @@ from collections.abc import Callable
 import msgspec
 import numpy as np
 
-from tierloop.bench.protocol import Benchmark, Metric, Series, by_turns
+from tierloop.bench.protocol import Benchmark, Series, by_turns
 from tierloop.benchmarks.rig.harness import main
 from tierloop.benchmarks.rig.hot_worker import Work, cpu_us
 from tierloop.benchmarks.rig.samples import messages
+from tierloop.contract.budget import Metric
 from tierloop.contract.codec import Codec
 from tierloop.contract.messages import Message
 

@@ -14,11 +14,12 @@ import numpy as np
 import zmq
 from msgspec.structs import replace
 
-from tierloop.bench.protocol import Benchmark, Metric, Series, by_turns
+from tierloop.bench.protocol import Benchmark, Series, by_turns
 from tierloop.benchmarks.rig import servers
 from tierloop.benchmarks.rig.harness import main, stay
 from tierloop.benchmarks.rig.hot import policy
 from tierloop.benchmarks.rig.samples import messages
+from tierloop.contract.budget import Metric
 from tierloop.contract.codec import Codec, digest64
 from tierloop.contract.messages import Hello, Sealed, Segment, Stored
 from tierloop.link.channel import Client

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tierloop.bench.protocol import Benchmark, Metric, Series
+from tierloop.bench.protocol import Benchmark, Series
 from tierloop.benchmarks.rig.harness import main
 from tierloop.benchmarks.virtual import SEED, expert
 from tierloop.cloud.config import LearnerConfig
@@ -20,6 +20,7 @@ from tierloop.cloud.export import export
 from tierloop.cloud.node import CloudNode
 from tierloop.cloud.publisher import Release
 from tierloop.cloud.scratch import in_memory
+from tierloop.contract.budget import Metric
 from tierloop.contract.clock import NS_PER_MS
 from tierloop.contract.effects import Effects, Node, Timer
 from tierloop.contract.ledger import INDEX

@@ -4,10 +4,11 @@ from functools import partial
 
 import numpy as np
 
-from tierloop.bench.protocol import Benchmark, Metric, Series, by_turns
+from tierloop.bench.protocol import Benchmark, Series, by_turns
 from tierloop.benchmarks.rig import hot
 from tierloop.benchmarks.rig.harness import main
 from tierloop.benchmarks.rig.hot_worker import cpu_us
+from tierloop.contract.budget import Metric
 from tierloop.contract.codec import Codec
 
 CALLS, REPEATS = 50, 8

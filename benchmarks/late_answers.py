@@ -21,9 +21,10 @@ from rich.progress import track
 from rich.table import Table
 
 from tierloop.bench.bench_command import console
-from tierloop.bench.protocol import Benchmark, Metric, Series
+from tierloop.bench.protocol import Benchmark, Series
 from tierloop.bench.statistics import Samples
 from tierloop.benchmarks.rig.teach import taught
+from tierloop.contract.budget import Metric
 from tierloop.contract.clock import NS_PER_MS
 from tierloop.contract.effects import Send
 from tierloop.contract.ledger import INDEX

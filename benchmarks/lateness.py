@@ -13,10 +13,11 @@ from multiprocessing.connection import Connection
 
 import numpy as np
 
-from tierloop.bench.protocol import Benchmark, Metric, Series
+from tierloop.bench.protocol import Benchmark, Series
 from tierloop.benchmarks.rig import servers
 from tierloop.benchmarks.rig.harness import main
 from tierloop.contract.body import Body, Embodiment, Reading
+from tierloop.contract.budget import Metric
 from tierloop.contract.messages import Hello
 from tierloop.contract.specs import Vector
 from tierloop.device.config import DeviceConfig

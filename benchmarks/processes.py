@@ -19,9 +19,10 @@ import numpy as np
 import psutil
 
 from tierloop.bench.budget import PROCESSES
-from tierloop.bench.protocol import Benchmark, Metric, Series, by_turns
+from tierloop.bench.protocol import Benchmark, Series, by_turns
 from tierloop.benchmarks.rig import servers
 from tierloop.benchmarks.rig.harness import address, main
+from tierloop.contract.budget import Metric
 from tierloop.contract.messages import Hello
 from tierloop.link.channel import Server
 from tierloop.link.sockets import Poller, ServerSocket

@@ -17,11 +17,12 @@ import numpy as np
 import zmq
 from msgspec.structs import replace
 
-from tierloop.bench.protocol import Benchmark, Metric, Series, by_turns
+from tierloop.bench.protocol import Benchmark, Series, by_turns
 from tierloop.benchmarks.rig import servers
 from tierloop.benchmarks.rig.harness import address, main, stay
 from tierloop.benchmarks.rig.hot import policy
 from tierloop.cloud.publisher import Publisher, Release
+from tierloop.contract.budget import Metric
 from tierloop.contract.effects import Effects
 from tierloop.contract.messages import Fetch, Hello, PolicyStatus, Welcome
 from tierloop.link.channel import Server

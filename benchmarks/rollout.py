@@ -14,13 +14,14 @@ from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from tierloop.bench.protocol import Benchmark, Metric, Series, by_turns
+from tierloop.bench.protocol import Benchmark, Series, by_turns
 from tierloop.benchmarks.rig import servers
 from tierloop.benchmarks.rig.harness import main
 from tierloop.benchmarks.rig.hot import HIDDEN, policy
 from tierloop.cloud.cluster import RayBackend
 from tierloop.cloud.config import CloudConfig, LearnerConfig
 from tierloop.cloud.rollout import Play
+from tierloop.contract.budget import Metric
 from tierloop.policy.mlp import Mlp
 from tierloop.sim.scenario import Scenario
 from tierloop.stack.config.deployment import Deployment

@@ -7,11 +7,12 @@ network, and sends the same bytes back. Both are asked in turn, block by block, 
 
 from collections.abc import Callable
 
-from tierloop.bench.protocol import Benchmark, Metric, Series, by_turns
+from tierloop.bench.protocol import Benchmark, Series, by_turns
 from tierloop.benchmarks.rig import servers
 from tierloop.benchmarks.rig.harness import main
 from tierloop.benchmarks.rig.hot import policy
 from tierloop.benchmarks.rig.robots import BareRobots, Robots
+from tierloop.contract.budget import Metric
 
 ROUNDS = 200
 """Decisions a block."""

@@ -7,12 +7,13 @@ edge's processor time is its own, of all its threads, whatever the robots' proce
 
 from collections.abc import Callable
 
-from tierloop.bench.protocol import Benchmark, Metric, Series, by_turns
+from tierloop.bench.protocol import Benchmark, Series, by_turns
 from tierloop.bench.statistics import Samples
 from tierloop.benchmarks.rig import servers
 from tierloop.benchmarks.rig.harness import main
 from tierloop.benchmarks.rig.hot import policy
 from tierloop.benchmarks.rig.robots import BareRobots, Robots
+from tierloop.contract.budget import Metric
 
 COUNTS = (1, 8, 64)
 DECISIONS = 512

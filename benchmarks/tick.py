@@ -9,9 +9,10 @@ import time
 
 import numpy as np
 
-from tierloop.bench.protocol import Benchmark, Metric, Series, by_turns
+from tierloop.bench.protocol import Benchmark, Series, by_turns
 from tierloop.benchmarks.rig.harness import main
 from tierloop.benchmarks.rig.hot import chunk
+from tierloop.contract.budget import Metric
 from tierloop.contract.clock import ManualClock
 from tierloop.contract.effects import Send
 from tierloop.contract.messages import ActionChunk, Observation, Sealed, Stored

@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from tierloop.bench.protocol import Benchmark, Metric, Series
+from tierloop.bench.protocol import Benchmark, Series
 from tierloop.benchmarks.rig.harness import main
 from tierloop.benchmarks.virtual_clock import events
 from tierloop.cloud.config import LearnerConfig
 from tierloop.cloud.export import export
 from tierloop.cloud.scratch import in_memory
+from tierloop.contract.budget import Metric
 from tierloop.contract.clock import NS_PER_S
 from tierloop.link.model import LinkSpec
 from tierloop.policy.artefact import pack

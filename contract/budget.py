@@ -1,7 +1,7 @@
 """A budget: this percentile of that metric may be so much at most. One `[[budget]]` table."""
 
 from math import isfinite
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -10,6 +10,18 @@ Clock = Literal["wall", "cpu", "virtual", "none"]
 
 TIMES_BARE = "x"
 """The unit of a limit that is a multiple of the bare limit measured in the same run."""
+
+
+class Metric(NamedTuple):
+    """Something a benchmark measures. Smaller is better, always."""
+
+    name: str
+    unit: str
+    scenario: str = ""
+    clock: Clock = "wall"
+
+    def __str__(self) -> str:
+        return f"{self.name} [{self.scenario}]" if self.scenario else self.name
 
 
 class Budget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -34,6 +46,7 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         if not (isfinite(self.limit) and self.limit >= 0):
             raise ValueError(f"limit {self.limit} must be finite and not negative")
 
-    def covers(self, name: str, scenario: str, clock: Clock) -> bool:
+    def covers(self, metric: Metric) -> bool:
         """Whether it is about this metric."""
-        return (self.metric, self.scenario, self.clock) == (name, scenario, clock)
+        there = (metric.name, metric.scenario, metric.clock)
+        return (self.metric, self.scenario, self.clock) == there

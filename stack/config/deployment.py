@@ -21,7 +21,7 @@ from tierloop.link.address import check_address, private
 from tierloop.link.model import LinkSpec
 from tierloop.policy.artefact import MAX_BYTES as POLICY_BYTES
 from tierloop.sim.scenario import Scenario, body_spec, policy_spec
-from tierloop.stack.config import hardware
+from tierloop.stack.config import budget_tables, hardware
 from tierloop.stack.config.toml import Source
 from tierloop.stack.faults import timeline
 from tierloop.stack.faults.kinds import Faults
@@ -240,12 +240,5 @@ def _with_faults(source: Source, more: Path | None) -> Deployment:
     robots, lasts_s = deployment.scenario.robots, deployment.run.duration_s
     found = timeline.read(source, robots, lasts_s)
     found += timeline.load(more, robots, lasts_s) if more else ()
-    return msgspec.structs.replace(deployment, fault=found, budget=_budgets(source))
-
-
-def _budgets(source: Source) -> tuple[Budget, ...]:
-    if "budget" not in source.data:
-        return ()
-    from tierloop.bench import budget
-
-    return tuple(one for one, _ in budget.read(source))
+    budgets = tuple(budget for budget, _ in budget_tables.read(source))
+    return msgspec.structs.replace(deployment, fault=found, budget=budgets)

@@ -4,11 +4,11 @@ import pytest
 
 from tierloop.bench import budget, suite
 from tierloop.bench.bench_command import default_budgets
-from tierloop.bench.protocol import Metric
 from tierloop.benchmarks import LONG
-from tierloop.contract.budget import Budget
+from tierloop.contract.budget import Budget, Metric
 from tierloop.contract.errors import UserError
 from tierloop.contract.streams import STREAMS
+from tierloop.stack.config import budget_tables
 
 KNOWN = [Metric("round_trip", "us", "1 robot"), Metric("tick", "us"), Metric("tick", "us", "deep")]
 GOOD = '[[budget]]\nmetric = "tick"\nlimit = 60\nunit = "us"\n'
@@ -18,7 +18,7 @@ def complaint(tmp_path, text):
     file = tmp_path / "b.toml"
     file.write_text(text)
     with pytest.raises(UserError) as error:
-        budget.check(budget.load(file), KNOWN)
+        budget.check(budget_tables.load(file), KNOWN)
     assert "\n" not in str(error.value)
     return str(error.value)
 
@@ -51,7 +51,7 @@ def test_a_mistake_is_one_line_that_names_it(tmp_path, text, said):
 def test_a_good_file_is_read_as_it_says(tmp_path):
     file = tmp_path / "b.toml"
     file.write_text(GOOD + 'percentile = 99\nscenario = "deep"\n')
-    (placed,) = budget.load(file)
+    (placed,) = budget_tables.load(file)
     budget.check([placed], KNOWN)
     assert placed.budget == Budget(
         metric="tick", limit=60, unit="us", percentile=99, scenario="deep"
@@ -67,7 +67,7 @@ def test_every_stream_and_process_needs_a_line():
 
 
 def test_the_projects_own_budgets_are_complete_and_about_what_is_measured():
-    placed = budget.load(default_budgets())
+    placed = budget_tables.load(default_budgets())
     budget.check(placed, [metric for one in suite.find(()) for metric in one.metrics])
     assert budget.missing(b for b, _ in placed) == []
 

@@ -11,9 +11,9 @@ from rich.console import Console
 
 from tierloop.bench import outputs, suite, verdicts
 from tierloop.bench.page import comparable, page, row
-from tierloop.bench.protocol import Benchmark, Metric, Series, by_turns
+from tierloop.bench.protocol import Benchmark, Series, by_turns
 from tierloop.bench.statistics import Verdict
-from tierloop.contract.budget import Budget
+from tierloop.contract.budget import Budget, Metric
 
 TRIP = Metric("trip", "us")
 BYTES = Metric("size", "B", "Observation", "none")

@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tierloop.bench import budget
 from tierloop.contract.errors import UserError
-from tierloop.stack.config import toml
+from tierloop.stack.config import budget_tables, toml
 from tierloop.stack.config.deployment import load
 from tierloop.stack.config.toml import SIZE_MAX, Source
 from tierloop.stack.config.toml_lines import DEPTH_MAX, places
@@ -136,7 +135,7 @@ def test_every_kind_of_file_is_read_with_a_mark_and_with_any_line_end(tmp_path, 
     assert len(found.fault) == 15
     assert found.seed == 1
     budgets = strange("../benchmarks/budgets.toml")
-    assert budget.load(budgets)
+    assert budget_tables.load(budgets)
 
 
 @pytest.mark.parametrize(

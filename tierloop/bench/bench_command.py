@@ -7,9 +7,10 @@ from pathlib import Path
 from rich.console import Console
 
 from tierloop.bench import budget, outputs, run_budgets, suite, verdicts
-from tierloop.bench.budget import Placed
 from tierloop.bench.protocol import Benchmark
 from tierloop.contract.errors import UserError
+from tierloop.stack.config import budget_tables
+from tierloop.stack.config.budget_tables import Placed
 from tierloop.stack.config.toml import Source
 
 WIDTH = 150
@@ -42,7 +43,7 @@ def bench(
     always. Raises UserError before anything is measured.
     """
     chosen, everything = suite.find(names, quick), suite.find(())
-    placed = budget.load(budgets or default_budgets())
+    placed = budget_tables.load(budgets or default_budgets())
     budget.check(placed, [metric for one in everything for metric in one.metrics])
     if left := [one.name for one in everything if one not in chosen and not names]:
         console().print(f"--quick leaves out: {', '.join(left)}", highlight=False)
@@ -90,8 +91,8 @@ def own(
     if policy is None or body is None:
         raise UserError("--policy and --body belong together: give both")
     chosen = benchmark(policy, body, deployment)
-    placed = budget.load(budgets) if budgets else []
+    placed = budget_tables.load(budgets) if budgets else []
     if deployment is not None:
-        placed += budget.read(Source(deployment))
+        placed += budget_tables.read(Source(deployment))
     budget.check(placed, run_budgets.known())
     return conduct([chosen], placed, (), seconds, out)

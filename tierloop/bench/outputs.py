@@ -8,9 +8,10 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from tierloop.bench.protocol import Metric, Series
+from tierloop.bench.protocol import Series
 from tierloop.bench.statistics import Verdict
 from tierloop.bench.verdicts import Document, Figure, Line, Result, judged_figure, sentence
+from tierloop.contract.budget import Metric
 from tierloop.contract.reading import reading
 from tierloop.stack.record.files import write
 

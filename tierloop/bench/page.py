@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from tierloop.bench.outputs import number, remarks, title
-from tierloop.bench.protocol import Metric
 from tierloop.bench.verdicts import Document, Figure, Line, judged_figure
+from tierloop.contract.budget import Metric
 from tierloop.views import charts
 
 HISTORY_MAX = 200

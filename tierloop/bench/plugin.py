@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tierloop.bench.protocol import Metric, Series
+    from tierloop.bench.protocol import Series
     from tierloop.bench.verdicts import Line
+    from tierloop.contract.budget import Metric
 
 SECONDS = 3.0
 """How long a policy is measured by default."""
@@ -45,6 +46,7 @@ class Measured:
         from tierloop.bench import budget, verdicts
         from tierloop.contract.budget import Budget, Clock
         from tierloop.contract.errors import UserError
+        from tierloop.stack.config.budget_tables import Placed
 
         clocks: dict[str, Clock] = {known.name: known.clock for known in self._metrics}
         try:
@@ -54,8 +56,8 @@ class Measured:
             )  # fmt: skip
         except ValueError as error:
             raise UserError(f"budget {metric}: {error}") from None
-        budget.check([budget.Placed(line, f"budget {metric}")], self._metrics)
-        about = [one for one in self._series if line.covers(*one.metric.key)]
+        budget.check([Placed(line, f"budget {metric}")], self._metrics)
+        about = [one for one in self._series if line.covers(one.metric)]
         (judged,) = verdicts.lines(about, [line])
         return judged
 

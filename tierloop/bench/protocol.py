@@ -9,27 +9,10 @@ import msgspec
 import numpy as np
 
 from tierloop.bench.statistics import Blocks, Estimate, Samples
-from tierloop.contract.budget import Clock
+from tierloop.contract.budget import Metric
 from tierloop.contract.version import __version__
 from tierloop.stack.machine import processors
 from tierloop.stack.record.summary import processor
-
-
-class Metric(NamedTuple):
-    """Something a benchmark measures. Smaller is better, always."""
-
-    name: str
-    unit: str
-    scenario: str = ""
-    clock: Clock = "wall"
-
-    @property
-    def key(self) -> tuple[str, str, Clock]:
-        """What a budget names it by."""
-        return self.name, self.scenario, self.clock
-
-    def __str__(self) -> str:
-        return f"{self.name} [{self.scenario}]" if self.scenario else self.name
 
 
 class Series(NamedTuple):

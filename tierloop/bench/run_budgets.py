@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from tierloop.bench import budget
-from tierloop.bench.budget import Placed
-from tierloop.bench.protocol import Metric, Series
+from tierloop.bench.protocol import Series
 from tierloop.bench.statistics import CONFIDENCE, Blocks, Estimate, Verdict, exact, share
 from tierloop.bench.verdicts import BROKEN, FINE, INCONCLUSIVE, Line, lines, sentence
-from tierloop.contract.budget import TIMES_BARE, Budget, Clock
+from tierloop.contract.budget import TIMES_BARE, Budget, Clock, Metric
 from tierloop.contract.clock import NS_PER_US
 from tierloop.contract.errors import UserError
 from tierloop.contract.ledger import INDEX
+from tierloop.stack.config.budget_tables import Placed
 from tierloop.stack.record.folder import recorded
 from tierloop.stack.record.record import Record
 from tierloop.stack.record.summary import ages_ms, missed_share, round_trips_ms
@@ -92,7 +92,7 @@ def judged(
         Series(missed, (), known=_missed(summary["ticks"], virtual)),
         Series(energy, (), known=_per_success(summary, virtual)),
     ]
-    return lines([s for s in series if any(b.covers(*s.metric.key) for b in own)], own)
+    return lines([s for s in series if any(b.covers(s.metric) for b in own)], own)
 
 
 def _missed(ticks: Mapping[str, int], virtual: bool) -> Estimate | None:

@@ -8,9 +8,9 @@ import msgspec
 import numpy as np
 
 from tierloop.bench import statistics as st
-from tierloop.bench.protocol import Benchmark, Machine, Metric, Series, machine
+from tierloop.bench.protocol import Benchmark, Machine, Series, machine
 from tierloop.bench.statistics import CONFIDENCE, Estimate, Verdict
-from tierloop.contract.budget import TIMES_BARE, Budget, Clock
+from tierloop.contract.budget import TIMES_BARE, Budget, Clock, Metric
 
 SCHEMA_VERSION = 1
 
@@ -71,7 +71,7 @@ def lines(series: Sequence[Series], budgets: Sequence[Budget]) -> tuple[Line, ..
     """A line for every budget on these series; a median without a verdict where there is none."""
     found: list[Line] = []
     for one in series:
-        own = [budget for budget in budgets if budget.covers(*one.metric.key)]
+        own = [budget for budget in budgets if budget.covers(one.metric)]
         found += [_line(one, budget.percentile, budget) for budget in own] or [_line(one, 50, None)]
     return tuple(found)
 

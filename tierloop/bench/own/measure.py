@@ -14,8 +14,9 @@ import numpy as np
 
 from tierloop.bench.own.body import Plain, embody
 from tierloop.bench.own.policy import OnnxFile
-from tierloop.bench.protocol import Benchmark, Metric, Series, by_turns
+from tierloop.bench.protocol import Benchmark, Series, by_turns
 from tierloop.contract.body import Embodiment
+from tierloop.contract.budget import Metric
 from tierloop.contract.codec import Codec
 from tierloop.contract.effects import Compute, Effects, Send, Timer
 from tierloop.contract.messages import ActionChunk, Hello, Observation, Sealed, Stored
