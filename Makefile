@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.13 python3.12; do \
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: install demo test test-slow check bench attack kills soak clean
+.PHONY: install demo test test-slow check bench same attack kills soak clean
 
 install: $(INSTALLED)
 
@@ -34,6 +34,10 @@ check: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/tierloop bench
+
+BASE ?= main
+same: $(INSTALLED)
+	$(BIN)/tierloop same $(BASE) .
 
 attack: $(INSTALLED)
 	$(BIN)/python tests/hostile/attack.py

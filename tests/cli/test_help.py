@@ -115,7 +115,7 @@ def test_the_example_of_calibrate_writes_a_profile(folder, monkeypatch):
     "command", sorted(COMMANDS.keys() - {*TIERS, "run", "report", "replay", "calibrate"})
 )
 def test_an_example_runs_as_printed(folder, command):
-    if command == "compare":
+    if command in ("compare", "same"):
         two_commits(folder)
     code, output = ended(started(example(command), folder))
     assert code in ((FINE, BROKEN, INCONCLUSIVE) if command in JUDGED_BY_TIME else (FINE,)), output

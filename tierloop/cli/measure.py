@@ -1,4 +1,4 @@
-"""The commands that measure: sweep, bench, fuzz and compare."""
+"""The commands that measure: sweep, bench, fuzz, compare and same."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -190,3 +190,22 @@ def compare(
         raise UserError("compare: give two checkouts, BASE and HEAD, or --self-test")
     base, head = refs
     raise typer.Exit(compare_command.compare(base, head, only or (), pairs, out))
+
+
+@app.command(rich_help_panel=MEASURE, epilog=example("tierloop same HEAD~1 HEAD --only fuzz-0"))
+def same(
+    base: Annotated[str, typer.Argument(metavar="BASE", help="A git ref, or a checkout's folder.")],
+    head: Annotated[str, typer.Argument(metavar="HEAD", help="Another; . is this folder.")],
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Run only this case.")
+    ] = None,
+) -> None:
+    """Tells whether two versions of this project do the same.
+
+    Runs a list of cases with BASE and with HEAD on the virtual clock, each with its own code.
+    Exits 3 if a digest or a summary differs, 1 if a case does not run.
+    """
+
+    from tierloop.bench.same_command import same
+
+    raise typer.Exit(same(base, head, only or ()))
