@@ -21,7 +21,7 @@ from tierloop.link.address import check_address, private
 from tierloop.link.model import LinkSpec
 from tierloop.policy.artefact import MAX_BYTES as POLICY_BYTES
 from tierloop.sim.scenario import Scenario, body_spec, policy_spec
-from tierloop.stack.config import budget_tables, hardware
+from tierloop.stack.config import budget_tables, fault_tables, hardware
 from tierloop.stack.config.toml import Source
 from tierloop.stack.faults import timeline
 from tierloop.stack.faults.kinds import Faults
@@ -238,7 +238,7 @@ def _with_faults(source: Source, more: Path | None) -> Deployment:
     deployment = source.convert(Deployment)
     source.data = own
     robots, lasts_s = deployment.scenario.robots, deployment.run.duration_s
-    found = timeline.read(source, robots, lasts_s)
-    found += timeline.load(more, robots, lasts_s) if more else ()
+    found = fault_tables.read(source, robots, lasts_s)
+    found += fault_tables.load(more, robots, lasts_s) if more else ()
     budgets = tuple(budget for budget, _ in budget_tables.read(source))
     return msgspec.structs.replace(deployment, fault=found, budget=budgets)

@@ -1,18 +1,18 @@
 """Strict TOML: every complaint names the file, the line (or the option) and the key."""
 
 import codecs
-import difflib
 import math
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import msgspec
 
 from tierloop.contract.errors import UserError
-from tierloop.stack.config.toml_lines import DEPTH_MAX, Keys, is_key, places, shown
+from tierloop.contract.wording import near, shown, unknown_choice
+from tierloop.stack.config.toml_lines import DEPTH_MAX, Keys, is_key, places
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -209,23 +209,10 @@ def explain(kind: type[msgspec.Struct], text: str) -> str:
     return f"key '{key}': {detail}" if key else detail
 
 
-def unknown_choice(what: str, word: str, known: Iterable[object]) -> str:
-    """The complaint about a word that is none of those known."""
-    words = [str(one) for one in known]
-    choices = ", ".join(words)
-    return f"unknown {what} {shown(word)}; choose one of: {choices}{near(word, words)}"
-
-
 def _split(text: str) -> tuple[str, str]:
     """A complaint of msgspec, and the place it names: "" for the whole, else as in `.a.b[...]`."""
     match = _PLACE.search(text)
     return (text[: match.start()], match[1]) if match else (text, "")
-
-
-def near(word: str, known: Iterable[str]) -> str:
-    """ "; did you mean 'x'?", if something known is near, else nothing."""
-    found = difflib.get_close_matches(word, list(known), 1, 0.5)
-    return f"; did you mean '{found[0]}'?" if found else ""
 
 
 def _in_toml(detail: str) -> str:

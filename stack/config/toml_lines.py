@@ -11,6 +11,7 @@ from itertools import count
 from pathlib import Path
 
 from tierloop.contract.errors import UserError
+from tierloop.contract.wording import shown
 
 Keys = tuple[str, ...]
 
@@ -34,11 +35,6 @@ _BLANK = re.compile(r"(?:[ \t\r\n]|#[^\n]*+)*+")
 def is_key(part: str) -> bool:
     """Whether a part of a key is one that this project could know."""
     return len(part) <= WIDTH_MAX and _BARE.fullmatch(part) is not None
-
-
-def shown(word: str) -> str:
-    """A word of a user's for a complaint: in one line, however long and odd."""
-    return repr(word if len(word) <= WIDTH_MAX else word[: WIDTH_MAX - 3] + "...")
 
 
 def places(path: Path, text: str) -> dict[Keys, int]:

@@ -1,7 +1,7 @@
 """Faults as data: each kind with its keys, its targets and its limits.
 
-docs/faults.md is the reference; timeline.py reads lists of them. `at_s` counts from the beginning
-of the run, on either clock.
+docs/faults.md is the reference; stack/config/fault_tables.py reads them from a file. `at_s` counts
+from the beginning of the run, on either clock.
 """
 
 import math
@@ -11,8 +11,8 @@ from typing import ClassVar, Literal, get_args
 import msgspec
 
 from tierloop.contract.clock import NS_PER_MS, NS_PER_S
+from tierloop.contract.wording import unknown_choice
 from tierloop.link.model import Conditions
-from tierloop.stack.config.toml import unknown_choice
 
 Direction = Literal["up", "down"]
 Side = Literal["both", "up", "down"]

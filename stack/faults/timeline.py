@@ -1,22 +1,14 @@
-"""Timelines of faults: read from `[[fault]]` tables, and asked what befalls whom and when."""
+"""Timelines of faults: what happens to which process or link, and when."""
 
 from collections.abc import Iterator, Sequence
-from math import inf
-from pathlib import Path
-from typing import Any, NamedTuple
-
-import msgspec
+from typing import NamedTuple
 
 from tierloop.contract.clock import NS_PER_S
-from tierloop.contract.errors import UserError
 from tierloop.link.model import Conditions
-from tierloop.stack.config.toml import Source, explain, unknown_choice
 from tierloop.stack.faults.kinds import (
-    KINDS,
     SLOWEST,
     ClockDrift,
     Direction,
-    Fault,
     Faults,
     LinkFault,
 )
@@ -28,60 +20,12 @@ def check(faults: Faults, robots: Sequence[str]) -> None:
         try:
             fault.check(robots)
         except ValueError as error:
-            raise ValueError(f"{_name(number, fault.kind)}: {error}") from None
+            raise ValueError(f"{entry_name(number, fault.kind)}: {error}") from None
 
 
-def load(path: Path, robots: Sequence[str], lasts_s: float = inf) -> Faults:
-    """The faults of a file that holds nothing else. Raises UserError in one line.
-
-    None of them may begin after the run, which `lasts_s`.
-    """
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; name one with [[fault]] tables")
-    source = Source(path)
-    strange = [key for key in source.data if key != "fault"]
-    if strange:
-        raise UserError(
-            f"{source.where((strange[0],))}: unknown key '{strange[0]}'; "
-            "a file of faults holds [[fault]] tables alone"
-        )
-    return read(source, robots, lasts_s)
-
-
-def read(source: Source, robots: Sequence[str], lasts_s: float = inf) -> Faults:
-    """The `[[fault]]` tables of a file, checked one by one. Raises UserError in one line."""
-    entries = source.data.get("fault", [])
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise UserError(f"{source.where(('fault',))}: expected [[fault]] tables")
-    faults = []
-    for number, entry in enumerate(entries, 1):
-        try:
-            fault = _convert(entry)
-            fault.check(robots)
-            if fault.at_s >= lasts_s:
-                raise ValueError(f"at_s {fault.at_s:g} is past the run's end ({lasts_s:g} s)")
-        except ValueError as error:
-            where = source.where(("fault", str(number - 1)))
-            raise UserError(f"{where}: {_name(number, entry.get('kind'))}: {error}") from None
-        faults.append(fault)
-    return tuple(faults)
-
-
-def _name(number: int, kind: Any) -> str:
+def entry_name(number: int, kind: object) -> str:
+    """What a complaint calls entry `number` (from 1) of a list of faults."""
     return f"fault {number} ({kind})" if kind else f"fault {number}"
-
-
-def _convert(entry: dict[str, Any]) -> Fault:
-    kind = entry.get("kind")
-    if not isinstance(kind, str) or kind not in KINDS:
-        if kind is None:
-            raise ValueError(f"key 'kind' missing; choose one of: {', '.join(KINDS)}")
-        raise ValueError(unknown_choice("kind", str(kind), KINDS))
-    try:
-        fault: Fault = msgspec.convert(entry, Fault)
-    except msgspec.ValidationError as error:
-        raise ValueError(explain(KINDS[kind], str(error))) from None
-    return fault
 
 
 class Span(NamedTuple):

@@ -20,8 +20,9 @@ from tierloop.contract import messages as m
 from tierloop.contract.codec import Codec
 from tierloop.contract.errors import WireError
 from tierloop.sim.scenario import Scenario, policy_spec
+from tierloop.stack.config.fault_tables import read
+from tierloop.stack.config.toml import Source
 from tierloop.stack.faults.kinds import KINDS
-from tierloop.stack.faults.timeline import Source, read
 
 SPEC = policy_spec(Scenario(task="reach", body="plant"))
 

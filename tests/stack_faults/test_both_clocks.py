@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from ports import free_address
 
-from tierloop.stack.faults.timeline import load, told
+from tierloop.stack.config.fault_tables import load
+from tierloop.stack.faults.timeline import told
 from tierloop.stack.record import reports
 from tierloop.stack.record.record import ROOF, Record
 

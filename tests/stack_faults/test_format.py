@@ -8,6 +8,7 @@ import pytest
 
 from tierloop.contract.errors import UserError
 from tierloop.link.model import Conditions
+from tierloop.stack.config import fault_tables
 from tierloop.stack.config.deployment import Deployment, load
 from tierloop.stack.faults import timeline
 from tierloop.stack.faults.kinds import KINDS, ClockStep, Crash, Delay, Hang, Loss, Partition
@@ -25,7 +26,7 @@ def write(tmp_path, text):
 
 
 def test_the_example_is_read_and_shows_every_kind():
-    found = timeline.load(EXAMPLE, ROBOTS)
+    found = fault_tables.load(EXAMPLE, ROBOTS)
     assert {fault.kind for fault in found} == set(KINDS)
 
 
@@ -110,7 +111,7 @@ def test_a_record_gives_the_faults_back(tmp_path):
 def test_a_mistake_is_one_line_that_names_the_entry(tmp_path, wrong, line, words):
     path = write(tmp_path, wrong)
     with pytest.raises(UserError, match=re.escape(words)) as raised:
-        timeline.load(path, ROBOTS)
+        fault_tables.load(path, ROBOTS)
     assert "\n" not in str(raised.value)
     assert str(raised.value).startswith(f"{path}:{line}: ")
 
@@ -126,7 +127,7 @@ def test_a_fault_past_the_end_of_the_run_is_refused(tmp_path):
 
 def test_a_file_that_is_not_there_is_said_to_be_missing(tmp_path):
     with pytest.raises(UserError, match=r"gone.toml: no such file; name one with"):
-        timeline.load(tmp_path / "gone.toml", ROBOTS)
+        fault_tables.load(tmp_path / "gone.toml", ROBOTS)
 
 
 def test_an_unknown_preset_is_answered_with_the_known(tmp_path):
@@ -199,4 +200,4 @@ def test_a_timeline_is_told_in_order():
 def test_a_kind_that_is_no_word_is_one_line(tmp_path, kind):
     path = write(tmp_path, GOOD.replace('"crash"', kind))
     with pytest.raises(UserError, match=r"faults.toml:1: fault 1.*: unknown kind"):
-        timeline.load(path, ROBOTS)
+        fault_tables.load(path, ROBOTS)

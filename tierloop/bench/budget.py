@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from tierloop.contract.budget import TIMES_BARE, Budget, Metric
 from tierloop.contract.errors import UserError
 from tierloop.contract.streams import STREAMS
+from tierloop.contract.wording import near
 from tierloop.stack.config.budget_tables import Placed
-from tierloop.stack.config.toml import near
 
 STREAM, PROCESS = "codec", "memory"
 """The metrics whose scenarios are the streams and the processes."""

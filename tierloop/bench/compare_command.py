@@ -16,7 +16,7 @@ from tierloop.bench.statistics import Verdict, share
 from tierloop.bench.suite import TONES
 from tierloop.bench.verdicts import BROKEN, CRASHED, FINE, INCONCLUSIVE
 from tierloop.contract.errors import UserError
-from tierloop.stack.config.toml import near
+from tierloop.contract.wording import near
 from tierloop.stack.record.files import write
 
 PLANTED = 0.2

@@ -10,7 +10,7 @@ from tierloop.bench.bench_command import console
 from tierloop.bench.hot_paths import checkout
 from tierloop.bench.verdicts import BROKEN, CRASHED, FINE
 from tierloop.contract.errors import UserError
-from tierloop.stack.config.toml import near
+from tierloop.contract.wording import near
 
 SHOWN = 10
 """Differences shown of each case."""

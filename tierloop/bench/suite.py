@@ -16,7 +16,7 @@ from tierloop.bench.verdicts import Document, Line, Result
 from tierloop.contract.budget import Budget
 from tierloop.contract.errors import UserError
 from tierloop.contract.reading import Unreadable
-from tierloop.stack.config.toml import near
+from tierloop.contract.wording import near
 
 FULL_S, QUICK_S = 20.0, 3.0
 """How long each benchmark measures, preparations apart."""
