@@ -14,6 +14,7 @@ from tierloop.cloud.lineage import PolicyRecord
 from tierloop.cloud.node import CloudNode
 from tierloop.cloud.opening import opened
 from tierloop.cloud.rollout import Twin
+from tierloop.cloud.store import STORE_FILE
 from tierloop.cloud.teacher import labeller
 from tierloop.cloud.trainer import Trainer
 from tierloop.contract.clock import Clock, WallClock
@@ -59,7 +60,7 @@ def run(
     boot = time.time_ns() if boot is None else boot
     clock = clock or WallClock()
     reporter = ReportSource(report_to) if report_to else None
-    path = state / "store.sqlite"
+    path = state / STORE_FILE
     store, newest = opened(path, begin, boot, clock, reporter)
     backend = choose(config, (spec, learner, twin), state)
     trainer = Trainer(spec, learner, labeller(spec), backend, seed, software, boot)

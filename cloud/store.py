@@ -10,6 +10,8 @@ from tierloop.cloud import lineage
 from tierloop.cloud.database import Transaction, connect
 from tierloop.cloud.lineage import Key, Policies
 
+STORE_FILE = "store.sqlite"
+
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS segments (
     id INTEGER PRIMARY KEY,

@@ -14,7 +14,7 @@ from tierloop.contract.specs import PolicySpec
 from tierloop.edge import tables
 from tierloop.edge.config import EdgeConfig
 from tierloop.edge.node import CLOUD, NAME, EdgeNode
-from tierloop.edge.outbox import Outbox
+from tierloop.edge.outbox import OUTBOX_FILE, Outbox
 from tierloop.link.address import check_address
 from tierloop.link.channel import Client, Server
 from tierloop.link.shell import WallShell
@@ -79,7 +79,7 @@ def build(
         shelf = Shelf(state / "policies", spec, pace=require_pace)
     except OSError as error:
         raise UserError(f"{state}: {error.strerror}; choose another directory") from None
-    path = state / "outbox.sqlite"
+    path = state / OUTBOX_FILE
     tables.check(path)
     outbox = Outbox(path, round(config.outbox_mb * 1e6))
     return EdgeNode(config, spec, shelf, outbox, boot, robots)

@@ -20,6 +20,8 @@ from tierloop.edge.boots import RUNS_MAX, Boot
 from tierloop.edge.spans import Spans
 from tierloop.edge.triage import Priority
 
+OUTBOX_FILE = "outbox.sqlite"
+
 ROW_BYTES, MARK_BYTES, RUN_BYTES = 128, 64, 18
 """What a parcel, a boot and a run take beside the bodies, counted towards the quota."""
 

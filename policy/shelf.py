@@ -11,41 +11,19 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal, NamedTuple
-
-import msgspec
+from typing import NamedTuple
 
 from tierloop.contract.errors import UserError
 from tierloop.contract.policy import Policy
 from tierloop.contract.reading import reading
 from tierloop.contract.specs import PolicySpec
+from tierloop.policy import journal
 from tierloop.policy.artefact import ArtefactError, digest, unpack
 from tierloop.policy.engine import Backend, load, warm_up
-
-KEEP = 4
-"""Policies kept on disk: the active one and what it could go back to."""
-
-JOURNAL_MAX = 1024
-"""Entries kept; the oldest that say nothing of today's stack make room."""
+from tierloop.policy.journal import Action, Entry
 
 GAP_MAX = 2**24
 """Versions missed at most: a cloud that releases every other second needs a year for as many."""
-
-JOURNAL = "journal.json"
-
-Action = Literal["activate", "rollback", "damaged"]
-
-
-class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One line of the journal: `version` became active, instead of `instead_of` (-1: none).
-
-    "damaged": the file of `instead_of` no longer verified; it may be fetched and activated again.
-    """
-
-    action: Action
-    version: int
-    digest: str
-    instead_of: int
 
 
 class _Ready(NamedTuple):
@@ -79,7 +57,9 @@ class Shelf:
             _sync(directory.parent)
         except OSError as error:
             raise UserError(f"{directory}: cannot keep policies here: {error.strerror}") from None
-        self._journal = self._read_journal()
+        path = directory / journal.JOURNAL_FILE
+        with reading(f"{path}: unreadable journal", f"remove {directory}"):
+            self._journal = journal.read(path)
         self._active = self._reopen()
         self._tidy()
 
@@ -126,14 +106,14 @@ class Shelf:
         ready = self._staged.get(version)
         if ready is None:
             raise ArtefactError("unknown", f"version {version} is not staged")
-        stack = _stack(self._journal)
+        stack = journal.stack(self._journal)
         if stack and ready.digest == stack[-1].digest:
             self._active = ready.policy
             return ready.policy
         top = stack[-1].version if stack else -1
         if version > top + GAP_MAX:
             raise ArtefactError("version", f"{version} after {top}; no cloud has come that far")
-        if version in self._undone():
+        if version in journal.undone(self._journal):
             raise ArtefactError("regress", f"version {version} was undone")
         if version > top:
             return self._record("activate", version, ready)
@@ -147,7 +127,7 @@ class Shelf:
         Where `version` is no step back, because this shelf never had what is undone, it is
         activated. Raises ArtefactError with reason no_previous, unknown, missing or hash.
         """
-        stack = _stack(self._journal)
+        stack = journal.stack(self._journal)
         if version is None:
             failure = ArtefactError("no_previous", "nothing to go back to")
             for entry in reversed(stack[:-1]):
@@ -170,34 +150,22 @@ class Shelf:
         return self._record("rollback", version, ready)
 
     def _record(self, action: Action, version: int, ready: _Ready) -> Policy:
-        journal = [*self._journal, self._entry(action, version, ready.digest)]
-        old, kept = journal[:-JOURNAL_MAX], _stack(journal)
-        journal = [e for e in old if any(e is k for k in kept)] + journal[-JOURNAL_MAX:]
-        _write(self._directory / JOURNAL, msgspec.json.format(msgspec.json.encode(journal)))
-        self._journal, self._active = journal, ready.policy
+        entry = self._entry(action, version, ready.digest)
+        entries = journal.shortened([*self._journal, entry])
+        _write(self._directory / journal.JOURNAL_FILE, journal.packed(entries))
+        self._journal, self._active = entries, ready.policy
         self._staged = {v: r for v, r in self._staged.items() if v > version}
         self._tidy()
         return ready.policy
 
     def _entry(self, action: Action, version: int, name: str) -> Entry:
-        stack = _stack(self._journal)
+        stack = journal.stack(self._journal)
         instead_of = stack[-1].version if stack else -1
         return Entry(action=action, version=version, digest=name, instead_of=instead_of)
 
-    def _undone(self) -> set[int]:
-        """Versions that a step back passed over."""
-        had: set[int] = set()
-        undone: set[int] = set()
-        for entry in self._journal:
-            if entry.action == "rollback":
-                undone |= {version for version in had if version > entry.version}
-                had -= undone
-            had.add(entry.version)
-        return undone
-
     def _reopen(self) -> Policy | None:
         """The last good policy; where the disk is full the next entry puts it on record."""
-        stack = _stack(self._journal)
+        stack = journal.stack(self._journal)
         for entry in reversed(stack):
             try:
                 policy = self._load(entry.digest)
@@ -231,30 +199,15 @@ class Shelf:
     def _path(self, name: str) -> Path:
         return self._directory / f"{name}.policy"
 
-    def _read_journal(self) -> list[Entry]:
-        path = self._directory / JOURNAL
-        if not path.exists():
-            return []
-        with reading(f"{path}: unreadable journal", f"remove {path.parent}"):
-            return msgspec.json.decode(path.read_bytes(), type=list[Entry])
-
     def _tidy(self) -> None:
         """Removes what neither the journal nor a staged policy needs."""
-        needed = {e.digest for e in _stack(self._journal)} | {
+        needed = {e.digest for e in journal.stack(self._journal)} | {
             r.digest for r in self._staged.values()
         }
         for path in self._directory.iterdir():
             if path.suffix == ".new" or (path.suffix == ".policy" and path.stem not in needed):
                 with suppress(OSError):
                     os.unlink(path)
-
-
-def _stack(journal: list[Entry]) -> list[Entry]:
-    """The active policy (last) and what it could go back to, lowest version first."""
-    stack: list[Entry] = []
-    for entry in journal:
-        stack = [*(e for e in stack if e.version < entry.version), entry][-KEEP:]
-    return stack
 
 
 def _write(path: Path, data: bytes) -> None:

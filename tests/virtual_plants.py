@@ -14,7 +14,7 @@ from tierloop.contract.messages import Report
 from tierloop.link.model import LinkSpec
 from tierloop.sim.scenario import Scenario
 from tierloop.stack.config.deployment import Deployment, LinksConfig
-from tierloop.stack.record.disks import Audit, audit
+from tierloop.stack.record.audit import Audit, audit
 from tierloop.stack.record.record import Record
 from tierloop.stack.record.summary import ages_ms, shed
 from tierloop.stack.virtual.faults import FaultyParts, schedule

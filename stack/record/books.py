@@ -5,11 +5,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from tierloop.contract.reading import Unreadable, reading
-from tierloop.stack.record.disks import CLOUD_STORE, EDGE_OUTBOX
+from tierloop.cloud import store_view
+from tierloop.contract.reading import Unreadable
+from tierloop.edge import outbox_view
+from tierloop.edge.outbox_view import Runs
+from tierloop.stack.record.disks import CLOUD_STORE, EDGE_OUTBOX, read
 from tierloop.stack.record.record import ROOF, Record
-from tierloop.stack.record.segment_runs import Runs
-from tierloop.stack.record.stores import rows
 
 Life = tuple[str, int]
 """A device and its boot."""
@@ -86,16 +87,14 @@ def holdings(out: Path) -> dict[Life, Kept]:
     Raises UserError if one is in use by a running tier.
     """
     cloud, edge = out / CLOUD_STORE, out / EDGE_OUTBOX
-    lived = "SELECT device, boot, seq FROM segments WHERE source='lived'"
     try:
-        marks = rows(edge, "SELECT device, boot, runs FROM marks")
-        with reading(edge):
-            promised = {(device, boot): Runs(packed) for device, boot, packed in marks}
+        promised = read(edge, outbox_view.taken_in)
+        stored = read(cloud, store_view.segment_keys)
         return kept(
-            rows(cloud, lived),
-            rows(cloud, "SELECT device, boot, seq FROM refused"),
-            rows(edge, "SELECT device, boot, seq FROM parcels"),
-            promised,
+            stored,
+            (row[:3] for row in read(cloud, store_view.refused)),
+            (row[:3] for row in read(edge, outbox_view.waiting)),
+            {(device, boot): runs for device, boot, runs in promised},
         )
     except Unreadable:
         return {}

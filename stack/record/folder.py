@@ -14,10 +14,12 @@ from tierloop.contract.reading import reading
 from tierloop.stack.config import hardware
 from tierloop.stack.config.deployment import Deployment
 from tierloop.stack.config.toml import leaves
-from tierloop.stack.record import disks, reports
+from tierloop.stack.record import reports
+from tierloop.stack.record.audit import audit
 from tierloop.stack.record.books import balance, holdings
 from tierloop.stack.record.claim import Claim, under_way
 from tierloop.stack.record.damage import Damage
+from tierloop.stack.record.disks import releases
 from tierloop.stack.record.files import write
 from tierloop.stack.record.record import Record
 from tierloop.stack.record.summary import shed, summarise
@@ -142,6 +144,6 @@ def audited(record: Record, deployment: Deployment, out: Path) -> dict[str, Any]
         (life.process, life.boot): int(life.last.counters.get("segments.acked", 0))
         for life in record.of("device")
     }
-    found = disks.audit(out, acked, shed(record.counters("edge")), record.damaged)
+    found = audit(out, acked, shed(record.counters("edge")), record.damaged)
     books = balance(record, holdings(out))
-    return summarise(record, deployment, found, disks.releases(out), books)
+    return summarise(record, deployment, found, releases(out), books)

@@ -9,7 +9,8 @@ import numpy as np
 from tierloop.contract.clock import NS_PER_S
 from tierloop.contract.ledger import INDEX
 from tierloop.contract.specs import PolicySpec
-from tierloop.stack.record.disks import Audit, Step
+from tierloop.policy.journal import Entry
+from tierloop.stack.record.audit import Audit
 from tierloop.stack.record.energy import unbalanced
 from tierloop.stack.record.record import ROOF, Record, Rows
 
@@ -64,7 +65,7 @@ def disordered(acted: Rows) -> int:
     return int((np.diff(in_turn) < 0).sum())
 
 
-def regressed(record: Record, steps: Sequence[Step]) -> int:
+def regressed(record: Record, steps: Sequence[Entry]) -> int:
     """Steps back to a lower policy version that the edge has not put on record.
 
     `steps`: what the edge put in force, in order. What acted on a device is to be a part of it, in

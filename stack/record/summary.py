@@ -10,14 +10,15 @@ import numpy as np
 import psutil
 
 from tierloop.cloud.phases import WAITING
+from tierloop.cloud.store_view import Release
 from tierloop.contract.clock import NS_PER_MS, NS_PER_S, NS_PER_US
 from tierloop.contract.ledger import INDEX, Refusal, Rung, Tier
 from tierloop.sim.scenario import policy_spec
 from tierloop.stack.config.deployment import Deployment
 from tierloop.stack.machine import processors
+from tierloop.stack.record.audit import Audit
 from tierloop.stack.record.books import Books
 from tierloop.stack.record.damage import judged
-from tierloop.stack.record.disks import Audit, Release
 from tierloop.stack.record.energy import account
 from tierloop.stack.record.invariants import FAULTS, invariants
 from tierloop.stack.record.record import ROOF, Record, Rows

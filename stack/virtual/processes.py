@@ -9,7 +9,7 @@ import numpy as np
 
 from tierloop.cloud.backend import Backend, Hands, SerialBackend
 from tierloop.cloud.node import CloudNode
-from tierloop.cloud.store import Store
+from tierloop.cloud.store import STORE_FILE, Store
 from tierloop.cloud.teacher import labeller
 from tierloop.cloud.trainer import Trainer
 from tierloop.contract.body import Embodiment
@@ -20,7 +20,7 @@ from tierloop.device.node import DeviceNode
 from tierloop.edge import serving
 from tierloop.edge.node import CLOUD, EdgeNode
 from tierloop.edge.node import NAME as EDGE
-from tierloop.edge.outbox import Outbox
+from tierloop.edge.outbox import OUTBOX_FILE, Outbox
 from tierloop.link.channel import Client, Server
 from tierloop.link.virtual import Port, Way
 from tierloop.policy.shelf import Shelf
@@ -167,7 +167,7 @@ def edge(site: Site, name: str, boot: int) -> ServerDriver:
     order, config, later = site.order(name, EDGE), site.deployment.edge, _Later()
     state = site.state / EDGE
     state.mkdir(parents=True, exist_ok=True)
-    outbox = Outbox(state / "outbox.sqlite", round(config.outbox_mb * 1e6))
+    outbox = Outbox(state / OUTBOX_FILE, round(config.outbox_mb * 1e6))
     shelf = Shelf(state / "policies", site.spec)
     robots = site.deployment.scenario.robots
     node = site.wrappers.node(name, EdgeNode(config, site.spec, shelf, outbox, boot, robots))
@@ -198,7 +198,7 @@ def cloud(site: Site, name: str, boot: int) -> ServerDriver:
     twin = twin_of(deployment, order.software)
     hands = site.backend or SerialBackend(Hands(spec, learner, twin))
     backend = Metered(hands, config, learner, site.pulse)
-    store = Store(state / "store.sqlite")
+    store = Store(state / STORE_FILE)
     label = site.label or labeller(spec)
     trainer = Trainer(spec, learner, label, backend, order.seed, order.software, boot)
     newest = store.policies.newest()

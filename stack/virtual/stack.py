@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from tierloop.cloud.backend import Backend
+from tierloop.cloud.store import STORE_FILE
 from tierloop.contract.clock import NS_PER_MS, period_ns
 from tierloop.contract.messages import Report
 from tierloop.device.loop import HALT_NS
@@ -208,6 +209,6 @@ def _enter_initial(site: Site) -> None:
     if initial := site.deployment.policy.initial:
         from tierloop.stack.config.initial_policy import enter
 
-        store = site.state / CLOUD / "store.sqlite"
+        store = site.state / CLOUD / STORE_FILE
         store.parent.mkdir(parents=True, exist_ok=True)
         enter(Path(initial), site.spec, store)

@@ -15,7 +15,7 @@ from tierloop.device.meter import Meter
 from tierloop.sim.scenario import Scenario, body_spec, policy_spec
 from tierloop.stack.config.deployment import Deployment
 from tierloop.stack.config.hardware import load
-from tierloop.stack.record.disks import Audit
+from tierloop.stack.record.audit import Audit
 from tierloop.stack.record.energy import account, balanced
 from tierloop.stack.record.invariants import invariants
 from tierloop.stack.record.record import Life, Record

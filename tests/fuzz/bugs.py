@@ -23,7 +23,8 @@ from tierloop.device.rate import Rate
 from tierloop.device.uplink import Uplink
 from tierloop.edge.relay import Relay
 from tierloop.edge.releases import Releases
-from tierloop.policy.shelf import Shelf, _stack
+from tierloop.policy import journal
+from tierloop.policy.shelf import Shelf
 from tierloop.stack.virtual import processes, stack
 
 Patch = Callable[[], AbstractContextManager[Any]]
@@ -188,7 +189,7 @@ def hold_entered_late():
 @bug("version_regress")
 def rollback_not_recorded():
     def rollback(self, version=None):
-        kept = _stack(self._journal)
+        kept = journal.stack(self._journal)
         if len(kept) < 2 or version is not None:
             return original(self, version)
         self._active = self._load(kept[-2].digest)

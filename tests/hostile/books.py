@@ -1,4 +1,4 @@
-"""An audit of its own over the stores of a run that is over, beside tierloop.stack.record.disks."""
+"""An audit of its own over the stores of a run that is over, beside tierloop.stack.record.audit."""
 
 import contextlib
 import hashlib

@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 from policy_samples import SPEC, make_artefact, make_blob, make_features, make_spec, wrap
 
 from tierloop.contract.errors import SpecError, UserError
+from tierloop.policy import journal
 from tierloop.policy import shelf as module
 from tierloop.policy.artefact import ArtefactError, digest, pack
+from tierloop.policy.journal import JOURNAL_FILE, KEEP
 from tierloop.policy.mlp import Mlp
-from tierloop.policy.shelf import GAP_MAX, JOURNAL, KEEP, Shelf
+from tierloop.policy.shelf import GAP_MAX, Shelf
 
 BLOBS = {version: make_blob(version) for version in range(1, 12)}
 
@@ -158,7 +160,7 @@ def test_one_that_ran_ahead_and_was_undone_shuts_no_honest_one_out(shelf, ordere
 
 
 def test_the_journal_is_bounded_and_what_can_be_gone_back_to_is_not_forgotten(shelf, monkeypatch):
-    monkeypatch.setattr(module, "JOURNAL_MAX", 8)
+    monkeypatch.setattr(journal, "ENTRIES_MAX", 8)
     release(shelf, 1, 2, 3)
     for _ in range(30):
         put(shelf, 5)
@@ -224,7 +226,7 @@ def test_leftovers_of_a_crash_are_swept(shelf):
     (shelf._directory / "journal.new").write_bytes(b"half")
     again(shelf)
     names = {p.name for p in shelf._directory.iterdir()}
-    assert names == {JOURNAL, f"{digest(BLOBS[1])}.policy"}
+    assert names == {JOURNAL_FILE, f"{digest(BLOBS[1])}.policy"}
 
 
 def test_a_policy_for_another_body_is_refused_in_one_line(shelf):
@@ -348,7 +350,7 @@ def test_a_missing_file_counts_as_damaged(shelf):
 )
 def test_a_journal_that_cannot_be_read_is_never_taken_for_none(shelf, content):
     release(shelf, 1)
-    (shelf._directory / JOURNAL).write_bytes(content)
+    (shelf._directory / JOURNAL_FILE).write_bytes(content)
     with pytest.raises(UserError, match=r"journal\.json: unreadable .* remove"):
         again(shelf)
 
@@ -407,4 +409,4 @@ def test_no_sequence_lowers_the_version_without_a_rollback_on_record(tmp_path_fa
     for one, two in pairwise(shelf.journal):
         assert two.instead_of == one.version
         assert (two.version < one.version) == (two.action == "rollback")
-    assert os.listdir(shelf._directory).count(JOURNAL) == bool(shelf.journal)
+    assert os.listdir(shelf._directory).count(JOURNAL_FILE) == bool(shelf.journal)

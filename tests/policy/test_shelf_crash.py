@@ -13,8 +13,9 @@ from policy_samples import SPEC, make_blob, make_features
 
 from tierloop.policy import shelf as module
 from tierloop.policy.artefact import digest
+from tierloop.policy.journal import KEEP
 from tierloop.policy.mlp import Mlp
-from tierloop.policy.shelf import KEEP, Shelf
+from tierloop.policy.shelf import Shelf
 
 LIFE = [1, 2, "back", 3, 4, 5, 6, "back", 7]
 AFTER = [1, 2, 1, 3, 4, 5, 6, 5, 7]

@@ -11,7 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from policy_samples import SPEC, make_blob
 
 from tierloop.policy.artefact import ArtefactError, digest
-from tierloop.policy.shelf import KEEP, Shelf
+from tierloop.policy.journal import KEEP
+from tierloop.policy.shelf import Shelf
 
 BLOBS = {version: make_blob(version) for version in range(1, 10)}
 NAMES = {version: digest(blob) for version, blob in BLOBS.items()}

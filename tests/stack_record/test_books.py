@@ -8,10 +8,10 @@ import pytest
 from records import recorded, report
 
 from tierloop.contract.errors import UserError
+from tierloop.edge.outbox_view import Runs
 from tierloop.stack.record.books import Books, Kept, balance, holdings, kept
 from tierloop.stack.record.disks import CLOUD_STORE, EDGE_OUTBOX
 from tierloop.stack.record.record import ROOF
-from tierloop.stack.record.segment_runs import Runs
 
 
 def life(boot=1, produced=0, shed=0, backlog=0):

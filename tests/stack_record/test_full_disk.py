@@ -11,9 +11,10 @@ from records import S, deployment, fill, report, short_run
 
 from tierloop.cli.run import INCONCLUSIVE, judge, print_summary, warnings
 from tierloop.cloud.store import Store
-from tierloop.stack.record import reports, stores
+from tierloop.stack.record import disks, reports
+from tierloop.stack.record.audit import audit
 from tierloop.stack.record.damage import Damage
-from tierloop.stack.record.disks import CLOUD_STORE, audit
+from tierloop.stack.record.disks import CLOUD_STORE
 from tierloop.stack.record.folder import load
 from tierloop.stack.record.record import Record
 from tierloop.stack.record.reports import LACKS, Parts
@@ -152,7 +153,7 @@ def test_the_reserve_is_room_for_the_end_and_where_there_is_none_nothing_happens
 
 def test_a_store_is_read_from_a_copy_where_its_log_cannot_be_read_in_place(tmp_path, monkeypatch):
     """As on a full or read-only disk after a kill: SQLite may not make its index of the log."""
-    from test_disks import datum
+    from test_audit import datum
 
     store = Store(tmp_path / CLOUD_STORE)
     store.commit([datum(n) for n in range(3)])  # it is not closed: all lies in the log
@@ -169,7 +170,7 @@ def test_a_store_is_read_from_a_copy_where_its_log_cannot_be_read_in_place(tmp_p
         error.sqlite_errorcode = sqlite3.SQLITE_IOERR
         raise error
 
-    monkeypatch.setattr(stores, "_connect", refused)
+    monkeypatch.setattr(disks, "_connect", refused)
     assert audit(tmp_path / "killed", {}, 0).stored == 3
     assert {path.name: path.read_bytes() for path in killed.parent.iterdir()} == before
     store.close()

@@ -13,12 +13,12 @@ from records import MS, S, deployment, fill, outcome, recorded, report, roof, ro
 from tierloop.cli.run import headlines, judge
 from tierloop.contract.errors import UserError
 from tierloop.contract.ledger import LEDGER
-from tierloop.policy.shelf import Entry
+from tierloop.policy.journal import Entry
 from tierloop.sim.scenario import Scenario, policy_spec
 from tierloop.stack.config.deployment import Deployment, RunConfig
 from tierloop.stack.faults.kinds import Crash
 from tierloop.stack.record import reports
-from tierloop.stack.record.disks import Audit
+from tierloop.stack.record.audit import Audit
 from tierloop.stack.record.folder import prepare
 from tierloop.stack.record.invariants import invariants
 from tierloop.stack.record.summary import percentiles, told_faults

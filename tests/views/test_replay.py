@@ -18,7 +18,7 @@ from tierloop.cli.app import app
 from tierloop.contract.errors import UserError
 from tierloop.contract.ledger import Refusal, Tier
 from tierloop.contract.messages import Report
-from tierloop.stack.record.experience_flow import Journey
+from tierloop.stack.record.disks import Journey
 from tierloop.stack.record.folder import load
 from tierloop.stack.record.record import Record
 from tierloop.views.moments import late, moments, rows

@@ -13,7 +13,7 @@ from tierloop.contract.clock import NS_PER_S
 from tierloop.contract.errors import UserError
 from tierloop.contract.reading import Unreadable, reading
 from tierloop.stack.record.damage import line
-from tierloop.stack.record.experience_flow import journeys
+from tierloop.stack.record.disks import journeys
 from tierloop.stack.record.folder import load
 from tierloop.stack.record.record import Record
 from tierloop.views.moments import moments, within

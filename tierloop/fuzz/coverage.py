@@ -3,10 +3,9 @@
 from collections import Counter
 from pathlib import Path
 
-import msgspec
-
 from tierloop.fuzz.oracle import Witness
-from tierloop.policy.shelf import JOURNAL, Entry
+from tierloop.policy import journal
+from tierloop.stack.record.disks import EDGE_JOURNAL
 from tierloop.stack.record.record import Record
 
 COUNTED: dict[str, tuple[str, str]] = {
@@ -63,11 +62,9 @@ def reached(record: Record, witness: Witness, place: Path) -> Counter[str]:
                 found[mark] += int(value > 0) if counter.startswith("rung_s") else int(value)
     for mark, event in EVENTS.items():
         found[mark] += sum(h.name == event for h in record.happenings)
-    journal = place / "state" / "edge" / "policies" / JOURNAL
-    if journal.exists():
-        for entry in msgspec.json.decode(journal.read_bytes(), type=list[Entry]):
-            for mark, action in JOURNALLED.items():
-                found[mark] += entry.action == action
+    for entry in journal.read(place / EDGE_JOURNAL):
+        for mark, action in JOURNALLED.items():
+            found[mark] += entry.action == action
     found["process restarted"] += witness.restarts
     found["segment acknowledged"] = witness.promises
     return found

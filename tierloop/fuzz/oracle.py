@@ -1,13 +1,12 @@
 """The witness: follows every life of every process from outside, and tells what it saw broken."""
 
-import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable
-from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tierloop.cloud import store_view
 from tierloop.cloud.node import CloudNode
 from tierloop.contract.body import Body, Embodiment, Reading
 from tierloop.contract.codec import digest64
@@ -15,12 +14,13 @@ from tierloop.contract.effects import Node
 from tierloop.contract.messages import ActionChunk, Sealed, Stored, Welcome
 from tierloop.contract.specs import Vector
 from tierloop.device.node import DeviceNode
+from tierloop.edge import outbox_view
 from tierloop.edge.node import EdgeNode
 from tierloop.fuzz.signed_policies import foreign
 from tierloop.link.virtual import Way
 from tierloop.policy.artefact import unpack
 from tierloop.policy.mlp import Mlp
-from tierloop.stack.record.disks import CLOUD_STORE, EDGE_OUTBOX
+from tierloop.stack.record.disks import CLOUD_STORE, EDGE_OUTBOX, read
 from tierloop.stack.virtual.faults import FaultyParts
 
 Key = tuple[str, int, int]
@@ -172,35 +172,29 @@ class Witness:
 
     def judge_disks(self, place: Path) -> None:
         """What was promised to be safe is on disk once, as it was sealed."""
-        stored = _rows(
-            place / CLOUD_STORE,
-            "SELECT device, boot, seq, digest, body FROM segments WHERE source='lived'",
-        )
-        waiting = _rows(place / EDGE_OUTBOX, "SELECT device, boot, seq, digest FROM parcels")
-        times = Counter(tuple(row[:3]) for row in stored)
+        stored = read(place / CLOUD_STORE, store_view.segments)
+        waiting = read(place / EDGE_OUTBOX, outbox_view.waiting)
+        times = Counter(row[:3] for row in stored)
         for key, n in times.items():
             if n > 1:
                 self.broken("stored_twice", f"{_words(key)} is there {n} times")
-        for *name, digest, body in stored:
-            key = tuple(name)
-            if digest64(body) != digest or self._sealed.get(key, digest) != digest:
+        for segment in stored:
+            key, digest = segment[:3], segment.digest
+            if digest64(segment.body) != digest or self._sealed.get(key, digest) != digest:
                 self.broken("altered", f"{_words(key)} is not what was sealed")
-        for *name, digest in waiting:
-            key = tuple(name)
+        for waits in waiting:
+            key, digest = waits[:3], waits.digest
             if self._sealed.get(key, digest) != digest:
                 self.broken("altered", f"{_words(key)} at the edge is not what was sealed")
-        missing = self._promised - {*times} - {tuple(row[:3]) for row in waiting}
+        missing = self._promised - {*times} - {row[:3] for row in waiting}
         if len(missing) > self._shed:
             first = _words(min(missing))
             self.broken("acked_lost", f"{len(missing)} segments, {self._shed} shed, as {first}")
 
     def judge_answers(self, place: Path) -> None:
         """Each answer is that of the one version it names."""
-        blobs = _rows(
-            place / CLOUD_STORE, "SELECT version, blob FROM policies WHERE state='released'"
-        )
         networks = {}
-        for version, blob in blobs:
+        for version, blob in read(place / CLOUD_STORE, store_view.artefacts):
             artefact = unpack(blob)
             networks[version] = Mlp.decode(artefact.mlp, artefact.manifest.spec)
         for (version, _), chunk in self._answers.items():
@@ -213,13 +207,6 @@ class Witness:
 def _counted(put: Callable[..., None], offered: list[int], *arguments: Any) -> None:
     offered[0] += 1
     put(*arguments)
-
-
-def _rows(path: Path, query: str) -> list[tuple[Any, ...]]:
-    if not path.exists():
-        return []
-    with closing(sqlite3.connect(path)) as database:
-        return database.execute(query).fetchall()
 
 
 def _words(key: tuple[Any, ...]) -> str:

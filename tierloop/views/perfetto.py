@@ -16,7 +16,7 @@ import msgspec
 
 from tierloop.contract.clock import NS_PER_MS, NS_PER_US
 from tierloop.contract.ledger import Refusal, Rung, Tier
-from tierloop.stack.record.experience_flow import Journey
+from tierloop.stack.record.disks import Journey
 from tierloop.stack.record.record import ROOF, Life, Record
 from tierloop.views.moments import Row, rows
 

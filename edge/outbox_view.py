@@ -1,7 +1,12 @@
-"""The segment numbers that an edge took in: runs of them, as it packs them, never one by one."""
+"""What the edge's outbox holds, for those who only read it.
 
+Each function asks an open database, changes nothing, and raises sqlite3.Error.
+"""
+
+import sqlite3
 from bisect import bisect_right
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import msgspec
 
@@ -9,8 +14,20 @@ NUMBERS_MAX = 10**8
 """Segment numbers of one boot that are believed."""
 
 
+class WaitingSegment(NamedTuple):
+    """A segment that waits for the cloud: `digest` is that of the body as the device sealed it."""
+
+    device: str
+    boot: int
+    seq: int
+    digest: int
+
+
 class Runs:
-    """Numbers of one boot. Memory and time grow with the runs, whatever numbers they claim."""
+    """The segment numbers of one boot, as runs without a gap.
+
+    Memory and time grow with the runs, whatever numbers they claim.
+    """
 
     def __init__(self, packed: bytes) -> None:
         """`packed`: [first, end) pairs in MessagePack, as the outbox keeps them.
@@ -46,3 +63,22 @@ class Runs:
     def _has(self, number: int) -> bool:
         at = bisect_right(self._firsts, number)
         return at > 0 and number < self._ends[at - 1]
+
+
+def waiting(db: sqlite3.Connection) -> list[WaitingSegment]:
+    query = "SELECT device, boot, seq, digest FROM parcels"
+    return [WaitingSegment(*row) for row in db.execute(query)]
+
+
+def taken_in(db: sqlite3.Connection) -> list[tuple[str, int, Runs]]:
+    """Of each device and boot, which numbers the edge has ever taken in.
+
+    Raises ValueError and msgspec.MsgspecError where they are damaged.
+    """
+    rows = db.execute("SELECT device, boot, runs FROM marks")
+    return [(device, boot, Runs(packed)) for device, boot, packed in rows]
+
+
+def dropped(db: sqlite3.Connection) -> list[int]:
+    """How many segments the edge dropped of each priority, for lack of space or as refused."""
+    return [segments for (segments,) in db.execute("SELECT parcels FROM shed")]

@@ -15,8 +15,9 @@ from tierloop.contract.errors import UserError
 from tierloop.contract.messages import Stored
 from tierloop.edge.outbox import Name, Outbox, Parcel
 from tierloop.edge.triage import Priority
+from tierloop.stack.record.audit import Audit, audit
 from tierloop.stack.record.books import holdings
-from tierloop.stack.record.disks import CLOUD_STORE, EDGE_OUTBOX, Audit, audit, releases
+from tierloop.stack.record.disks import CLOUD_STORE, EDGE_OUTBOX, releases
 
 LIFE = ("arm-0", 7)
 
@@ -105,7 +106,7 @@ def test_stores_whose_processes_ended_while_making_them_hold_nothing(tmp_path):
     for store in (CLOUD_STORE, EDGE_OUTBOX):
         (tmp_path / store).parent.mkdir(parents=True)
         (tmp_path / store).touch()
-    sql(tmp_path / EDGE_OUTBOX, "CREATE TABLE parcels (device, boot, seq)")
+    sql(tmp_path / EDGE_OUTBOX, "CREATE TABLE parcels (device, boot, seq, digest)")
     assert audit(tmp_path, {}, 0) == Audit(0, 0, 0, 0, 0)
     assert audit(tmp_path, {LIFE: 1}, 0).missing == 1
     assert releases(tmp_path) == []
