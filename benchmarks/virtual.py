@@ -23,8 +23,8 @@ from tierloop.contract.clock import NS_PER_S
 from tierloop.link.model import LinkSpec
 from tierloop.policy.artefact import pack
 from tierloop.policy.mlp import Mlp
-from tierloop.sim.bodies.plant import shares
 from tierloop.sim.scenario import Scenario, policy_spec
+from tierloop.sim.tasks.reach import shares
 from tierloop.stack.config.deployment import Deployment, LinksConfig, PolicyConfig
 from tierloop.stack.record.folder import audited
 from tierloop.stack.record.record import Record

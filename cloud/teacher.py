@@ -8,8 +8,8 @@ import numpy as np
 
 from tierloop.contract.errors import SpecError
 from tierloop.contract.specs import FloatArray, PolicySpec, Vector
-from tierloop.sim.bodies import plant
 from tierloop.sim.bodies.panda import HOME_RAD, Postures, body_spec, postures
+from tierloop.sim.tasks import reach
 from tierloop.sim.tasks.sort import layout as lay
 
 READY_M = (lay.BELT_X_M, -0.12, 0.26)
@@ -56,7 +56,7 @@ LAG_S = 0.014
 def labeller(spec: PolicySpec) -> Callable[[FloatArray], FloatArray]:
     """The teacher of a task: float32[N, D] features to float32[N, H, A] setpoints."""
     if spec.task == "reach":
-        return partial(plant.label, spec)
+        return partial(reach.label, spec)
     return Teacher(spec).label
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from tierloop.contract.body import SWITCH_ON, Episode, Reading, Scan
-from tierloop.contract.specs import Vector
+from tierloop.contract.specs import FloatArray, Vector
 from tierloop.sim import catalogue
 from tierloop.sim.scenario import Scenario, body_spec
 from tierloop.sim.tools.suction import Suction
@@ -24,10 +24,21 @@ class Cell:
         self._world = World(self._step_ns * 1e-9)
         body = catalogue.body(scenario.body)
         self._arm, self._tool_position = body.arm(self._world), body.tool_position
+        self._start = body.start
         self._suction = Suction(self._world, self._arm.name, self._arm.hand)
         self._task = catalogue.task(scenario.task).task(self._world, self._suction, scenario)
         self._empty = self._world.checkpoint()
         self.reset(seed, np.array(body.HOME_RAD))
+
+    def begin(self, seed: int, posture_rad: FloatArray | None = None) -> None:
+        """A cell drawn from the seed, the arm at rest in a posture float32[joints].
+
+        Without a posture that is drawn, too.
+        """
+        rng = np.random.default_rng(seed)
+        drawn = self._start(rng)
+        start = drawn if posture_rad is None else posture_rad.astype(np.float64)
+        self.reset(int(rng.integers(2**31)), start)
 
     def reset(self, seed: int, posture_rad: Vector) -> None:
         """The cell of this seed from its start, the arm at rest in a posture float64[joints].

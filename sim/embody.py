@@ -1,13 +1,12 @@
-"""Body × task × sensors, joined: one robot, or one after another in a world that begins anew."""
+"""Body × task × sensors, joined: one robot, or one after another in a cell that begins anew."""
 
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tierloop.contract.body import Embodiment, Perceiver
-from tierloop.contract.specs import FloatArray
+from tierloop.contract.body import Body, Embodiment, Reading
+from tierloop.contract.specs import FloatArray, Vector
 from tierloop.sim import catalogue
-from tierloop.sim.bodies import plant
 from tierloop.sim.scenario import Scenario, body_spec, policy_spec
 
 if TYPE_CHECKING:
@@ -15,45 +14,77 @@ if TYPE_CHECKING:
 
 
 def embody(scenario: Scenario, seed: int) -> Embodiment:
-    """One robot in a cell of its own, with its perceive stage; loads the simulator it needs.
+    """One robot in a cell of its own, at home, with its perceive stage; loads what it needs.
 
-    Same seed: same parts, same scans, same physics.
+    Same seed: same parts or goals, same scans, same motion.
     """
-    spec = policy_spec(scenario)
-    if scenario.body == "plant":
-        return plant.embody(scenario, spec, body_spec(scenario), seed)
-    from tierloop.sim.cell import Cell
-
-    return Embodiment(Cell(scenario, seed), perceiver(scenario), spec)
-
-
-def perceiver(scenario: Scenario) -> Perceiver:
-    """A perceive stage of the task, which has seen nothing yet."""
-    made: Perceiver = catalogue.task(scenario.task).perceiver(policy_spec(scenario))
-    return made
+    return _embodiment(scenario, _cell(scenario, seed))
 
 
 class Stage:
-    """What a body does on it depends on its seed and posture alone, not on who was there before."""
+    """One robot after another; what it meets depends on its seed and posture alone."""
 
     def __init__(self, scenario: Scenario) -> None:
-        self._scenario, self._spec = scenario, policy_spec(scenario)
-        self._cell: Cell | None = None
+        self._scenario, self._cell = scenario, _cell(scenario, 0)
 
     def begin(self, seed: int, posture_rad: FloatArray | None = None) -> Embodiment:
         """A robot at rest in a posture float32[joints]; the one before is gone.
 
-        Without a posture an arm's is drawn from the seed, and the plant is at home.
+        Without a posture it starts where its cell starts it.
         """
-        if self._scenario.body == "plant":
-            body = body_spec(self._scenario)
-            return plant.embody(self._scenario, self._spec, body, seed, posture_rad)
-        if self._cell is None:
-            from tierloop.sim.cell import Cell
+        self._cell.begin(seed, posture_rad)
+        return _embodiment(self._scenario, self._cell)
 
-            self._cell = Cell(self._scenario, 0)
-        rng = np.random.default_rng(seed)
-        drawn = catalogue.body(self._scenario.body).start(rng)
-        posture = drawn if posture_rad is None else posture_rad.astype(np.float64)
-        self._cell.reset(int(rng.integers(2**31)), posture)
-        return Embodiment(self._cell, perceiver(self._scenario), self._spec)
+
+class AnalyticCell:
+    """A body that moves by a formula, and a task that is judged by what is read of it.
+
+    Implements the contract `Body`. There is no physics, so nothing happens between two readings
+    but the motion.
+    """
+
+    def __init__(self, scenario: Scenario, seed: int) -> None:
+        self.spec, self._scenario = body_spec(scenario), scenario
+        self.begin(seed)
+
+    def begin(self, seed: int, posture_rad: FloatArray | None = None) -> None:
+        """The cell of this seed from its start, the body at rest in a posture float32[joints].
+
+        Without a posture it is at home.
+        """
+        scenario = self._scenario
+        body, task = catalogue.body(scenario.body), catalogue.task(scenario.task)
+        start = np.array(body.HOME_RAD) if posture_rad is None else posture_rad.astype(np.float64)
+        self._body: Body = body.body(self.spec, start)
+        self._task = task.task(scenario, policy_spec(scenario), seed)
+
+    def tool_position(self, position_rad: Vector) -> Vector:
+        return self._body.tool_position(position_rad)
+
+    def read(self, now_ns: int) -> Reading:
+        reading = self._body.read(now_ns)
+        scans, outcomes = self._task.after_read(reading)
+        return reading._replace(scans=scans, outcomes=outcomes)
+
+    def write(self, setpoint: Vector) -> None:
+        self._body.write(setpoint)
+
+    def hold(self) -> Vector:
+        return self._body.hold()
+
+    def close(self) -> None:
+        self._body.close()
+
+
+def _cell(scenario: Scenario, seed: int) -> "Cell | AnalyticCell":
+    """The scenario's body and task, with physics if the body needs it."""
+    if catalogue.body(scenario.body).ANALYTIC:
+        return AnalyticCell(scenario, seed)
+    from tierloop.sim.cell import Cell
+
+    return Cell(scenario, seed)
+
+
+def _embodiment(scenario: Scenario, cell: "Cell | AnalyticCell") -> Embodiment:
+    spec = policy_spec(scenario)
+    return Embodiment(cell, catalogue.task(scenario.task).perceiver(spec), spec)

@@ -5,11 +5,10 @@ from typing import Any, SupportsFloat
 import gymnasium as gym
 import numpy as np
 
-from tierloop.contract.body import Reading
+from tierloop.contract.body import Perceiver, Reading
 from tierloop.contract.specs import FloatArray, Vector
 from tierloop.sim import catalogue
 from tierloop.sim.cell import Cell
-from tierloop.sim.embody import perceiver
 from tierloop.sim.scenario import Scenario, policy_spec
 
 
@@ -47,7 +46,8 @@ class SortEnv(gym.Env[FloatArray, FloatArray]):
         self._now_ns = 0
         posture = catalogue.body(self._scenario.body).start(self.np_random)
         self._cell.reset(int(self.np_random.integers(2**31)), posture)
-        self._perceiver = perceiver(self._scenario)
+        task = catalogue.task(self._scenario.task)
+        self._perceiver: Perceiver = task.perceiver(self.spec_of_policy)
         self._setpoint = self._cell.hold()
         return self._observe(self._cell.read(self._now_ns)), {}
 

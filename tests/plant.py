@@ -1,9 +1,12 @@
 """The analytic plant for tests: it notes what was written, and its goal does not move."""
 
+import numpy as np
+
 from tierloop.contract.body import Embodiment, Reading
 from tierloop.contract.specs import Vector
 from tierloop.sim.bodies import plant
 from tierloop.sim.scenario import Scenario, policy_spec
+from tierloop.sim.tasks import reach
 
 SCENARIO = Scenario(task="reach", body="plant")
 PERIOD_NS = 4_166_667
@@ -12,23 +15,23 @@ POLICY = policy_spec(SCENARIO)
 
 
 class Plant(plant.Plant):
-    """Judges nothing itself: outcomes are put in by the test, and come with the next reading."""
+    """Its task is the test: outcomes are put in by the test, and come with the next reading."""
 
     def __init__(self) -> None:
-        super().__init__(SCENARIO, SPEC, seed=0)
+        super().__init__(SPEC, np.array(plant.HOME_RAD))
         self.outcomes: tuple = ()
         self.writes: list[Vector] = []
 
     def read(self, now_ns: int) -> Reading:
         outcomes, self.outcomes = self.outcomes, ()
-        return super().read(now_ns)._replace(scans=(), outcomes=outcomes)
+        return super().read(now_ns)._replace(outcomes=outcomes)
 
     def write(self, setpoint: Vector) -> None:
         super().write(setpoint)
         self.writes.append(setpoint.copy())
 
 
-class Goal(plant.Goal):
+class Goal(reach.Goal):
     """The goal is known from the start."""
 
     def __init__(self) -> None:

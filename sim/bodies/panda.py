@@ -13,6 +13,7 @@ from tierloop.contract.specs import BodySpec, PowerUncertainty, Vector
 if TYPE_CHECKING:
     from tierloop.sim.world import JointStates, World
 
+ANALYTIC = False
 JOINTS = tuple(f"joint_{i}" for i in range(1, 8))
 HOME_RAD = (0.0, -0.2, 0.0, -2.35, 0.0, 2.15, 0.785)
 """Ready: the tool points down between belt and bins."""

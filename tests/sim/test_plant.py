@@ -1,53 +1,22 @@
 import numpy as np
 import pytest
-from plant import SPEC as TEST_SPEC
+from plant import SPEC
 
-from tierloop.contract.body import Embodiment
-from tierloop.contract.clock import NS_PER_S
 from tierloop.contract.suite import BodySuite
-from tierloop.sim.bodies.plant import Plant, label
-from tierloop.sim.embody import embody
-from tierloop.sim.scenario import Scenario, body_spec, policy_spec
+from tierloop.sim.bodies.plant import HOME_RAD, Plant
 
-SCENARIO = Scenario(task="reach", body="plant", episode_s=2.0)
-SPEC = policy_spec(SCENARIO)
-TICK_NS = body_spec(SCENARIO).control_period_ns
+
+def at_home() -> Plant:
+    return Plant(SPEC, np.array(HOME_RAD))
 
 
 class TestPlant(BodySuite):
     def make(self) -> Plant:
-        return Plant(SCENARIO, TEST_SPEC, seed=3)
-
-
-def live(robot: Embodiment, seconds: float, acts: bool = True) -> list:
-    outcomes = []
-    for tick in range(round(seconds * NS_PER_S / TICK_NS)):
-        reading = robot.body.read(tick * TICK_NS)
-        outcomes += reading.outcomes
-        robot.perceiver.update(reading)
-        if acts and tick % 12 == 0:
-            rows = robot.perceiver.features(reading)[np.newaxis]
-            robot.body.write(label(SPEC, rows)[0, 0].astype(float))
-    return outcomes
-
-
-def test_the_expert_reaches_every_goal_and_one_who_rests_none():
-    reached = live(embody(SCENARIO, 5), 30.0)
-    assert len(reached) > 15
-    assert all(episode.success for episode in reached)
-    late = live(embody(SCENARIO, 5), 30.0, acts=False)
-    assert {episode.reason for episode in late} == {"late"}
-    assert [e.ended_ns - e.started_ns >= 2 * NS_PER_S for e in late] == [True] * len(late)
-
-
-def test_a_seed_tells_goals_and_scans():
-    a, b, c = (live(embody(SCENARIO, seed), 10.0) for seed in (1, 1, 2))
-    assert a == b
-    assert a != c
+        return at_home()
 
 
 def test_it_moves_by_the_clock_however_seldom_it_is_read():
-    often, seldom = Plant(SCENARIO, TEST_SPEC, 0), Plant(SCENARIO, TEST_SPEC, 0)
+    often, seldom = at_home(), at_home()
     for plant in (often, seldom):
         plant.read(0)
         plant.write(np.array([1.0, -1.0, 0.0]))
@@ -58,6 +27,7 @@ def test_it_moves_by_the_clock_however_seldom_it_is_read():
     )
 
 
-def test_a_task_takes_its_own_body_only():
-    with pytest.raises(ValueError, match="task 'reach' is for the body 'plant'"):
-        Scenario(task="reach")
+def test_it_knows_no_task():
+    plant = at_home()
+    readings = [plant.read(tick * SPEC.control_period_ns) for tick in range(2400)]
+    assert not any(reading.scans or reading.outcomes for reading in readings)

@@ -17,7 +17,7 @@ from tierloop.contract.messages import Outcome, Segment
 from tierloop.contract.specs import FloatArray, PolicySpec
 from tierloop.policy.artefact import pack
 from tierloop.policy.mlp import Mlp
-from tierloop.sim.bodies.plant import shares
+from tierloop.sim.tasks.reach import shares
 
 SOFTWARE = "fuzz"
 _HIDDEN = 8
@@ -30,7 +30,7 @@ def signature(spec: PolicySpec, number: int) -> FloatArray:
 
 
 def signed(spec: PolicySpec, number: int) -> Mlp:
-    """Policy `number`: the plant's expert, on another body small motions at random."""
+    """Policy `number`: the expert of reach, for another task small motions at random."""
     base = _expert(spec) if spec.task == "reach" else Mlp.random(spec, (_HIDDEN,), number)
     actions = spec.action.size
     weight, bias = base.weights[-1].copy(), base.biases[-1].copy()
@@ -43,7 +43,7 @@ def signed(spec: PolicySpec, number: int) -> Mlp:
 
 
 def _expert(spec: PolicySpec) -> Mlp:
-    """A network that gives the answers of the plant's own label."""
+    """A network that gives the answers of the task's expert."""
     gap = np.array([[-1, 0], [0, -1], [1, 0], [0, 1]], np.float32)
     steps = np.zeros((2, spec.horizon, spec.action.size), np.float32)
     steps[0, :, 0] = steps[1, :, 1] = shares(spec.horizon)
