@@ -31,6 +31,7 @@ DRAIN_S = 0.5
 
 
 def run(
+    *,
     config: CloudConfig,
     learner: LearnerConfig,
     spec: PolicySpec,

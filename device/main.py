@@ -101,6 +101,7 @@ class ControlLoop:
 
 
 def run(
+    *,
     config: DeviceConfig,
     name: str,
     boot: int,

@@ -27,6 +27,7 @@ DRAIN_S = 0.5
 
 
 def run(
+    *,
     config: EdgeConfig,
     spec: PolicySpec,
     robots: Collection[str] | None,

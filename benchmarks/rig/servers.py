@@ -48,7 +48,16 @@ def _edge(spec: PolicySpec, bind: str, cloud: str, state: Path) -> None:
     from tierloop.edge.main import run
 
     stay(1)
-    run(EdgeConfig(), spec, None, bind, cloud, state, None, "benchmark")
+    run(
+        config=EdgeConfig(),
+        spec=spec,
+        robots=None,
+        bind=bind,
+        cloud=cloud,
+        state=state,
+        report_to=None,
+        software="benchmark",
+    )
 
 
 def _bare(bind: str, onnx: bytes, inputs: int, batched: bool, ready: Event) -> None:

@@ -26,6 +26,7 @@ from tierloop.link.virtual import Port, Way
 from tierloop.policy.shelf import Shelf
 from tierloop.stack.config import hardware
 from tierloop.stack.config.deployment import Deployment
+from tierloop.stack.order import Order
 from tierloop.stack.twin import twin_of
 from tierloop.stack.virtual.costs import Charge, Metered
 from tierloop.stack.virtual.device_driver import DeviceDriver
@@ -33,7 +34,6 @@ from tierloop.stack.virtual.digest import Trace
 from tierloop.stack.virtual.heap import Heap
 from tierloop.stack.virtual.server_driver import ServerDriver
 from tierloop.stack.virtual.wrappers import Wrappers
-from tierloop.stack.wall.processes import Order
 
 Embody = Callable[[str, int], Embodiment]
 Label = Callable[[FloatArray], FloatArray]

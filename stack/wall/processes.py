@@ -7,7 +7,6 @@ imports its tier only when it runs, so that a device loads nothing that the devi
 install.
 """
 
-import hashlib
 import os
 import signal
 import sys
@@ -19,7 +18,6 @@ import msgspec
 import psutil
 
 from tierloop.contract.errors import UserError
-from tierloop.contract.version import __version__
 from tierloop.link.model import LinkSpec
 from tierloop.link.sockets import ClientSocket
 from tierloop.sim.scenario import policy_spec
@@ -27,44 +25,11 @@ from tierloop.stack import screen
 from tierloop.stack.config.deployment import Deployment, LinksConfig
 from tierloop.stack.faults.body import body
 from tierloop.stack.faults.clock import clock
-from tierloop.stack.faults.kinds import Faults
 from tierloop.stack.faults.node import wrapper
-from tierloop.stack.faults.timeline import own, slowest_rate
+from tierloop.stack.faults.timeline import slowest_rate
 from tierloop.stack.lifeline import hold_lifeline
+from tierloop.stack.order import Order
 from tierloop.stack.wall.links import connector
-
-
-class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """What a process is told: who it is, what to run, where to keep state, where to report."""
-
-    name: str
-    role: str
-    deployment: Deployment
-    out: str
-    report_to: str
-    began_ns: int = 0
-    """When the run began, by the host's monotonic clock: faults count from there."""
-    boot: int = 0
-    """Tells this life from every other of this name; grows from one to the next."""
-
-    @property
-    def faults(self) -> Faults:
-        """Those that befall this process itself."""
-        return own(self.deployment.fault, self.name, self.deployment.scenario.robots)
-
-    @property
-    def software(self) -> str:
-        return f"tierloop {__version__}"
-
-    @property
-    def state(self) -> Path:
-        return Path(self.out) / "state" / self.role
-
-    @property
-    def seed(self) -> int:
-        """A seed of this process's own, from the deployment's and its name; below 2^31."""
-        text = f"{self.deployment.seed}/{self.name}".encode()
-        return int.from_bytes(hashlib.sha256(text).digest()[:4], "big") >> 1
 
 
 def _connector(order: Order, spec: LinkSpec) -> Callable[[str], ClientSocket]:
@@ -80,16 +45,16 @@ def _device(order: Order) -> int:
     embodiment = body(embody(deployment.scenario, order.seed), faults, began_ns)
     cores = sorted(psutil.Process().cpu_affinity())
     return run(
-        deployment.device,
-        order.name,
-        order.boot,
-        embodiment,
-        deployment.links.device_edge,
-        order.report_to,
-        order.software,
-        cores[deployment.scenario.robots.index(order.name) % len(cores)],
-        _connector(order, deployment.links.device),
-        clock(faults, began_ns),
+        config=deployment.device,
+        name=order.name,
+        boot=order.boot,
+        embodiment=embodiment,
+        edge=deployment.links.device_edge,
+        report_to=order.report_to,
+        software=order.software,
+        core=cores[deployment.scenario.robots.index(order.name) % len(cores)],
+        connect=_connector(order, deployment.links.device),
+        clock=clock(faults, began_ns),
     )
 
 
@@ -98,18 +63,18 @@ def _edge(order: Order) -> int:
 
     deployment, faults, began_ns = order.deployment, order.faults, order.began_ns
     return run(
-        deployment.edge,
-        policy_spec(deployment.scenario),
-        deployment.scenario.robots,
-        deployment.links.device_edge,
-        deployment.links.edge_cloud,
-        order.state,
-        order.report_to,
-        order.software,
-        _connector(order, deployment.links.cloud),
-        clock(faults, began_ns),
-        wrapper(faults, began_ns),
-        order.boot,
+        config=deployment.edge,
+        spec=policy_spec(deployment.scenario),
+        robots=deployment.scenario.robots,
+        bind=deployment.links.device_edge,
+        cloud=deployment.links.edge_cloud,
+        state=order.state,
+        report_to=order.report_to,
+        software=order.software,
+        connect=_connector(order, deployment.links.cloud),
+        clock=clock(faults, began_ns),
+        wrap=wrapper(faults, began_ns),
+        boot=order.boot,
     )
 
 
@@ -126,20 +91,20 @@ def _cloud(order: Order) -> int:
         return first(Path(initial), spec) if initial else None
 
     return run(
-        deployment.cloud,
-        deployment.learner,
-        spec,
-        deployment.scenario.robots,
-        twin_of(deployment, order.software),
-        deployment.links.edge_cloud,
-        order.state,
-        order.seed,
-        order.report_to,
-        order.software,
-        clock(order.faults, order.began_ns),
-        wrapper(order.faults, order.began_ns),
-        order.boot,
-        begin,
+        config=deployment.cloud,
+        learner=deployment.learner,
+        spec=spec,
+        robots=deployment.scenario.robots,
+        twin=twin_of(deployment, order.software),
+        bind=deployment.links.edge_cloud,
+        state=order.state,
+        seed=order.seed,
+        report_to=order.report_to,
+        software=order.software,
+        clock=clock(order.faults, order.began_ns),
+        wrap=wrapper(order.faults, order.began_ns),
+        boot=order.boot,
+        begin=begin,
     )
 
 

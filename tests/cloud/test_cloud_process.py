@@ -38,7 +38,10 @@ config, about = CloudConfig(ray="none", niceness=5), Deployment(name="one")
 spec, twin = policy_spec(about.scenario), twin_of(about, "1")
 robots = about.scenario.robots
 bind, state, reports = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
-sys.exit(run(config, learner, spec, robots, twin, bind, state, 1, reports, "1"))
+sys.exit(run(
+    config=config, learner=learner, spec=spec, robots=robots, twin=twin, bind=bind, state=state,
+    seed=1, report_to=reports, software="1",
+))
 """
 pytestmark = pytest.mark.process
 
@@ -160,7 +163,16 @@ def test_a_port_in_use_is_the_users_mistake(start, tmp_path, address):
     edge.client.close()
     with pytest.raises(UserError, match="in use"):
         run(
-            CloudConfig(), LearnerConfig(), spec, (), no_twin, address, tmp_path / "x", 1, None, "1"
+            config=CloudConfig(),
+            learner=LearnerConfig(),
+            spec=spec,
+            robots=(),
+            twin=no_twin,
+            bind=address,
+            state=tmp_path / "x",
+            seed=1,
+            report_to=None,
+            software="1",
         )
     assert not (tmp_path / "x").exists()
     assert psutil.Process().nice() == nice
@@ -177,7 +189,8 @@ def test_a_release_that_this_version_refuses_is_told_in_one_line(tmp_path, addre
         UserError, match=rf"^{path}: release 3 cannot be gone on from: {why}"
     ) as told:
         run(
-            CloudConfig(ray="none", niceness=0), LearnerConfig(), policy_spec(Scenario()), (),
-            lambda: None, address, tmp_path, 1, None, "1",
+            config=CloudConfig(ray="none", niceness=0), learner=LearnerConfig(),
+            spec=policy_spec(Scenario()), robots=(), twin=lambda: None, bind=address,
+            state=tmp_path, seed=1, report_to=None, software="1",
         )  # fmt: skip
     assert "\n" not in str(told.value)

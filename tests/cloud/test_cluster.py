@@ -258,7 +258,10 @@ from tierloop.stack.twin import twin_of
 bind, state, about = sys.argv[1], Path(sys.argv[2]), Deployment(name="one")
 spec, twin = policy_spec(about.scenario), twin_of(about, "1")
 robots = about.scenario.robots
-sys.exit(run(CloudConfig(), LearnerConfig(), spec, robots, twin, bind, state, 1, None, "1"))
+sys.exit(run(
+    config=CloudConfig(), learner=LearnerConfig(), spec=spec, robots=robots, twin=twin, bind=bind,
+    state=state, seed=1, report_to=None, software="1",
+))
 """
 
 

@@ -32,7 +32,13 @@ pytestmark = pytest.mark.process
 
 def robot(edge: str, report_to: str) -> None:
     code = run(
-        DeviceConfig(hold_s=0.3, realtime=False), "arm", 7, embodiment(), edge, report_to, "test"
+        config=DeviceConfig(hold_s=0.3, realtime=False),
+        name="arm",
+        boot=7,
+        embodiment=embodiment(),
+        edge=edge,
+        report_to=report_to,
+        software="test",
     )
     raise SystemExit(code)
 
@@ -168,7 +174,15 @@ def test_a_device_alone_holds_and_ends_when_told(address, monkeypatch):
     timer = threading.Timer(1.5, os.kill, (os.getpid(), signal.SIGTERM))
     timer.start()
     try:
-        code = run(DeviceConfig(hold_s=0.3), "arm", 7, robot, address, sink.address, "test")
+        code = run(
+            config=DeviceConfig(hold_s=0.3),
+            name="arm",
+            boot=7,
+            embodiment=robot,
+            edge=address,
+            report_to=sink.address,
+            software="test",
+        )
     finally:
         timer.join()
         signal.signal(signal.SIGTERM, before)

@@ -10,4 +10,15 @@ from tierloop.edge.main import run
 
 if __name__ == "__main__":
     bind, cloud, state, reports = sys.argv[1:]
-    sys.exit(run(EdgeConfig(), POLICY, None, bind, cloud, Path(state), reports or None, "test"))
+    sys.exit(
+        run(
+            config=EdgeConfig(),
+            spec=POLICY,
+            robots=None,
+            bind=bind,
+            cloud=cloud,
+            state=Path(state),
+            report_to=reports or None,
+            software="test",
+        )
+    )

@@ -326,17 +326,26 @@ def test_a_port_in_use_is_the_users_mistake_and_nothing_is_written(tmp_path):
         other.listen()
         address = f"tcp://127.0.0.1:{other.getsockname()[1]}"
         with pytest.raises(UserError, match="in use"):
-            run(EdgeConfig(), SPEC, None, address, free_address(), tmp_path / "s", None, "test")
+            run(
+                config=EdgeConfig(),
+                spec=SPEC,
+                robots=None,
+                bind=address,
+                cloud=free_address(),
+                state=tmp_path / "s",
+                report_to=None,
+                software="test",
+            )
     with pytest.raises(UserError, match="loopback"):
         run(
-            EdgeConfig(),
-            SPEC,
-            None,
-            free_address(),
-            "tcp://10.0.0.1:5",
-            tmp_path / "s",
-            None,
-            "test",
+            config=EdgeConfig(),
+            spec=SPEC,
+            robots=None,
+            bind=free_address(),
+            cloud="tcp://10.0.0.1:5",
+            state=tmp_path / "s",
+            report_to=None,
+            software="test",
         )
     assert list(tmp_path.iterdir()) == []
 
@@ -345,14 +354,14 @@ def test_a_state_that_cannot_be_written_is_the_users_mistake(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="choose another directory"):
         run(
-            EdgeConfig(),
-            SPEC,
-            None,
-            free_address(),
-            free_address(),
-            tmp_path / "file" / "s",
-            None,
-            "t",
+            config=EdgeConfig(),
+            spec=SPEC,
+            robots=None,
+            bind=free_address(),
+            cloud=free_address(),
+            state=tmp_path / "file" / "s",
+            report_to=None,
+            software="t",
         )
 
 
@@ -366,7 +375,14 @@ def test_a_run_in_this_process_ends_on_sigterm(tmp_path):
     try:
         state = tmp_path / "state"
         code = run(
-            EdgeConfig(), SPEC, None, free_address(), free_address(), state, sink.address, "test"
+            config=EdgeConfig(),
+            spec=SPEC,
+            robots=None,
+            bind=free_address(),
+            cloud=free_address(),
+            state=state,
+            report_to=sink.address,
+            software="test",
         )
     finally:
         stopper.join()

@@ -20,7 +20,8 @@ from tierloop.sim.scenario import Scenario, policy_spec
 from tierloop.stack.config import initial_policy
 from tierloop.stack.config.deployment import Deployment, PolicyConfig, load
 from tierloop.stack.config.initial_policy import check, enter, first
-from tierloop.stack.wall.processes import ROLES, Order
+from tierloop.stack.order import Order
+from tierloop.stack.wall.processes import ROLES
 
 SPEC = policy_spec(Scenario())
 
@@ -56,8 +57,8 @@ def test_a_cloud_begun_again_needs_the_file_no_more(tmp_path, monkeypatch):
         name="cloud", role="cloud", deployment=deployment, out=str(tmp_path), report_to=""
     )
 
-    def run(*given):
-        store, release = opened(order.state / "store.sqlite", given[-1], 1, WallClock(), None)
+    def run(*, begin, **_):
+        store, release = opened(order.state / "store.sqlite", begin, 1, WallClock(), None)
         store.close()
         newest.append(release.blob)
         return 0
