@@ -38,14 +38,14 @@ class Runs:
         self._ends: list[int] = []
         for first, end in sorted(msgspec.msgpack.decode(packed, type=list[tuple[int, int]])):
             if not 0 <= first <= end:
-                raise ValueError("numbers that no segment has")
+                raise ValueError("impossible segment numbers")
             if self._ends and first <= self._ends[-1]:
                 self._ends[-1] = max(self._ends[-1], end)
             else:
                 self._firsts.append(first)
                 self._ends.append(end)
         if self.count > NUMBERS_MAX:
-            raise ValueError("more numbers than a run can make")
+            raise ValueError("more segment numbers than a run can produce")
 
     @property
     def count(self) -> int:

@@ -44,7 +44,7 @@ def check_address(address: str) -> None:
         raise UserError(f"address {address!r}: expected tcp://HOST:PORT or ipc://PATH")
     if parts.hostname not in _LOOPBACK:
         raise UserError(
-            f"address {address!r}: only loopback is served without keys; use tcp://127.0.0.1:{port}"
+            f"address {address!r}: only loopback addresses are supported; use tcp://127.0.0.1:{port}"
         )
 
 
@@ -62,7 +62,7 @@ def private(key: str, name: str) -> str:
             _own(root / folder)
             return f"{IPC}{root / folder / name}.sock"
     raise UserError(
-        f"no private folder for sockets can be made in {', '.join(places)}; {_TCP_REMEDY}"
+        f"cannot make a private folder for sockets in {', '.join(places)}; {_TCP_REMEDY}"
     )
 
 
@@ -76,14 +76,14 @@ def hold(address: str) -> Callable[[], None]:
         held = _lock(path)
         if stat.S_IMODE(path.parent.stat().st_mode) & 0o077:
             os.close(held)
-            raise PermissionError(0, "others may use it")
+            raise PermissionError(0, "other users can access it")
     except BlockingIOError:
         raise UserError(
-            f"{address}: in use; stop what serves there, or give another --out"
+            f"{address}: in use; stop the process that serves there, or choose another --out"
         ) from None
     except OSError as error:
         reason = error.strerror or error
-        raise UserError(f"{path.parent}: no private folder: {reason}; {_TCP_REMEDY}") from None
+        raise UserError(f"{path.parent}: not a private folder: {reason}; {_TCP_REMEDY}") from None
     if path.parent.parent.name == _root():
         _sweep(path.parent)
 
@@ -104,7 +104,7 @@ def _own(folder: Path) -> None:
         folder.mkdir(mode=0o700)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-        raise PermissionError(0, "another user's")
+        raise PermissionError(0, "it belongs to another user")
     if stat.S_IMODE(found.st_mode) != 0o700:
         folder.chmod(0o700)
 

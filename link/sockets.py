@@ -63,7 +63,8 @@ def _bind(socket: Socket, address: str) -> Callable[[], None]:
 def _bind_error(address: str, error: zmq.ZMQError) -> UserError:
     if error.errno == zmq.EADDRINUSE:
         return UserError(
-            f"{address}: the port is in use; stop what listens there or choose another"
+            f"{address}: the port is in use; stop the process that listens there, or choose "
+            "another port"
         )
     return UserError(f"{address}: cannot listen: {error}")
 

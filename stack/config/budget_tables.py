@@ -23,11 +23,11 @@ def load(path: Path) -> list[Placed]:
     if strange := [key for key in source.data if key != "budget"]:
         raise UserError(
             f"{source.where((strange[0],))}: unknown key '{strange[0]}'; "
-            "a file of budgets holds [[budget]] tables alone"
+            "a budget file contains only [[budget]] tables"
         )
     found = read(source)
     if not found:
-        raise UserError(f"{path}: no [[budget]] table")
+        raise UserError(f"{path}: contains no [[budget]] table")
     return found
 
 

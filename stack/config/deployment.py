@@ -82,7 +82,7 @@ class LinksConfig(_Table, frozen=True, kw_only=True):
             except UserError as error:
                 raise ValueError(f"{error}, or '{PRIVATE}'") from None
         if len(given) > len(set(given)):
-            raise ValueError(f"device_edge and edge_cloud share the address {self.edge_cloud}")
+            raise ValueError(f"device_edge and edge_cloud have the same address {self.edge_cloud}")
 
     def placed(self, out: Path) -> "LinksConfig":
         """The same with real addresses for a record in `out`. Raises UserError if none can be."""
@@ -131,12 +131,16 @@ class Deployment(_Table, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
-            raise ValueError(f"'{self.name}' is no name: use a to z, 0 to 9, dash and underscore")
+            raise ValueError(
+                f"'{self.name}' is not a valid name: use a to z, 0 to 9, dash and underscore"
+            )
         if not 0 <= self.seed < 2**63:
             raise ValueError("seed must lie between 0 and 2^63 - 1")
         for robot in self.scenario.robots:
             if not _NAME.fullmatch(robot) or robot in ("device", "edge", "cloud", "roof"):
-                raise ValueError(f"'{robot}' cannot name a robot: use a to z, 0 to 9 and dash")
+                raise ValueError(
+                    f"'{robot}' is not a valid name of a robot: use a to z, 0 to 9 and dash"
+                )
         try:
             body_spec(self.scenario)
             self._sizes(policy_spec(self.scenario))
@@ -154,13 +158,16 @@ class Deployment(_Table, frozen=True, kw_only=True):
         ):
             most = MAX_BYTES[message] - _HEADER_BYTES
             if size > most:
-                raise ValueError(f"{what} makes a message of {size} bytes; {most} fit")
+                raise ValueError(
+                    f"{what} makes a message of {size} bytes; at most {most} are allowed"
+                )
         inputs, outputs = spec.observation.size, spec.horizon * spec.action.size
         widths = (inputs, *self.learner.hidden, outputs)
         numbers = sum((a + 1) * b for a, b in pairwise(widths))
         if (size := 4 * (2 * numbers + inputs * outputs)) > POLICY_BYTES - _HEADER_BYTES:
             raise ValueError(
-                f"learner.hidden makes a policy of {size} bytes; {POLICY_BYTES - _HEADER_BYTES} fit"
+                f"learner.hidden makes a policy of {size} bytes; "
+                f"at most {POLICY_BYTES - _HEADER_BYTES} are allowed"
             )
 
     def _power(self) -> None:

@@ -20,13 +20,13 @@ def load(path: Path, robots: Sequence[str], lasts_s: float = inf) -> Faults:
     None of them may begin after the run, which `lasts_s`.
     """
     if not path.is_file():
-        raise UserError(f"{path}: no such file; name one with [[fault]] tables")
+        raise UserError(f"{path}: no such file; give a file of [[fault]] tables")
     source = Source(path)
     strange = [key for key in source.data if key != "fault"]
     if strange:
         raise UserError(
             f"{source.where((strange[0],))}: unknown key '{strange[0]}'; "
-            "a file of faults holds [[fault]] tables alone"
+            "a fault file contains only [[fault]] tables"
         )
     return read(source, robots, lasts_s)
 
@@ -42,7 +42,7 @@ def read(source: Source, robots: Sequence[str], lasts_s: float = inf) -> Faults:
             fault = _convert(entry)
             fault.check(robots)
             if fault.at_s >= lasts_s:
-                raise ValueError(f"at_s {fault.at_s:g} is past the run's end ({lasts_s:g} s)")
+                raise ValueError(f"at_s {fault.at_s:g} is after the end of the run ({lasts_s:g} s)")
         except ValueError as error:
             where = source.where(("fault", str(number - 1)))
             raise UserError(f"{where}: {entry_name(number, entry.get('kind'))}: {error}") from None
@@ -54,7 +54,7 @@ def _convert(entry: dict[str, Any]) -> Fault:
     kind = entry.get("kind")
     if not isinstance(kind, str) or kind not in KINDS:
         if kind is None:
-            raise ValueError(f"key 'kind' missing; choose one of: {', '.join(KINDS)}")
+            raise ValueError(f"key 'kind': missing; choose one of: {', '.join(KINDS)}")
         raise ValueError(unknown_choice("kind", str(kind), KINDS))
     try:
         fault: Fault = msgspec.convert(entry, Fault)

@@ -38,7 +38,7 @@ class Figure(_Table, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if not 0 < self.low <= self.value <= self.high:
-            raise ValueError("0 < low <= value <= high is needed")
+            raise ValueError("must satisfy 0 < low <= value <= high")
 
 
 class Curve(_Table, frozen=True, kw_only=True):
@@ -58,13 +58,15 @@ class Curve(_Table, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if len(self.rows) != len(self.us) or not self.rows:
-            raise ValueError(f"{len(self.rows)} rows for {len(self.us)} us: one each is needed")
+            raise ValueError(
+                f"rows has {len(self.rows)} entries and us has {len(self.us)}; give one us per row"
+            )
         if self.rows[0] < 1 or any(np.diff(self.rows) <= 0):
-            raise ValueError("rows must ascend from 1 or more")
+            raise ValueError("rows must start at 1 or more and increase")
         if min(self.us) <= 0 or any(np.diff(self.us) < 0):
-            raise ValueError("us must be positive and must not descend")
+            raise ValueError("us must be positive and must not decrease")
         if self.jitter < 0 or self.factor < 1:
-            raise ValueError("jitter >= 0 and factor >= 1 are needed")
+            raise ValueError("jitter must be at least 0 and factor at least 1")
 
     def median_us(self, rows: int) -> float:
         """The median for this many rows."""
@@ -125,7 +127,7 @@ def load(hardware: str) -> Profile:
         return Source(Path(hardware)).convert(Profile)
     if hardware not in shipped():
         raise UserError(
-            f"unknown hardware '{hardware}'; choose one of: {', '.join(shipped())}, or a "
-            ".toml file as 'tierloop calibrate' writes it"
+            f"unknown hardware '{hardware}'; choose one of: {', '.join(shipped())}, or "
+            "give a .toml file that 'tierloop calibrate' wrote"
         )
     return Source(SHIPPED / f"{hardware}{SUFFIX}").convert(Profile)

@@ -73,8 +73,9 @@ def _tried(path: Path, blob: bytes, pace: Callable[[Policy], None] | None = None
     except ArtefactError as error:
         if path.suffix == ".onnx":
             raise UserError(
-                f"{path} is an ONNX file, not a tierloop policy, which the cloud or "
-                "cloud/export.py writes; 'tierloop bench --policy' measures an ONNX file as it is"
+                f"{path} is an ONNX file, not a tierloop policy; the cloud and "
+                "tierloop.cloud.export write tierloop policies, and 'tierloop bench --policy' "
+                "measures an ONNX file"
             ) from None
         raise UserError(f"{path}: not a tierloop policy: {error}") from None
     try:
@@ -86,5 +87,5 @@ def _tried(path: Path, blob: bytes, pace: Callable[[Policy], None] | None = None
         if pace is not None:
             pace(policy)
     except ArtefactError as error:
-        raise UserError(f"{path}: no edge would take this policy: {error}") from None
+        raise UserError(f"{path}: an edge would refuse this policy: {error}") from None
     return artefact

@@ -47,9 +47,9 @@ def check_name(path: Path) -> None:
     """Raises UserError for a name, or a folder's above it, that no record could hold."""
     name = str(path.absolute())
     if "\0" in name:
-        raise UserError(f"{str(path)!r}: a null character in a file's name")
+        raise UserError(f"{str(path)!r}: the name of a file must not contain a null character")
     if not name.isascii() and any("\ud800" <= c <= "\udfff" for c in name):
-        raise UserError(f"{name!r}: a file's name that is not UTF-8 text; rename it")
+        raise UserError(f"{name!r}: the name of the file is not UTF-8 text; rename the file")
 
 
 class Source:
@@ -68,7 +68,7 @@ class Source:
         except tomllib.TOMLDecodeError as error:
             raise UserError(_syntax(path, text, str(error))) from None
         except (ValueError, RecursionError) as error:
-            raise UserError(f"{path}: not TOML that can be read: {error}") from None
+            raise UserError(f"{path}: cannot be read as TOML: {error}") from None
         self._options: dict[Keys, str] = {}
         for option in options:
             self._override(option)
@@ -105,7 +105,7 @@ class Source:
             if not is_key(part):
                 raise UserError(f"--set: unknown key {shown(part)}")
         if len(keys) > DEPTH_MAX:
-            raise UserError(f"--set {keys[0]}: nested more than {DEPTH_MAX} deep")
+            raise UserError(f"--set {keys[0]}: nested more than {DEPTH_MAX} levels deep")
         table = self.data
         for n, part in enumerate(keys[:-1], 1):
             table = table.setdefault(part, {})
@@ -162,7 +162,9 @@ def _text(path: Path) -> str:
             "such as deployments/sorting-cell.toml"
         ) from None
     if len(data) > SIZE_MAX:
-        raise UserError(f"{path}: larger than {SIZE_MAX >> 20} MiB; this is no deployment file")
+        raise UserError(
+            f"{path}: larger than {SIZE_MAX >> 20} MiB, so it cannot be a deployment file"
+        )
     for mark, encoding in _MARKS.items():
         if data.startswith(mark):
             raise UserError(f"{path}: {encoding} text, not UTF-8; save it as UTF-8")
@@ -190,7 +192,7 @@ def _value(key: str, text: str) -> Any:
     except tomllib.TOMLDecodeError:
         return text
     except (ValueError, RecursionError) as error:
-        raise UserError(f"--set {key}: no value that can be read: {error}") from None
+        raise UserError(f"--set {key}: the value cannot be read: {error}") from None
     return found["value"] if len(found) == 1 else text
 
 
@@ -246,7 +248,7 @@ def _insane(number: float) -> str:
         return f"expected a finite number, got {number}"
     if number and not SMALLEST <= abs(number) <= LARGEST:
         size = f"{number:g}" if abs(number) < 1e300 else "more than 1e300"
-        return f"expected 0, or {SMALLEST:g} to {LARGEST:g} in size, got {size}"
+        return f"expected 0 or a size from {SMALLEST:g} to {LARGEST:g}, got {size}"
     return ""
 
 

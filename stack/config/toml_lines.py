@@ -163,7 +163,7 @@ class _Reader:
 
     def _bound(self, depth: int) -> None:
         if depth > DEPTH_MAX:
-            raise UserError(f"{self._path}:{self._line}: nested more than {DEPTH_MAX} deep")
+            raise UserError(f"{self._path}:{self._line}: nested more than {DEPTH_MAX} levels deep")
 
     def _is(self, mark: str) -> bool:
         if found := self._text.startswith(mark, self._at):

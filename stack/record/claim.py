@@ -26,7 +26,9 @@ class Claim:
             path = out / f"{PREFIX}{role}"
             if not self._hold(path):
                 self.close()
-                raise UserError(f"{out}: another run of its {role} is going; give another --out")
+                raise UserError(
+                    f"{out}: another process is running its {role} already; choose another --out"
+                )
             self._held.callback(path.unlink, missing_ok=True)
 
     def close(self) -> None:
@@ -72,7 +74,7 @@ def fresh_folder(name: str) -> Iterator[Path]:
     """
     out = base = Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
     for number in count(2):
-        with reading(out, "give another --out"):
+        with reading(out, "choose another --out"):
             try:
                 out.mkdir(parents=True)
                 break

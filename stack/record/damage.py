@@ -51,7 +51,9 @@ class Damage(NamedTuple):
 def line(told: Mapping[str, Any]) -> str:
     """One damage of a summary in one line."""
     where = f" at byte {told['at_byte']} ({told['bytes']} bytes)" if told["at_byte"] >= 0 else ""
-    lost = f"; lost: {told['from_s']} s to {told['to_s']} s" if told["to_s"] is not None else ""
+    lost = (
+        f"; lost: from {told['from_s']} s to {told['to_s']} s" if told["to_s"] is not None else ""
+    )
     return f"damaged: {told['file']}{where}: {told['why']}{lost}"
 
 

@@ -32,17 +32,17 @@ def check_folder(out: Path, deployment: Deployment, processes: Iterable[str]) ->
     """Raises UserError if `out` cannot take the record of this run."""
     try:
         if out.exists() and not out.is_dir():
-            raise UserError(f"{out}: not a folder; give another --out")
+            raise UserError(f"{out}: not a folder; choose another --out")
         draft = f".{DEPLOYMENT}."
         if not out.exists() or all(path.name.startswith(draft) for path in out.iterdir()):
             return
     except OSError as error:
-        raise UserError(f"{out}: {error.strerror}; give another --out") from None
+        raise UserError(f"{out}: {error.strerror}; choose another --out") from None
     _compare(out, deployment)
     for name in processes:
         if (out / PARTS / f"{name}{reports.SUFFIX}").exists():
             raise UserError(
-                f"{out}: already contains a run. Choose another --out (resuming is not supported)."
+                f"{out}: already contains a run; choose another --out (a run cannot be resumed)"
             )
 
 
@@ -65,12 +65,12 @@ def prepare(out: Path, deployment: Deployment) -> None:
         for name in ("logs", PARTS, "state"):
             (out / name).mkdir(exist_ok=True)
     except OSError as error:
-        raise UserError(f"{out}: {error.strerror}; give another --out") from None
+        raise UserError(f"{out}: {error.strerror}; choose another --out") from None
 
 
 def claim(out: Path, deployment: Deployment, tiers: Sequence[str]) -> Claim:
     """These tiers of a prepared folder, this run's alone while it lives. Raises UserError."""
-    with reading(out, "give another --out"):
+    with reading(out, "choose another --out"):
         held = Claim(out, tiers)
     check_folder(out, deployment, deployment.processes(*tiers))
     return held
@@ -81,12 +81,16 @@ def _compare(out: Path, deployment: Deployment) -> None:
     try:
         other = stored(out)
     except UserError:
-        raise UserError(f"{out}: not empty, and no record of a run; give another --out") from None
+        raise UserError(
+            f"{out}: not empty and not a record of a run; choose another --out"
+        ) from None
     if other != deployment:
         there, here = (dict(leaves(msgspec.to_builtins(one))) for one in (other, deployment))
         key = next(key for key in (*here, *there) if here.get(key) != there.get(key))
-        differs = f"{'.'.join(key)} is {there.get(key)} there, {here.get(key)} here"
-        raise UserError(f"{out}: the record of another deployment ({differs}); give another --out")
+        differs = f"{'.'.join(key)} is {there.get(key)} there and {here.get(key)} here"
+        raise UserError(
+            f"{out}: the record of another deployment ({differs}); choose another --out"
+        )
 
 
 def load(out: Path) -> tuple[Deployment, Record]:
@@ -94,8 +98,8 @@ def load(out: Path) -> tuple[Deployment, Record]:
     deployment = stored(out)
     record = recorded(out)
     if not record.lives:
-        what = "none that this version can read" if record.damaged else "no reports"
-        raise UserError(f"{out}: no record of a run ({what} in {PARTS}/)")
+        what = "no reports that this version can read" if record.damaged else "no reports"
+        raise UserError(f"{out}: not a record of a run ({what} in {PARTS}/)")
     return deployment, record
 
 
@@ -107,7 +111,7 @@ def recorded(out: Path) -> Record:
     record = Record()
     with reading(out):
         if under_way(out):
-            raise UserError(f"{out}: the run is still going; read it when it has ended")
+            raise UserError(f"{out}: the run has not ended yet; wait until it has")
         for found in reports.scan(out / PARTS):
             if isinstance(found, Damage):
                 record.damaged.append(found)
@@ -115,8 +119,8 @@ def recorded(out: Path) -> Record:
             columns = found.decisions.shape[1]
             if len(found.decisions) and columns != len(LEDGER):
                 raise UserError(
-                    f"{out}: its ledger has {columns} columns, this version's {len(LEDGER)}; "
-                    "read it with the version of tierloop that wrote it"
+                    f"{out}: its ledger has {columns} columns, but this version of tierloop has "
+                    f"{len(LEDGER)}; use the version that wrote it"
                 )
             record.take(found)
         record.damaged += [
@@ -130,7 +134,7 @@ def stored(out: Path) -> Deployment:
     """The deployment that ran. Raises UserError if there is none that can be read."""
     path = out / DEPLOYMENT
     if not path.is_file():
-        raise UserError(f"{out}: no record of a run (no readable {DEPLOYMENT})")
+        raise UserError(f"{out}: not a record of a run (no {DEPLOYMENT})")
     with reading(path, "damaged, or written by another version of tierloop"):
         deployment = msgspec.json.decode(path.read_bytes(), type=Deployment)
         for tier in (deployment.device, deployment.edge, deployment.cloud):

@@ -69,7 +69,9 @@ class Parts:
             self._missed.discard(report.process)
             if self.full and not self._missed:
                 self.full = ""
-                self._news.append(("record_resumed", f"{self.lacks[-1].reports} reports lack"))
+                self._news.append(
+                    ("record_resumed", f"{self.lacks[-1].reports} reports are missing")
+                )
 
     def news(self) -> list[tuple[str, str]]:
         """Events since the last call, as name and detail: the disk takes no more, or does again."""
@@ -101,7 +103,7 @@ class Parts:
         self._missed.add(report.process)
         if not self.full:
             self.full = f"{self._folder}: {why}"
-            self._news.append(("record_lacks", f"{why}; the run goes on without its record"))
+            self._news.append(("record_lacks", f"{why}; the run continues without a record"))
             if len(self.lacks) < LACKS_MAX:
                 at_ns = report.at_ns
                 self.lacks.append(Lack(since_ns=at_ns, until_ns=at_ns, reports=0, why=why))
@@ -150,14 +152,16 @@ def _report(codec: Codec, data: bytes, at: int) -> Report | str:
     start = at + _LENGTH.size
     length = _LENGTH.unpack_from(data, at)[0] if start <= len(data) else MAX_BYTES[Report] + 1
     if length > MAX_BYTES[Report] or start + length > len(data):
-        return "bent or torn"
+        return "corrupted or incomplete"
     try:
         found = codec.decode(memoryview(data)[start : start + length])
     except WireError as error:
         return (
-            "bent" if error.reason == "damaged" else f"{error}; another version may have written it"
+            "corrupted"
+            if error.reason == "damaged"
+            else f"{error}; another version may have written it"
         )
-    return found if isinstance(found, Report) else "no report"
+    return found if isinstance(found, Report) else "not a report"
 
 
 def _next(data: bytes, at: int) -> int:

@@ -245,8 +245,8 @@ def told_faults(summary: Mapping[str, Any]) -> str:
     """How many faults of the timeline began, and how many processes died, in words; or nothing."""
     names = [fault["fault"] for fault in summary["faults"]]
     planned = sum(name.startswith(INFLICTED) and name != OVER for name in names)
-    counts = {"planned": planned, "processes died": names.count("died")}
-    return ", ".join(f"{what} {n}" for what, n in counts.items() if n)
+    counts = {"planned": planned, "process deaths": names.count("died")}
+    return ", ".join(f"{what}: {n}" for what, n in counts.items() if n)
 
 
 def _faults(record: Record, start_ns: int) -> list[dict[str, Any]]:

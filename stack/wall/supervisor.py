@@ -128,7 +128,7 @@ class Child:
                 lines = log.read().decode(errors="replace").splitlines()
         except OSError:
             lines = []
-        return next((line for line in reversed(lines) if line.strip()), "no word of why")
+        return next((line for line in reversed(lines) if line.strip()), "it gave no reason")
 
 
 class Supervisor:
@@ -172,12 +172,12 @@ class Supervisor:
             self._tell(child.process.name, "start_failed", error.strerror or str(error))
             return
         life = "started" if child.lives == 1 else "restarted"
-        self._tell(child.process.name, life, f"life {child.lives}")
+        self._tell(child.process.name, life, f"start number {child.lives}")
 
     def _clear(self, child: Child, session: int) -> None:
         """Ends all of a session, and tells what of it does not go."""
         for pid in end_session(session):
-            self._tell(child.process.name, "left", f"process {pid} does not end though killed")
+            self._tell(child.process.name, "left", f"process {pid} has not ended after SIGKILL")
 
     def heard(self, name: str) -> None:
         """A report has come from a process: it is ready."""

@@ -26,7 +26,7 @@ def complaint(tmp_path, text):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "b.toml: no [[budget]] table"),
+        ("", "b.toml: contains no [[budget]] table"),
         ("budgett = 1\n", "b.toml:1: unknown key 'budgett'"),
         ("budget = 3\n", "b.toml:1: expected [[budget]] tables"),
         (GOOD + "percentil = 99\n", "budget 1 (tick): unknown key 'percentil'; did you mean"),
@@ -40,8 +40,14 @@ def complaint(tmp_path, text):
             "budget 1 (tick): key 'clock': unknown clock 'lunar'; choose one of: wall, cpu",
         ),
         (GOOD + GOOD.replace("tick", "tock"), "b.toml:5: budget 2 (tock): unknown metric 'tock'"),
-        (GOOD.replace("tick", "round_trip"), "no scenario '' on clock 'wall'; known: '1 robot'"),
-        (GOOD.replace('"us"', '"ms"'), "unit 'ms'; tick is measured in 'us', or in 'x'"),
+        (
+            GOOD.replace("tick", "round_trip"),
+            "no scenario '' on clock 'wall'; choose one of: '1 robot'",
+        ),
+        (
+            GOOD.replace('"us"', '"ms"'),
+            "unit 'ms' does not fit; tick is measured in 'us', or in 'x'",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_that_names_it(tmp_path, text, said):

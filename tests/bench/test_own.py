@@ -100,7 +100,10 @@ def test_a_budget_on_another_clock_says_on_which_one_it_is_taken(outside):
 def test_benchmarks_by_name_are_not_measured_with_a_policy(outside):
     done = tierloop("bench", "tick", "--policy", "my.onnx", "--body", "my_package:MyBody")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "tierloop: tick: --policy and --body are measured alone\n"
+    assert (
+        done.stderr
+        == "tierloop: tick: --policy and --body cannot be combined with names of benchmarks\n"
+    )
 
 
 def test_a_policy_that_answers_no_numbers_is_not_measured(outside):

@@ -78,7 +78,7 @@ def recurrent(operator: str) -> onnx.ModelProto:
 @pytest.mark.parametrize("operator", ["RNN", "GRU", "LSTM"])
 def test_a_graph_with_a_memory_is_refused_by_that_word(outside, operator):
     said = refused(outside / "m.onnx", recurrent(operator))
-    assert f"stateful: the state of its {operator} would begin anew" in said
+    assert f"stateful policies are not supported: the state of its {operator} would be lost" in said
 
 
 def test_so_is_one_whose_memory_hides_in_a_branch(outside):
@@ -97,7 +97,7 @@ def test_so_is_a_state_that_is_handed_round(outside):
     nodes = [node("MatMul", ["x", "w"], ["z"]), node("Add", ["z", "h"], ["y"])]
     nodes.append(node("Identity", ["y"], ["h1"]))
     said = refused(outside / "m.onnx", model(nodes, inputs=[state], outputs=[after]))
-    assert "2 inputs and 2 outputs; one each is needed" in said
+    assert "2 inputs and 2 outputs; expected one of each" in said
     assert "stateful" in said
 
 
@@ -143,17 +143,29 @@ def test_a_link_within_the_folder_will_do(outside):
 @pytest.mark.parametrize(
     ("metadata", "said"),
     [
-        ({"joint_names": "left_knee,right_knee"}, "joint_names has left_knee, right_knee; the"),
-        ({"joint_names": "tilt,pan"}, "joint_names is tilt, pan; the body's order is pan, tilt"),
-        ({"joint_names": "pan"}, "joint_names is pan; the body's order is pan, tilt"),
-        ({"joint_names": '["tilt", "pan"]'}, "joint_names is tilt, pan; the body's order"),
-        ({"joint_names": "[1]"}, "joint_names is no list of names"),
+        (
+            {"joint_names": "left_knee,right_knee"},
+            "joint_names: the body has no left_knee, right_knee",
+        ),
+        (
+            {"joint_names": "tilt,pan"},
+            "joint_names is tilt, pan; export the policy in the order of the body: pan",
+        ),
+        (
+            {"joint_names": "pan"},
+            "joint_names is pan; export the policy in the order of the body: pan, tilt",
+        ),
+        ({"joint_names": '["tilt", "pan"]'}, "joint_names is tilt, pan; export"),
+        ({"joint_names": "[1]"}, "joint_names is not a list of names"),
         ({"Joint_Order": "tilt, pan"}, "Joint_Order is tilt, pan"),
-        ({"action_names": "tilt,pan,switch"}, "the body's order is pan_rad, tilt_rad, switch"),
-        ({"action_names": "pan,tilt"}, "the body's order is pan_rad, tilt_rad, switch"),
-        ({"action_names": "pan,tilt,gripper"}, "action_names has gripper; the body's are"),
-        ({"obs_names": "pan_rad_s,tilt_rad_s,pan_rad,tilt_rad"}, "the body's order is pan_rad,"),
-        ({"observation_labels": "depth"}, "observation_labels has depth; the body's are pan_rad"),
+        ({"action_names": "tilt,pan,switch"}, "the order of the body: pan_rad, tilt_rad, switch"),
+        ({"action_names": "pan,tilt"}, "the order of the body: pan_rad, tilt_rad, switch"),
+        ({"action_names": "pan,tilt,gripper"}, "action_names: the body has no gripper; it has"),
+        ({"obs_names": "pan_rad_s,tilt_rad_s,pan_rad,tilt_rad"}, "the order of the body: pan_rad,"),
+        (
+            {"observation_labels": "depth"},
+            "observation_labels: the body has no depth; it has pan_rad",
+        ),
     ],
 )
 def test_names_that_are_not_the_bodys_in_its_order_are_refused(outside, metadata, said):
@@ -203,15 +215,17 @@ def test_more_weights_than_are_tried_are_refused_and_not_read(outside, beside, m
     path.write_bytes(made.SerializeToString())
     with (outside / ("w.data" if beside else "m.onnx")).open("wb") as file:
         file.truncate(3 * 10**9)
-    assert refused(path).endswith("no policy: 3 GB with its weights, at most 2")
+    assert refused(path).endswith(
+        "not a usable policy: 3 GB with its weights; at most 2 GB are allowed"
+    )
 
 
 @pytest.mark.parametrize(
     ("end", "said"),
     [
-        ("SIGXCPU", "loading it and its first answer take more than 10 s of a processor"),
-        ("SIGKILL", "was killed, as by a machine that runs out of memory"),
-        ("SIGSEGV", "or ends the runtime"),
+        ("SIGXCPU", "loading it and its first answer need more than 10 s of processor time"),
+        ("SIGKILL", "was killed; the machine may be out of memory"),
+        ("SIGSEGV", "or crashes the runtime"),
     ],
 )
 def test_how_a_trial_ends_is_told_apart(tmp_path, monkeypatch, end, said):
@@ -249,7 +263,7 @@ def test_a_single_answer_that_is_no_number_is_found(monkeypatch):
 
     monkeypatch.setattr(trial.time, "process_time", lambda: 9.5)
     found = trial._answers(Session(), "x", np.zeros((9, 4), np.float32))
-    assert "with what is no number" in found["wrong"]
+    assert "which is not a number" in found["wrong"]
 
 
 @pytest.mark.slow
@@ -264,7 +278,7 @@ def test_a_graph_that_computes_for_ever_is_refused(outside):
     ]
     column = np.zeros((n, 1), np.float32)
     said = refused(outside / "m.onnx", model(nodes, {"w": WEIGHT, "c": column, "r": column.T}))
-    assert "loading it and its first answer take more than 10 s of a processor" in said
+    assert "loading it and its first answer need more than 10 s of processor time" in said
 
 
 def test_no_number_where_bodies_start_is_found_before_anything_is_measured(outside):
@@ -275,7 +289,7 @@ def test_no_number_where_bodies_start_is_found_before_anything_is_measured(outsi
         node("Mul", ["z", "d"], ["y"]),
     ]
     made = model(nodes, {"w": WEIGHT, "axis": np.array([1])})
-    assert "answers [0. 0. 0. 0.] with what is no number" in refused(outside / "m.onnx", made)
+    assert "answers [0. 0. 0. 0.] which is not a number" in refused(outside / "m.onnx", made)
 
 
 def test_one_that_answers_differently_each_time_is_refused(outside):
@@ -291,7 +305,7 @@ def test_one_that_answers_differently_each_time_is_refused(outside):
 @pytest.mark.parametrize("data", [b"", b"\x3b", b"\xff" * 99, b"ORTM" * 20, bytes(range(256)) * 4])
 def test_what_is_no_onnx_is_refused(outside, data):
     (outside / "m.onnx").write_bytes(data)
-    assert "no policy" in refused(outside / "m.onnx")
+    assert "not a usable policy" in refused(outside / "m.onnx")
 
 
 def test_the_command_says_so_too(outside):

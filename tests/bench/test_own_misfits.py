@@ -17,20 +17,23 @@ from tierloop.contract.errors import UserError
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"inputs": 3}, "observation is float32[*, 3], the body's is float32[*, 4]"),
-        ({"batch": 3}, "observation is float32[3, 4], the body's is float32[*, 4]"),
-        ({"kind": TensorProto.DOUBLE}, "observation is float64[*, 4], the body's is float32[*, 4]"),
+        ({"inputs": 3}, "observation is float32[*, 3]; the body needs float32[*, 4]"),
+        ({"batch": 3}, "observation is float32[3, 4]; the body needs float32[*, 4]"),
+        (
+            {"kind": TensorProto.DOUBLE},
+            "observation is float64[*, 4]; the body needs float32[*, 4]",
+        ),
         (
             {"answer": TensorProto.DOUBLE},
-            "action is float64[*, 8, 3], the body's is float32[*, H, 3]",
+            "action is float64[*, 8, 3]; the body needs float32[*, H, 3]",
         ),
-        ({"outputs": (4, 5)}, "action is float32[*, 4, 5], the body's is float32[*, H, 3]"),
-        ({"outputs": (7,)}, "action is float32[*, 7], the body's is float32[*, 3]"),
+        ({"outputs": (4, 5)}, "action is float32[*, 4, 5]; the body needs float32[*, H, 3]"),
+        ({"outputs": (7,)}, "action is float32[*, 7]; the body needs float32[*, 3]"),
         (
             {"outputs": (8, 5), "told": False},
-            "action is float32[*, 8, 5], the body's is float32[*, H, 3]",
+            "action is float32[*, 8, 5]; the body needs float32[*, H, 3]",
         ),
-        ({"outputs": (2, 8, 3)}, "action is float32[*, 2, 8, 3], the body's is float32[*, H, 3]"),
+        ({"outputs": (2, 8, 3)}, "action is float32[*, 2, 8, 3]; the body needs float32[*, H, 3]"),
     ],
 )
 def test_a_misfit_names_the_field_and_both_shapes(outside, changes, said):
@@ -55,25 +58,25 @@ def test_the_horizon_is_what_the_graph_answers_though_it_does_not_say(outside):
 @pytest.mark.parametrize(
     ("lines", "said"),
     [
-        ("write = 3", "a body has 'write', see contract/body.py"),
-        ("spec = {}", "spec is a dict, a body's is a contract.specs.BodySpec"),
-        ("def read(self, now_ns): return {}", "read gives a dict, a body's gives a Reading"),
+        ("write = 3", "'write' is missing; see Body in contract/body.py"),
+        ("spec = {}", "spec must be a BodySpec, not a dict"),
+        ("def read(self, now_ns): return {}", "read() must return a Reading, not a dict"),
         ("def read(self, now_ns): raise OSError('no port')", "read: OSError: no port"),
         (
             "def hold(self): return self.at",
-            "hold() is float64[2], by the body's spec it is float64[3]",
+            "hold() is float64[2]; the body's spec needs float64[3]",
         ),
         (
             "def read(self, now_ns): return super().read(now_ns)._replace(torque_nm=np.zeros(5))",
-            "read().torque_nm is float64[5], by the body's spec it is float64[2]",
+            "read().torque_nm is float64[5]; the body's spec needs float64[2]",
         ),
         (
             "def read(self, now_ns): return super().read(now_ns)._replace(position_rad=[0, 0])",
-            "read().position_rad is list, by the body's spec it is float64[2]",
+            "read().position_rad is list; the body's spec needs float64[2]",
         ),
         (
             "def hold(self): return np.zeros(3, np.float32)",
-            "hold() is float32[3], by the body's spec it is float64[3]",
+            "hold() is float32[3]; the body's spec needs float64[3]",
         ),
         (
             "def hold(self): return np.full(3, np.nan)",
@@ -81,7 +84,7 @@ def test_the_horizon_is_what_the_graph_answers_though_it_does_not_say(outside):
         ),
         (
             "def tool_position(self, q): return q.astype(np.float32)",
-            "tool_position() is float32[2], by the body's spec it is float64[3]",
+            "tool_position() is float32[2]; the body's spec needs float64[3]",
         ),
     ],
 )
@@ -131,7 +134,7 @@ def test_the_body_is_let_go_also_when_the_measuring_fails(outside):
         ("nowhere:MyBody", "No module named 'nowhere'"),
         ("my_package:Body", "has no attribute 'Body'"),
         ("my_package:BodySpec", "TypeError: Missing required argument"),
-        ("pathlib:Path", "a body has 'spec'"),
+        ("pathlib:Path", "'spec' is missing"),
     ],
 )
 def test_a_body_that_is_none_is_one_line(outside, body, said):
@@ -142,7 +145,7 @@ def test_a_body_that_is_none_is_one_line(outside, body, said):
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("no.onnx", "No such file"), ("mine.toml", "no policy")]
+    ("name", "said"), [("no.onnx", "No such file"), ("mine.toml", "not a usable policy")]
 )
 def test_so_is_a_policy_that_is_none(outside, name, said):
     with pytest.raises(UserError, match=said):

@@ -74,7 +74,7 @@ def test_a_run_without_success_breaks_a_budget_on_its_energy(tmp_path, monkeypat
     ("table", "said"),
     [
         (budget("age"), "budget 1 (age): unknown metric 'age'"),
-        (budget(unit="x"), "budget 1 (age_of_action): a run has no bare limit beside it"),
+        (budget(unit="x"), "budget 1 (age_of_action): a run has no baseline"),
     ],
 )
 def test_a_budget_about_nothing_stops_the_run_before_it_starts(

@@ -63,7 +63,7 @@ def test_a_broken_budget_is_told_in_one_line_with_metric_limit_figure_and_interv
     document = measured([Series(TRIP, blocks(200), blocks(100, seed=1))], [limit(1.3)])
     (remark,) = outputs.remarks(document)
     assert remark.startswith("budget exceeded: trip p50 is ")
-    for part in ("x the bare limit", "99% interval 1.", "limit 1.3x"):
+    for part in ("x the baseline", "99% interval 1.", "limit 1.3x"):
         assert part in remark
     assert "\n" not in remark
 
@@ -89,7 +89,7 @@ def test_so_does_one_without_a_budget_on_what_it_promised():
 
 def test_a_missing_bare_limit_fails_a_budget_in_multiples_of_it():
     document = measured([Series(TRIP, blocks(1))], [limit(9)])
-    assert document.results[0].lines[0].why == "no bare limit was measured beside it"
+    assert document.results[0].lines[0].why == "its baseline was not measured"
     assert document.exit_code == 3
 
 

@@ -122,7 +122,7 @@ def test_a_policy_of_ones_own_is_the_one_that_is_timed(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("mine.txt", "ends in .toml"), ("there.toml", "exists already"), ("no/x.toml", "no such")],
+    [("mine.txt", "must end in .toml"), ("there.toml", "already exists"), ("no/x.toml", "no such")],
 )
 def test_a_bad_target_is_refused_before_anything_is_measured(tmp_path, name, words):
     (tmp_path / "there.toml").write_text("")

@@ -88,7 +88,7 @@ def until(condition, process: subprocess.Popen[str], seconds: float = 40.0) -> N
         (["edge", str(SHIPPED), "--set", "edge.batch_max=0"], "key 'batch_max' in [edge]"),
         (["cloud", str(SHIPPED), "--for", "-1"], "duration_s must be positive"),
         (["device", str(SHIPPED), "--seed", "-1"], "--seed: seed must lie"),
-        (["report", "."], "no record of a run"),
+        (["report", "."], "not a record of a run"),
         (["doctor", "gone.toml"], "gone.toml: No such file"),
     ],
 )
@@ -112,7 +112,8 @@ def test_a_port_in_use_is_refused_before_anything_is_written(tmp_path, tier):
         done = tierloop(tier, str(SHIPPED), *words, "--set", f"{key}={address}", cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr == (
-        f"tierloop: {address}: the port is in use; stop what listens there or choose another\n"
+        f"tierloop: {address}: the port is in use; stop the process that listens there, or choose "
+        "another port\n"
     )
     assert list(tmp_path.iterdir()) == []
 
@@ -122,7 +123,7 @@ def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path):
     (tmp_path / "run" / "mine.txt").write_text("mine")
     done = tierloop("run", str(SHIPPED), *options(tmp_path), cwd=tmp_path)
     assert done.returncode == 2
-    assert "not empty, and no record of a run" in done.stderr
+    assert "not empty and not a record of a run" in done.stderr
     assert [p.name for p in (tmp_path / "run").iterdir()] == ["mine.txt"]
 
 

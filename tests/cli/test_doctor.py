@@ -42,7 +42,7 @@ def test_shared_memory_without_room_is_a_note_and_no_failure(capsys, monkeypatch
     assert good
     (line,) = (line for line in said.splitlines() if "shared memory" in line)
     assert line.startswith("note")
-    assert "lie on a disk, slower" in line
+    assert "use the disk instead, which is slower" in line
 
 
 def test_without_a_temporary_folder_it_says_what_would_help(capsys, monkeypatch):

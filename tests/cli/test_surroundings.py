@@ -59,7 +59,7 @@ def test_a_name_that_no_record_could_hold_is_one_line(tmp_path, kind):
     done = tierloop(tmp_path, "run", file, "--clock", "virtual", "--out", odd / "r")
     assert done.returncode == 2
     (line,) = done.stderr.decode().splitlines()
-    assert line.endswith("a file's name that is not UTF-8 text; rename it")
+    assert line.endswith("the name of the file is not UTF-8 text; rename the file")
     assert not (odd / "r").exists()
 
 
@@ -67,7 +67,7 @@ def test_a_name_that_no_record_could_hold_is_one_line(tmp_path, kind):
     ("words", "said"),
     [
         (("run", "x\ny\x1b[31m.toml"), r"tierloop: x\ny\x1b[31m.toml: No such file"),
-        (("run", str(SHIPPED), "--set", 'name="a\\nb"'), r"'a\nb' is no name"),
+        (("run", str(SHIPPED), "--set", 'name="a\\nb"'), r"'a\nb' is not a valid name"),
         (("run", str(SHIPPED), "--set", "a\nb=1"), r"--set: unknown key 'a\nb'"),
     ],
 )

@@ -82,7 +82,7 @@ def test_a_session_tells_marks_and_rate():
     assert result.exit_code == 0, result.output
     assert "2 seeds" in result.output
     assert "simulated hours per CPU hour" in result.output
-    assert "No promise was broken." in result.output
+    assert "No invariant was violated." in result.output
     assert all(mark in " ".join(result.output.split()) for mark in coverage.ALL)
 
 
@@ -99,18 +99,18 @@ def test_a_broken_promise_is_told_with_the_command_that_repeats_it(capsys, monke
         assert conduct((0,), "both", "analytic", 1) == 1
     told = capsys.readouterr().out
     assert "stale_action" in told
-    assert "Again:  tierloop fuzz --seed 0 --mode both --plant analytic" in told
-    assert "Shrunk to:" in told
+    assert "To reproduce:  tierloop fuzz --seed 0 --mode both --plant analytic" in told
+    assert "The smallest case found that still fails:" in told
     assert "FAILED: seeds 0" in told
 
 
 @pytest.mark.parametrize(
     ("seeds", "mode", "plant", "words"),
     [
-        ((0,), "bold", "analytic", "--mode bold: it is one of safety, liveness, both"),
-        ((0,), "both", "steel", "--plant steel: it is one of analytic, bullet"),
-        ((), "both", "analytic", "at least one seed"),
-        ((-1,), "both", "analytic", "none below 0"),
+        ((0,), "bold", "analytic", "--mode bold: choose one of: safety, liveness, both"),
+        ((0,), "both", "steel", "--plant steel: choose one of: analytic, bullet"),
+        ((), "both", "analytic", "must be at least 1"),
+        ((-1,), "both", "analytic", "no seed below 0"),
     ],
 )
 def test_nonsense_is_refused_in_one_line(seeds, mode, plant, words):

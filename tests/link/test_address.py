@@ -64,7 +64,7 @@ def test_a_place_is_one_servers_and_free_again_afterwards(key):
     check_free(place)
     server = ServerSocket(place)
     for make in (check_free, ServerSocket):
-        with pytest.raises(UserError, match="in use; stop what serves there, or give another"):
+        with pytest.raises(UserError, match="in use; stop the process that serves there"):
             make(place)
     server.close()
     assert not path(place).parent.exists(), "nothing is left"
@@ -108,7 +108,7 @@ def test_a_client_finds_a_server_that_comes_later_and_one_that_comes_again(key):
 
 def test_a_folder_that_others_may_use_is_refused_and_left_as_it_is(tmp_path):
     tmp_path.chmod(0o755)
-    with pytest.raises(UserError, match=r"no private folder: .*tcp://127.0.0.1:PORT"):
+    with pytest.raises(UserError, match=r"not a private folder: .*tcp://127.0.0.1:PORT"):
         ServerSocket(f"{IPC}{tmp_path}/x.sock")
     assert tmp_path.stat().st_mode & 0o777 == 0o755
 
@@ -117,7 +117,7 @@ def test_a_place_that_is_another_users_or_a_trap_is_passed_over(key, tmp_path, m
     trap = tmp_path / "trap"
     trap.symlink_to(tmp_path)
     monkeypatch.setattr(address, "_root", lambda: str(trap))
-    with pytest.raises(UserError, match=r"no private folder .* can be made in .*tcp://127"):
+    with pytest.raises(UserError, match=r"cannot make a private folder .* in .*tcp://127"):
         private(key, "edge")
 
 

@@ -63,13 +63,13 @@ def test_a_curve_is_straight_between_its_points_and_beyond_the_last():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"rows": (1,)}, "1 rows for 2 us"),
-        ({"rows": (2, 1)}, "must ascend"),
-        ({"rows": (0, 1)}, "must ascend from 1"),
-        ({"us": (2.0, 1.0)}, "must not descend"),
+        ({"rows": (1,)}, "rows has 1 entries and us has 2"),
+        ({"rows": (2, 1)}, "and increase"),
+        ({"rows": (0, 1)}, "start at 1 or more"),
+        ({"us": (2.0, 1.0)}, "must not decrease"),
         ({"us": (0.0, 1.0)}, "must be positive"),
-        ({"jitter": -0.1}, "jitter >= 0"),
-        ({"factor": 0.5}, "factor >= 1"),
+        ({"jitter": -0.1}, "jitter must be at least 0"),
+        ({"factor": 0.5}, "factor at least 1"),
     ],
 )
 def test_a_curve_that_cannot_be_says_so(change, words):

@@ -126,8 +126,8 @@ def test_a_policy_that_no_edge_would_take_is_found_before_the_run(tmp_path):
     graph = to_onnx(Mlp.random(SPEC, (8,), seed=9))
     manifest = msgspec.structs.replace(good.manifest, onnx_sha256=digest(graph))
     (tmp_path / "bad.policy").write_bytes(pack(good._replace(manifest=manifest, onnx=graph)))
-    with pytest.raises(UserError, match=r"bad\.policy: no edge would take this policy: parity: "):
+    with pytest.raises(UserError, match=r"bad\.policy: an edge would refuse this policy: parity: "):
         check(tmp_path / "bad.policy", SPEC)
     artefact(tmp_path / "far.policy", SPEC, version=2**40)
-    with pytest.raises(UserError, match=r"no edge would take this policy: version: "):
+    with pytest.raises(UserError, match=r"an edge would refuse this policy: version: "):
         check(tmp_path / "far.policy", SPEC)

@@ -68,11 +68,11 @@ CASES = [
     (TEXT + "[edge", "cell.toml:11: not TOML"),
     (
         TEXT.replace('"cell"', '"a/b"'),
-        "cell.toml:2: key 'name': 'a/b' is no name",
+        "cell.toml:2: key 'name': 'a/b' is not a valid name",
     ),
     (
         TEXT.replace('"b"', '"edge"'),
-        "cell.toml:5: key 'robots' in [scenario]: 'edge' cannot name a robot",
+        "cell.toml:5: key 'robots' in [scenario]: 'edge' is not a valid name of a robot",
     ),
     (
         TEXT.replace("scan_hz = 10", "control_hz = 100"),
@@ -84,7 +84,7 @@ CASES = [
     ),
     (
         TEXT + '[links]\nedge_cloud = "tcp://[::1]:7811"\ndevice_edge = "tcp://[::1]:7811"',
-        "cell.toml:12: key 'edge_cloud' in [links]: device_edge and edge_cloud share",
+        "cell.toml:12: key 'edge_cloud' in [links]: device_edge and edge_cloud have the same",
     ),
     (
         TEXT + '[policy]\ninitial = "gone.policy"',

@@ -72,7 +72,7 @@ def test_a_record_gives_the_faults_back(tmp_path):
             1,
             "fault 1 (crush): unknown kind 'crush'; choose one of: ",
         ),
-        (GOOD.replace('kind = "crash"\n', ""), 1, "fault 1: key 'kind' missing"),
+        (GOOD.replace('kind = "crash"\n', ""), 1, "fault 1: key 'kind': missing"),
         (GOOD.replace("for_s = 2\n", ""), 1, "fault 1 (crash): key 'for_s': missing"),
         (GOOD + "loss = 1\n", 1, "fault 1 (crash): unknown key 'loss'"),
         (GOOD.replace("for_s", "fors"), 1, "fault 1 (crash): unknown key 'fors'; did you mean"),
@@ -121,12 +121,14 @@ def test_a_fault_past_the_end_of_the_run_is_refused(tmp_path):
     deployment.write_text('name = "x"\n')
     path = write(tmp_path, GOOD.replace("at_s = 1", "at_s = 30"))
     assert load(deployment, ["run.duration_s=31"], path).fault[0].at_s == 30
-    with pytest.raises(UserError, match=r"faults.toml:1: fault 1 \(crash\): at_s 30 is past"):
+    with pytest.raises(
+        UserError, match=r"faults.toml:1: fault 1 \(crash\): at_s 30 is after the end"
+    ):
         load(deployment, ["run.duration_s=30"], path)
 
 
 def test_a_file_that_is_not_there_is_said_to_be_missing(tmp_path):
-    with pytest.raises(UserError, match=r"gone.toml: no such file; name one with"):
+    with pytest.raises(UserError, match=r"gone.toml: no such file; give a file of"):
         fault_tables.load(tmp_path / "gone.toml", ROBOTS)
 
 

@@ -16,7 +16,9 @@ def test_of_two_runs_that_saw_the_same_empty_folder_one_has_it(tmp_path):
     prepare(tmp_path / "run", made)
     prepare(tmp_path / "run", made)
     held = claim(tmp_path / "run", made, ("device", "edge", "cloud"))
-    with pytest.raises(UserError, match="another run of its edge is going; give another --out"):
+    with pytest.raises(
+        UserError, match="another process is running its edge already; choose another --out"
+    ):
         claim(tmp_path / "run", made, ("edge",))
     held.close()
     claim(tmp_path / "run", made, ("edge",)).close()
@@ -33,14 +35,14 @@ def test_tiers_of_one_deployment_share_a_folder(tmp_path):
 
 def test_a_run_that_was_recorded_meanwhile_is_not_written_over(tmp_path):
     fill(tmp_path, short_run())
-    with pytest.raises(UserError, match=r"already contains a run\. Choose another --out"):
+    with pytest.raises(UserError, match=r"already contains a run; choose another --out"):
         claim(tmp_path, deployment(), ("device",))
 
 
 def test_a_run_that_is_still_going_is_not_joined(tmp_path):
     fill(tmp_path, short_run())
     held = Claim(tmp_path, ["device"])
-    with pytest.raises(UserError, match="still going"):
+    with pytest.raises(UserError, match="has not ended yet"):
         join(tmp_path)
     held.close()
     assert join(tmp_path)["robots"] == ["arm-0", "arm-1"]
@@ -58,7 +60,10 @@ def test_two_runs_in_one_second_get_two_folders_and_what_stays_empty_goes(tmp_pa
 def test_a_place_where_no_folder_can_be_is_one_line(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs").symlink_to(tmp_path / "nowhere")
-    with pytest.raises(UserError, match=r"runs/cell-.*; give another --out"), fresh_folder("cell"):
+    with (
+        pytest.raises(UserError, match=r"runs/cell-.*; choose another --out"),
+        fresh_folder("cell"),
+    ):
         pass
 
 
@@ -79,7 +84,7 @@ def test_the_room_of_a_killed_run_is_given_back_by_its_report(tmp_path):
     Reserve(tmp_path)
     assert list(tmp_path.glob(".reserve-*"))
     held = Claim(tmp_path, ["device"])
-    with pytest.raises(UserError, match="still going"):
+    with pytest.raises(UserError, match="has not ended yet"):
         join(tmp_path)
     assert list(tmp_path.glob(".reserve-*"))
     held.close()

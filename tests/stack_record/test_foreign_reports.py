@@ -61,5 +61,5 @@ def test_a_report_that_no_process_of_the_table_sent_is_counted_and_left(run, tmp
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="give another --out"):
+    with pytest.raises(UserError, match="choose another --out"):
         Run(Deployment(name="cell"), ("device",), tmp_path / "file" / "run", Unseen())

@@ -80,7 +80,7 @@ def test_a_run_on_a_full_disk_goes_on_and_says_since_when(tmp_path):
         assert run.lacks
         assert len(run.record.of("device")) == 1, "it is in memory"
         (told,) = (h for h in run.record.happenings if h.name == "record_lacks")
-        assert told.detail == "Is a directory; the run goes on without its record"
+        assert told.detail == "Is a directory; the run continues without a record"
         (tmp_path / "run" / "parts" / "arm-0.reports").rmdir()
         run._hear(report("arm-0", "device", 2))
         run._report()
@@ -111,7 +111,7 @@ def test_the_summary_of_a_run_whose_parts_lack_is_made_of_memory_and_a_later_one
     assert [damage["file"] for damage in again["damaged"]] == ["parts"]
     assert "conservation" in again["not_judged"]
     assert judge(again, interrupted=False) == INCONCLUSIVE
-    said = "the record lacks 2 reports from 6.0 s to 9.0 s: No space left on device"
+    said = "2 reports from 6.0 s to 9.0 s are missing from the record: No space left on device"
     assert warnings(summary) == warnings(again) == [said]
 
 
@@ -124,7 +124,7 @@ def test_a_summary_that_cannot_be_kept_is_printed_and_the_rest_is_kept(tmp_path,
     assert judge(made, interrupted=False) == INCONCLUSIVE
     print_summary(made, tmp_path)
     said = capsys.readouterr()
-    assert said.err == "tierloop: not kept: summary.json: Is a directory\n"
+    assert said.err == "tierloop: not written: summary.json: Is a directory\n"
     assert json.loads(said.out.splitlines()[0])["ticks"]["n"] == 4800
 
 

@@ -80,7 +80,7 @@ def test_a_record_that_can_take_no_more_says_so_and_goes_on_when_it_can(tmp_path
     (tmp_path / "parts" / f"edge{reports.SUFFIX}").rmdir()
     written.append(report("edge", "edge", 4))
     assert not written.full
-    assert written.news() == [("record_resumed", "2 reports lack")]
+    assert written.news() == [("record_resumed", "2 reports are missing")]
     assert [r.at_ns for r in reports.read(tmp_path / "parts")] == [1 * S, 3 * S, 4 * S]
     (lack,) = written.lacks
     assert (lack.since_ns, lack.until_ns, lack.reports) == (2 * S, 3 * S, 2)

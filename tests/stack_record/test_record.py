@@ -94,7 +94,7 @@ def test_of_tiers_that_start_at_once_one_says_what_is_run(tmp_path):
         said = [*pool.map(start, asked)]
     (first,) = (d for d, words in zip(asked, said, strict=True) if not words)
     assert msgspec.json.decode((out / "deployment.json").read_bytes(), type=Deployment) == first
-    differs = f"(run.duration_s is {first.run.duration_s} there, "
+    differs = f"(run.duration_s is {first.run.duration_s} there and "
     assert all(differs in words for words in said if words)
     assert start(first) == ""
     assert {p.name for p in out.iterdir()} == {"deployment.json", "logs", "parts", "state"}
@@ -103,7 +103,7 @@ def test_of_tiers_that_start_at_once_one_says_what_is_run(tmp_path):
 def test_faults_are_counted_as_a_reader_counts():
     names = ["fault.crash", "died", "restarted", "fault.over", "fault.clock_step"]
     told = told_faults({"faults": [{"fault": name} for name in names]})
-    assert told == "planned 2, processes died 1"
+    assert told == "planned: 2, process deaths: 1"
     assert told_faults({"faults": []}) == ""
 
 
@@ -313,11 +313,11 @@ def test_a_run_is_judged_by_its_invariants_first(tmp_path):
     words = dict(headlines(s))
     assert words["success of v1"] == "0.75  (3 of 4 episodes)"
     assert words["invariants"].startswith("all")
-    assert words["experience segments"].endswith("(not checked: the cloud's store is not here)")
+    assert words["experience segments"].endswith("(not checked: this record has no cloud store)")
 
 
 def test_a_folder_without_a_record_is_the_users_mistake(tmp_path):
-    with pytest.raises(UserError, match="no record of a run"):
+    with pytest.raises(UserError, match="not a record of a run"):
         join(tmp_path)
     fill(tmp_path, [])
     with pytest.raises(UserError, match="no reports"):

@@ -27,7 +27,7 @@ def life(name, *spans, start_s=1, end_s=END_S, boot=1):
 
 
 def roof(end_s=END_S, *events):
-    started = [(0.1, "started", f"{name}: life 1") for name in NAMES]
+    started = [(0.1, "started", f"{name}: start number 1") for name in NAMES]
     return [report(ROOF, ROOF, end_s + 1, 0, events=[*started, *events])]
 
 
@@ -88,7 +88,7 @@ def test_a_fault_of_the_timeline_covers_them_until_shortly_after_it():
 
 def test_a_robot_that_never_came_is_named():
     assert found(well("arm-1")) == ["arm-1"]
-    late = report(ROOF, ROOF, 61, 0, events=[(50, "started", "arm-0: life 1")])
+    late = report(ROOF, ROOF, 61, 0, events=[(50, "started", "arm-0: start number 1")])
     assert apart(recorded([*well("arm-0"), late]), SITE) == []
     assert apart(recorded([*well("arm-0")]), SITE) == [], "it runs elsewhere"
 

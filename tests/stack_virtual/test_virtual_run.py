@@ -108,7 +108,7 @@ def test_ctrl_c_ends_it_early_with_a_record(tmp_path):
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 0
-    assert "told to stop" in said
+    assert "stopped by a signal" in said
     summary = json.loads((out / "summary.json").read_text())
     assert 0 < summary["duration_s"] < 100000
     assert summary["experience"]["missing"] == 0
@@ -122,7 +122,7 @@ def test_a_folder_with_another_run_is_one_line(tmp_path):
     done = subprocess.run(command(file, out), cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
-    assert "give another --out" in done.stderr
+    assert "choose another --out" in done.stderr
 
 
 def kept_run(made, seed, out):

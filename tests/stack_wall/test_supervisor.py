@@ -135,7 +135,7 @@ def test_a_death_is_told_with_the_words_of_that_life_alone(tmp_path):
     stage = Stage(tmp_path, ("a", "edge", script))
     stage.until(lambda: len(stage.names("died")) == 2)
     said = [detail for _, name, detail in stage.told if name == "died"]
-    assert said == ["exit 1: torn journal", "exit 1: no word of why"]
+    assert said == ["exit 1: torn journal", "exit 1: it gave no reason"]
     stage.stop()
 
 
@@ -250,6 +250,6 @@ def test_what_does_not_end_though_killed_is_told_and_left(tmp_path, monkeypatch)
         m.setattr("tierloop.stack.wall.supervisor.os.kill", lambda *_: None)
         stage.stop()
     assert time.monotonic() - begin < 5
-    assert ("a", "left", f"process {pid} does not end though killed") in stage.told
+    assert ("a", "left", f"process {pid} has not ended after SIGKILL") in stage.told
     assert end_session(pid) == []
     popen.wait(5)

@@ -91,7 +91,7 @@ def test_the_name_of_a_run_follows_from_its_settings_and_the_files_they_name(fil
     [
         (["scenario.scan_hs=1,2"], [], "--over scenario.scan_hs: unknown key 'scan_hs'"),
         (["scenario.scan_hz=10,fast"], [], "--over scenario.scan_hz: key 'scan_hz'"),
-        (["scenario.scan_hz=10", "scenario.scan_hz=15"], [], "swept twice"),
+        (["scenario.scan_hz=10", "scenario.scan_hz=15"], [], "the key is given twice"),
         (["scenario.scan_hz=10,15"], ["run.durations=3"], "--set run.durations: unknown key"),
     ],
 )

@@ -91,7 +91,7 @@ def test_what_is_finished_is_not_run_again_and_what_has_changed_is(file, tmp_pat
     again = sweep(*words(file, "calm", "--seeds", "2"))
     assert again.returncode == 0
     assert "0 runs, " in again.out
-    assert "4 are done already" in again.out
+    assert "4 more are already done" in again.out
     assert len(started(out)) == 4
     assert (out / "sweep.csv").read_bytes() == first
     half, strange = sorted((out / "cells").iterdir())[:2]
@@ -102,7 +102,7 @@ def test_what_is_finished_is_not_run_again_and_what_has_changed_is(file, tmp_pat
     file.write_text(file.read_text() + "scan_hz = 14.0\n")
     changed = sweep(*words(file, "calm", "--seeds", "1"))
     assert len(started(out)) == 8 + 2
-    assert "6 lie there of other settings" in changed.out
+    assert "6 with other settings" in changed.out
     assert [row["seeds"] for row in table(out)] == ["1", "1"]
 
 
@@ -168,7 +168,7 @@ def test_a_sweep_that_is_stopped_leaves_no_process_and_keeps_what_is_done(
     again = sweep(*words(file, "slow", "--seeds", "2", over="scenario.scan_dropout=0.1"))
     assert again.returncode == 0
     assert "0 runs, " in again.out
-    assert "2 are done already" in again.out
+    assert "2 more are already done" in again.out
 
 
 @pytest.mark.parametrize(
@@ -181,9 +181,12 @@ def test_a_sweep_that_is_stopped_leaves_no_process_and_keeps_what_is_done(
         (["--over", "scenario.scan_hz=10", "--seeds", "0"], "at least 1"),
         (["--over", "scenario.scan_hz=10", "--jobs", "0"], "at least 1"),
         (["--over", "scenario.scan_hz=10", "--clock", "wall"], "slow one another down"),
-        (["--over", "scenario.scan_hz=10", "--out", str(ROOT)], "no sweep; give another --out"),
+        (
+            ["--over", "scenario.scan_hz=10", "--out", str(ROOT)],
+            "not a sweep; choose another --out",
+        ),
         (["--over", "scenario.scan_hz=10", "--out", str(FAKE)], "not a folder"),
-        (["--over", "scenario.scan_hz=10", "--out", "/dev/null/x"], "give another --out"),
+        (["--over", "scenario.scan_hz=10", "--out", "/dev/null/x"], "choose another --out"),
     ],
 )
 def test_a_users_mistake_is_one_line_before_anything_has_started(

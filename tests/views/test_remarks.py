@@ -46,7 +46,7 @@ def test_the_end_of_a_run_repeats_it(tmp_path):
     summary = join(tmp_path)
     assert summary["invariants"]["in_session"] == 1
     assert summary["silence"][0]["said"] == NOBODY
-    assert remarks(summary)[0] == f"arm-0 was not in session at the end: {NOBODY}"
+    assert remarks(summary)[0] == f"arm-0 was not connected at the end: {NOBODY}"
     assert NOBODY in (tmp_path / "report.html").read_text()
 
 
@@ -60,7 +60,9 @@ def test_a_record_whose_roof_was_killed_says_so(tmp_path):
     fill(tmp_path, short_run())
     summary = join(tmp_path)
     assert (summary["ended"], summary["planned_s"]) == ("killed", 420.0)
-    assert "killed after 10 s of 420 s: its last second may be missing" in remarks(summary)
+    assert "the run was killed after 10 s of 420 s; its last second may be missing" in remarks(
+        summary
+    )
     told = report("roof", "roof", 110, 100 * S, labels={"ended": "time"})
     assert recorded([*short_run(), told]).label("ended") == "time"
 
@@ -77,8 +79,10 @@ def late_run(received_ms, acted):
 def test_a_round_trip_beyond_the_validity_is_named(tmp_path):
     fill(tmp_path / "late", late_run(600, 3))
     (words,) = [w for w in remarks(join(tmp_path / "late")) if "too late" in w]
-    assert words.startswith("49 answers came too late to act and 3 acted: the round trip is 599 ms")
-    assert "valid for 400 ms" in words
+    assert words.startswith(
+        "49 answers came too late to be used and 3 were used: the median round trip is 599 ms"
+    )
+    assert "valid only until 400 ms" in words
     fill(tmp_path / "well", late_run(100, 60))
     assert not [w for w in remarks(join(tmp_path / "well")) if "too late" in w]
 
@@ -97,13 +101,13 @@ def test_a_battery_that_cut_out_is_told_by_the_figure_of_its_event(tmp_path):
     )
     fill(tmp_path, [device, *roof(0, 10)])
     summary = join(tmp_path)
-    assert dict(headlines(summary))["arm-0's battery"] == (
-        "cut out at 19.02 V, 18.70 V at its lowest"
+    assert dict(headlines(summary))["battery of arm-0"] == (
+        "cut out at 19.02 V; lowest voltage 18.70 V"
     )
-    assert any("arm-0 stood still" in words for words in remarks(summary))
+    assert any("battery of arm-0 cut out" in words for words in remarks(summary))
     page = (tmp_path / "report.html").read_text()
     assert '<b class="good">all held' not in page
-    assert "nothing to show" in page
+    assert "no data" in page
 
 
 def test_budgets_of_the_other_clock_are_named():
@@ -199,4 +203,4 @@ def test_what_was_not_judged_has_not_held():
 
 def test_one_that_never_was_in_session_is_not_said_to_have_left_it():
     said = alone({"process": "edge", "said": NOBODY}, NEVER)
-    assert said == f"edge was never in session with anybody: {NOBODY}"
+    assert said == f"edge was {NEVER}: {NOBODY}"

@@ -103,8 +103,8 @@ def test_the_cursor_steps_over_what_was_not_asked_for():
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        (("--device", "arm-9"), "there are arm-0, arm-1"),
-        (("--from", "3", "--to", "3"), "not after"),
+        (("--device", "arm-9"), "choose one of: arm-0, arm-1"),
+        (("--from", "3", "--to", "3"), "must be greater than --from 3"),
         (("--to", "nan"), "finite"),
         (("--trace", "x.json", "--device", "arm-0"), "whole run"),
         (("--trace", "nowhere/x.json"), "no such folder"),
@@ -121,7 +121,7 @@ def test_records_of_other_versions_are_refused_for_what_they_are(folder: Path):
     (folder / "parts" / "arm-0.reports").write_bytes(b"\x04\x00\x00\x00oldy")
     for name in ("arm-1", "edge", "cloud", "roof"):
         (folder / "parts" / f"{name}.reports").unlink()
-    with pytest.raises(UserError, match="none that this version can read"):
+    with pytest.raises(UserError, match="no reports that this version can read"):
         load(folder)
     narrow = report("arm-0", "device", 1)
     fields = {name: getattr(narrow, name) for name in narrow.__struct_fields__}

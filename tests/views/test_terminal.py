@@ -60,7 +60,7 @@ def test_in_a_pipe_there_is_a_line_every_five_seconds_and_one_an_event():
 
 def test_a_flood_of_events_is_cut_and_counted():
     made, out = plain()
-    flood = [(100 + i / 100, "restarted", f"edge: life {i}") for i in range(50)]
+    flood = [(100 + i / 100, "restarted", f"edge: start number {i}") for i in range(50)]
     made.show(status(roof(100, 101, *flood), 1.0))
     lines = out.getvalue().splitlines()
     assert len(lines) == EVENTS_SHOWN + 1

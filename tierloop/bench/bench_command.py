@@ -46,7 +46,7 @@ def bench(
     placed = budget_tables.load(budgets or default_budgets())
     budget.check(placed, [metric for one in everything for metric in one.metrics])
     if left := [one.name for one in everything if one not in chosen and not names]:
-        console().print(f"--quick leaves out: {', '.join(left)}", highlight=False)
+        console().print(f"--quick skips: {', '.join(left)}", highlight=False)
     return conduct(chosen, placed, budget.missing(b for b, _ in placed), seconds, out)
 
 
@@ -59,21 +59,23 @@ def conduct(
 ) -> int:
     """Measures, shows, writes; the exit code."""
     if seconds <= 0:
-        raise UserError(f"--for {seconds:g}: must be positive")
+        raise UserError(f"--for {seconds:g}: must be greater than 0")
     folder = out or Path("runs/bench") / datetime.now().strftime("%Y%m%d-%H%M%S")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder}: exists already; choose another --out")
+        raise UserError(f"{folder}: already exists; choose another --out")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         folder.rmdir()
     except OSError as error:
-        raise UserError(f"{folder}: {error.strerror}; give another --out") from None
+        raise UserError(f"{folder}: {error.strerror}; choose another --out") from None
     screen = console()
     results, series = suite.run(chosen, seconds, [b for b, _ in placed], screen)
     document = verdicts.document(results, missing)
     outputs.put(document, series, suite.history(folder), folder)
     suite.show(document, screen)
-    screen.print(f"\nFigures: {folder}  (to look at: {folder / outputs.PAGE})", highlight=False)
+    screen.print(
+        f"\nResults: {folder}  (open {folder / outputs.PAGE} in a browser)", highlight=False
+    )
     return document.exit_code
 
 
@@ -89,7 +91,7 @@ def own(
     from tierloop.bench.own.measure import benchmark
 
     if policy is None or body is None:
-        raise UserError("--policy and --body belong together: give both")
+        raise UserError("--policy and --body must be given together")
     chosen = benchmark(policy, body, deployment)
     placed = budget_tables.load(budgets) if budgets else []
     if deployment is not None:

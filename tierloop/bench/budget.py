@@ -24,21 +24,23 @@ def check(placed: Iterable[Placed], known: Sequence[Metric]) -> None:
         namesakes = [metric for metric in known if metric.name == budget.metric]
         if not namesakes:
             names = sorted({metric.name for metric in known})
-            hint = near(budget.metric, names) or f"; known: {', '.join(names)}"
+            hint = near(budget.metric, names) or f"; choose one of: {', '.join(names)}"
             raise UserError(f"{where}: unknown metric '{budget.metric}'{hint}")
         fitting = [metric for metric in namesakes if budget.covers(metric)]
         clocks = sorted({m.clock for m in namesakes if m.scenario == budget.scenario})
         if not fitting and clocks:
             have = " or ".join(f'clock = "{clock}"' for clock in clocks)
-            raise UserError(f"{where}: clock '{budget.clock}'; {budget.metric} needs {have}")
+            raise UserError(
+                f"{where}: clock '{budget.clock}' does not fit; {budget.metric} needs {have}"
+            )
         if not fitting:
             given = f"scenario '{budget.scenario}' on clock '{budget.clock}'"
             have = ", ".join(sorted({f"'{m.scenario}' on '{m.clock}'" for m in namesakes}))
-            raise UserError(f"{where}: no {given}; known: {have}")
+            raise UserError(f"{where}: {budget.metric} has no {given}; choose one of: {have}")
         if budget.unit not in (TIMES_BARE, fitting[0].unit):
             raise UserError(
-                f"{where}: unit '{budget.unit}'; {budget.metric} is measured in "
-                f"'{fitting[0].unit}', or in '{TIMES_BARE}', times its bare limit"
+                f"{where}: unit '{budget.unit}' does not fit; {budget.metric} is measured in "
+                f"'{fitting[0].unit}', or in '{TIMES_BARE}', multiples of its baseline"
             )
 
 

@@ -100,7 +100,7 @@ def _count(suite: ET.Element, seconds: float) -> None:
 
 def markdown(document: Document) -> str:
     """One table for a job summary, and what needs a word below it."""
-    heads = ("benchmark", "metric", "", "figure", "bare limit", "times bare", "budget", "verdict")
+    heads = ("benchmark", "metric", "", "figure", "baseline", "times baseline", "budget", "verdict")
     rows: list[tuple[str, ...]] = [heads, ("---",) * 3 + ("---:",) * 4 + ("---",)]
     rows += [cells(result, line) for result in document.results for line in result.lines]
     text = [f"| {' | '.join(row)} |" for row in rows]

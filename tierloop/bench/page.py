@@ -143,7 +143,7 @@ def _chart(runs: Sequence[Document], benchmark: str, line: Line) -> Callable[[Ax
         first, last = (runs[k].at[:16].replace("T", " ") for k in (0, -1))
         axes.set_xticks([0, len(runs) - 1], ["", ""])
         axes.set_xlabel(f"runs from {first} to {last} UTC")
-        axes.set_ylabel("times the bare limit" if line.limit_unit == "x" else line.unit)
+        axes.set_ylabel("times the baseline" if line.limit_unit == "x" else line.unit)
 
     return paint
 

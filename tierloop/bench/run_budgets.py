@@ -47,7 +47,10 @@ def check(budgets: Sequence[Budget]) -> None:
     for number, one in enumerate(budgets, 1):
         budget.check([Placed(one, f"budget {number} ({one.metric})")], known())
         if one.unit == TIMES_BARE:
-            raise UserError(f"budget {number} ({one.metric}): a run has no bare limit beside it")
+            raise UserError(
+                f"budget {number} ({one.metric}): a run has no baseline; "
+                "give the limit in the metric's own unit"
+            )
 
 
 def verdict(record: Record, summary: Mapping[str, Any], budgets: Sequence[Budget]) -> int:

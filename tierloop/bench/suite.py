@@ -33,7 +33,7 @@ def find(names: Sequence[str], quick: bool = False) -> list[Benchmark]:
 
     for name in names:
         if name not in SUITE:
-            hint = near(name, SUITE) or f"; known: {', '.join(SUITE)}"
+            hint = near(name, SUITE) or f"; choose one of: {', '.join(SUITE)}"
             raise UserError(f"unknown benchmark '{name}'{hint}")
     wanted = names or [name for name in SUITE if not (quick and name in LONG)]
     return [import_module(f"tierloop.benchmarks.{name}").BENCHMARK for name in wanted]
@@ -63,7 +63,7 @@ def run(
 def show(document: Document, console: Console) -> None:
     """The table, and a sentence for what is not in order; what is broken goes to standard error."""
     table = Table(box=None, padding=(0, 2, 0, 0))
-    heads = ("benchmark", "metric", "", "figure", "bare limit", "times bare", "budget", "verdict")
+    heads = ("benchmark", "metric", "", "figure", "baseline", "times baseline", "budget", "verdict")
     for name in heads:
         table.add_column(name, justify="right" if name in heads[3:7] else "left", overflow="fold")
     for result in document.results:

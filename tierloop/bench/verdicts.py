@@ -123,7 +123,7 @@ def sentence(line: Line) -> str:
     name = f"{Metric(line.metric, line.unit, line.scenario)} p{line.percentile:g}"
     if judged is None or judged.value is None:
         return f"{name}: {line.why or 'no figure'}"
-    unit = "x the bare limit" if line.limit_unit == TIMES_BARE else f" {line.unit}"
+    unit = "x the baseline" if line.limit_unit == TIMES_BARE else f" {line.unit}"
     said = f"{name} is {judged.value:.4g}{unit}"
     if judged.low is None or judged.low != judged.high:
         ends = (f"{end:.4g}" if end is not None else "?" for end in (judged.low, judged.high))
@@ -158,18 +158,18 @@ def _judge(
         return None, ""
     judged = ratio if budget.unit == TIMES_BARE else ours
     if judged is None:
-        return Verdict.FAIL, "no bare limit was measured beside it"
+        return Verdict.FAIL, "its baseline was not measured"
     if judged.n == 0:
-        return Verdict.FAIL, "no work was done: the bare limit was not measured"
+        return Verdict.FAIL, "no work was done: its baseline was not measured"
     verdict = st.judge(judged, budget.limit)
     if verdict is not Verdict.INCONCLUSIVE:
         return verdict, ""
     if isfinite(judged.high):
-        return verdict, "the interval lies across the limit"
+        return verdict, "the limit lies inside the interval"
     blocks = len(series.ours)
     cut = series.known is None and blocks < st.BLOCKS_MIN
-    few = f"blocks, {blocks} of {st.BLOCKS_MIN}" if cut else "samples"
-    return verdict, f"too few {few}, for p{budget.percentile:g}"
+    few = f"blocks ({blocks} of {st.BLOCKS_MIN})" if cut else "samples"
+    return verdict, f"too few {few} for p{budget.percentile:g}"
 
 
 def _estimate(series: Series, blocks: st.Blocks, percentile: float) -> Estimate:

@@ -60,22 +60,22 @@ class Timing(NamedTuple):
 def calibrate(policy: Path | None, out: Path) -> None:
     """Measures, prints a table and writes `out`. Raises UserError before it measures."""
     if out.suffix != hardware.SUFFIX:
-        raise UserError(f"{out}: a profile's name ends in {hardware.SUFFIX}")
+        raise UserError(f"{out}: the name of a profile must end in {hardware.SUFFIX}")
     if out.exists():
-        raise UserError(f"{out}: exists already; choose another --out")
+        raise UserError(f"{out}: already exists; choose another --out")
     if not out.parent.is_dir():
         raise UserError(f"{out.parent}: no such folder")
     artefact = read(policy) if policy else untrained()
     console = Console()
     with _folder(out) as folder:
-        console.print("Preparing: the policy, a commit, a control loop, a fit, a twin ...")
+        console.print("Preparing: inference, commits, control ticks, training, evaluation ...")
         timings = measure(list(probes(artefact, Path(folder))), console)
     console.print(_table(timings))
     profile = summarise(timings, artefact)
     write(out, toml(profile).encode())
     console.print(
         f"\nPower values: {profile.busy_w.source}.\nProfile: {out}  "
-        f"(in a deployment beside it: hardware = \"{out.name}\")",
+        f"(to use it in a deployment in the same folder: hardware = \"{out.name}\")",
         highlight=False, markup=False, soft_wrap=True,
     )  # fmt: skip
 
@@ -84,7 +84,7 @@ def _folder(out: Path) -> tempfile.TemporaryDirectory[str]:
     try:
         return tempfile.TemporaryDirectory(prefix=".calibrate-", dir=out.parent)
     except OSError as error:
-        raise UserError(f"{out.parent}: {error.strerror}; give another --out") from None
+        raise UserError(f"{out.parent}: {error.strerror}; choose another --out") from None
 
 
 def measure(todo: Sequence[Probe], console: Console) -> list[Timing]:
@@ -140,12 +140,14 @@ def _scaled(curve: Curve, ratio: float) -> Curve:
         curve,
         us=tuple(round(u * ratio, 3) for u in curve.us),
         kind="estimated",
-        source=f"{STAND_IN}, times {ratio:.3g}: the ratio of the two inferences",
+        source=f"{STAND_IN}, multiplied by {ratio:.3g}, the ratio of the inference times",
     )
 
 
 def _assumed(figure: Figure) -> Figure:
-    source = f"copied from {STAND_IN}, as no power meter was read; replace it with a measurement"
+    source = (
+        f"copied from {STAND_IN}, because no power meter was read; replace it with a measurement"
+    )
     return msgspec.structs.replace(figure, kind="estimated", source=source)
 
 

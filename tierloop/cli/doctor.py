@@ -72,7 +72,7 @@ def _machine() -> Iterator[Finding]:
     cpus, whole = processors(), os.cpu_count() or 1
     enough = True if cpus >= ADVISED_CPUS else None
     limited = f" of {whole} (limited by affinity or a control group)" if cpus < whole else ""
-    yield Finding("processors", enough, f"{cpus}{limited}; {ADVISED_CPUS} or more advised")
+    yield Finding("processors", enough, f"{cpus}{limited}; {ADVISED_CPUS} or more recommended")
     memory, whole = memory_bytes(), psutil.virtual_memory().total
     limited = f" of {whole / 2**30:.1f} (limited by a control group)" if memory < whole else ""
     yield Finding("memory", True, f"{memory / 2**30:.1f}{limited} GiB")
@@ -82,7 +82,11 @@ def _machine() -> Iterator[Finding]:
 
 def _folders() -> Iterator[Finding]:
     free = free_bytes(SHARED)
-    where = "" if free >= STORE else "; Ray's object store and virtual runs lie on a disk, slower"
+    where = (
+        ""
+        if free >= STORE
+        else "; Ray's object store and virtual runs use the disk instead, which is slower"
+    )
     yield Finding("shared memory", not where or None, f"{SHARED}, {free >> 20} MiB free{where}")
     try:
         with closing(first(lambda folder: free_bytes(folder) > 0)) as scratch:
@@ -99,7 +103,9 @@ def _realtime() -> Finding:
     try:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
     except OSError as error:
-        return Finding("real time", None, f"SCHED_FIFO refused ({error.strerror}): expect misses")
+        return Finding(
+            "real time", None, f"SCHED_FIFO refused ({error.strerror}): expect missed ticks"
+        )
     os.sched_setscheduler(0, *before)
     return Finding("real time", True, "SCHED_FIFO permitted")
 
@@ -124,7 +130,9 @@ def _pybullet_numpy() -> Finding:
         return Finding("pybullet", False, "cannot be imported")
     if answer.stdout.split()[-1:] == ["1"]:
         return Finding("pybullet", True, "built with numpy")
-    return Finding("pybullet", True, "built without numpy: no matter, nothing here takes images")
+    return Finding(
+        "pybullet", True, "built without numpy, which is enough: camera images are not used"
+    )
 
 
 def _ports(links: LinksConfig) -> Iterator[Finding]:

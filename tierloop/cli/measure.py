@@ -121,7 +121,9 @@ def bench(
     seconds = for_ if for_ is not None else QUICK_S if quick else FULL_S
     if policy or body or deployment:
         if names:
-            raise UserError(f"{names[0]}: --policy and --body are measured alone")
+            raise UserError(
+                f"{names[0]}: --policy and --body cannot be combined with names of benchmarks"
+            )
         raise typer.Exit(own(policy, body, deployment, budgets, seconds, out))
     raise typer.Exit(bench(names or (), seconds, budgets, out, quick))
 
@@ -187,7 +189,7 @@ def compare(
     if self_test:
         raise typer.Exit(compare_command.self_test(tries, pairs))
     if refs is None or len(refs) != 2:
-        raise UserError("compare: give two checkouts, BASE and HEAD, or --self-test")
+        raise UserError("compare: give BASE and HEAD, or --self-test")
     base, head = refs
     raise typer.Exit(compare_command.compare(base, head, only or (), pairs, out))
 

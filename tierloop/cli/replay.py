@@ -30,11 +30,13 @@ def tell(
         _, record = load(out)
     names = sorted({life.process for life in record.of("device")})
     if device is not None and device not in names:
-        raise UserError(f"--device: no {device} in {out}; there are {', '.join(names) or 'none'}")
+        raise UserError(
+            f"--device {device}: not a robot of {out}; choose one of: {', '.join(names) or 'none'}"
+        )
     if not all(isfinite(at_s) for at_s in (from_s, to_s or 0.0)):
-        raise UserError("--from and --to are finite numbers of seconds")
+        raise UserError("--from and --to must be finite numbers of seconds")
     if to_s is not None and to_s <= from_s:
-        raise UserError(f"--to {to_s:g} is not after --from {from_s:g}")
+        raise UserError(f"--to {to_s:g} must be greater than --from {from_s:g}")
     origin_ns = _origin_ns(record)
     start_ns = origin_ns + round(from_s * NS_PER_S)
     end_ns = sys.maxsize if to_s is None else origin_ns + round(to_s * NS_PER_S)
@@ -79,4 +81,4 @@ def _violations(out: Path) -> str:
             summary: dict[str, Any] = msgspec.json.decode(path.read_bytes())
             return f"invariants: {verdict(summary)}"
     except Unreadable:
-        return f"invariants: not known (tierloop report {out} joins the record)"
+        return f"invariants: not known; run 'tierloop report {out}' first"

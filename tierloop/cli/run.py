@@ -22,7 +22,7 @@ from tierloop.stack.wall.processes import ROLES
 from tierloop.stack.wall.run import Run, check
 from tierloop.stack.watch import Signals
 from tierloop.views.finish import PAGE, SUMMARY, conclude, join
-from tierloop.views.remarks import alone, remarks, verdict
+from tierloop.views.remarks import EXPERIENCE, alone, remarks, verdict
 from tierloop.views.terminal import view
 
 if TYPE_CHECKING:
@@ -32,25 +32,13 @@ FINE, FAILED, WRONG_INPUT, INCONCLUSIVE = 0, 1, 2, 4
 """Exit codes of a run."""
 _ENDS = {
     "goal": "the newest policy version reached its goal",
-    "time": "the time is up",
-    "signal": "told to stop",
+    "time": "time limit reached",
+    "signal": "stopped by a signal",
 }
 _ALWAYS = ("produced", "acked", "stored", "shed")
-_EXPERIENCE = {
-    "produced": "recorded",
-    "acked": "acknowledged",
-    "stored": "stored in the cloud",
-    "shed": "dropped for lack of space",
-    "waiting": "waiting at the edge",
-    "waiting_device": "waiting on devices",
-    "lost": "lost with a crashed process",
-    "refused": "refused by the cloud",
-    "missing": "missing",
-    "duplicate": "duplicate",
-    "altered": "altered",
-}
-"""What a segment may have become, in words; what did not happen is told of the first four only."""
-NEVER = "never in session with anybody"
+"""Counts of segments that are always shown; the others only where they are not 0."""
+NEVER = "not connected to any other tier during the whole run"
+TOGETHER = "Start all tiers from the same file; on one machine, also with the same --out."
 LAST_WORDS_S = 1.0
 """A reader of what a run says at its end is waited for so long; while it runs, not at all."""
 
@@ -83,8 +71,11 @@ def conduct(deployment: Deployment, roles: tuple[str, ...], out: Path) -> int:
                 console.print(
                     f"{alone(one, NEVER)}.", markup=False, highlight=False, soft_wrap=True
                 )
+        if lonely:
+            console.print(TOGETHER, soft_wrap=True)
         console.print(
-            f"Parts of the record: {out}  (join them: tierloop report {out})", soft_wrap=True
+            f"Record of this tier: {out}  (when all tiers have ended: tierloop report {out})",
+            soft_wrap=True,
         )
         return _together(lonely, why == "signal")
     summary = _joined(run, deployment, out, out)
@@ -178,21 +169,21 @@ def print_summary(summary: Mapping[str, Any], out: Path) -> None:
         print(f"  {name:<21}{text}")
     for words in remarks(summary):
         print(f"\n  {words}.")
-    read = f"  (to read it, open {out / PAGE})" if kept(summary, PAGE) else ""
+    read = f"  (open {out / PAGE} in a browser)" if kept(summary, PAGE) else ""
     print(f"\nRecord: {out}{read}")
 
 
 def warnings(summary: Mapping[str, Any]) -> list[str]:
     """What of the record is damaged, lacks or could not be kept, a line each."""
     lacks = [
-        f"the record lacks {lack['reports']} reports from {lack['from_s']} s to {lack['to_s']} s: "
-        f"{lack['why']}"
+        f"{lack['reports']} reports from {lack['from_s']} s to {lack['to_s']} s are missing from "
+        f"the record: {lack['why']}"
         for lack in summary["lacks"]
     ]
     return [
         *(line(damage) for damage in summary["damaged"] if damage["file"] != PARTS),
         *lacks,
-        *(f"not kept: {words}" for words in summary["unkept"]),
+        *(f"not written: {words}" for words in summary["unkept"]),
     ]
 
 
@@ -220,18 +211,18 @@ def headlines(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     if energy["per_success"] is not None:
         low_j, high_j = energy["per_success_interval"]
         figure = f"{energy['per_success']:.0f} J  ({energy['source']}: {low_j:.0f} to {high_j:.0f})"
-        lines.append(("energy a success", figure))
+        lines.append(("energy per success", figure))
     for robot, battery in energy["battery"].items():
         if battery["cut_out"]:
             cut_v, lowest_v = battery.get("cut_out_v"), battery["lowest_v"]
-            figure = f"cut out at {cut_v:.2f} V, " if cut_v else "cut out, "
-            lines.append((f"{robot}'s battery", f"{figure}{lowest_v:.2f} V at its lowest"))
+            figure = f"cut out at {cut_v:.2f} V" if cut_v else "cut out"
+            lines.append((f"battery of {robot}", f"{figure}; lowest voltage {lowest_v:.2f} V"))
     known = ", ".join(
         f"{experience[key]} {words}"
-        for key, words in _EXPERIENCE.items()
+        for key, words in EXPERIENCE.items()
         if key in _ALWAYS or experience.get(key)
     )
-    unknown = "" if experience["checked"] else "  (not checked: the cloud's store is not here)"
+    unknown = "" if experience["checked"] else "  (not checked: this record has no cloud store)"
     lines.append(("experience segments", known + unknown))
     if summary["cloud"]["waiting_share"] is not None:
         spent_s = summary["cloud"]["phase_s"]

@@ -39,11 +39,11 @@ def fuzz(seed: int, mode: str, plant: Plant) -> Outcome:
 def conduct(seeds: Sequence[int], mode: str, plant: str, jobs: int | None) -> int:
     """Runs seeds, tells what came of them; the exit code. Raises UserError for a wrong option."""
     if mode not in ("safety", "liveness", "both"):
-        raise UserError(f"--mode {mode}: it is one of safety, liveness, both")
+        raise UserError(f"--mode {mode}: choose one of: safety, liveness, both")
     if plant not in ("analytic", "bullet"):
-        raise UserError(f"--plant {plant}: it is one of analytic, bullet")
+        raise UserError(f"--plant {plant}: choose one of: analytic, bullet")
     if not seeds or seeds[0] < 0 or (jobs is not None and jobs < 1):
-        raise UserError("at least one seed, none below 0, and at least one job are needed")
+        raise UserError("--seeds and --jobs must be at least 1, and no seed below 0")
     body: Plant = "bullet" if plant == "bullet" else "analytic"
     console = Console(highlight=False)
     began_s, outcomes = time.monotonic(), list[Outcome]()
@@ -107,14 +107,14 @@ def _workers(jobs: int) -> Iterator[ProcessPoolExecutor]:
 def _tell(console: Console, outcome: Outcome, mode: str, plant: Plant) -> None:
     """A failing seed: what broke, how to see it again, and the plainest case that still does."""
     seed = outcome.seed
-    console.print(f"\nSeed {seed} ({outcome.mode}) broke {len(outcome.found)} promises:")
+    console.print(f"\nSeed {seed} ({outcome.mode}) violated {len(outcome.found)} invariants:")
     for name, detail in outcome.found.items():
         console.print(f"  {name:<16}{detail}", markup=False)
-    console.print(f"Again:  tierloop fuzz --seed {seed} --mode {mode} --plant {plant}")
+    console.print(f"To reproduce:  tierloop fuzz --seed {seed} --mode {mode} --plant {plant}")
     case = shrink(
         draw(seed, mode_of(seed, mode), plant), lambda c: bool({*live(c).found} & {*outcome.found})
     )
-    console.print("Shrunk to:")
+    console.print("The smallest case found that still fails:")
     console.print(text(case), markup=False)
 
 
@@ -155,12 +155,12 @@ def _conclude(console: Console, outcomes: Sequence[Outcome], took_s: float) -> i
     reached: Counter[str] = Counter()
     for outcome in outcomes:
         reached.update(outcome.marks)
-    console.print("\nSometimes (how often each rare state was reached):")
+    console.print("\nRare states, and how often each was reached:")
     for mark in coverage.ALL:
         if reached[mark]:
             console.print(f"  {reached[mark]:>9}  {mark}")
     never = [mark for mark in coverage.ALL if not reached[mark]]
-    console.print(f"Never: {'; '.join(never) or 'none'}")
+    console.print(f"Never reached: {'; '.join(never) or 'none'}")
     simulated_s, cpu_s = (sum(getattr(o, n) for o in outcomes) for n in ("simulated_s", "cpu_s"))
     failed = [o.seed for o in outcomes if o.found]
     console.print(
@@ -170,5 +170,5 @@ def _conclude(console: Console, outcomes: Sequence[Outcome], took_s: float) -> i
     if failed:
         console.print(f"FAILED: seeds {', '.join(map(str, failed))}")
         return FAILED
-    console.print("No promise was broken.")
+    console.print("No invariant was violated.")
     return FINE

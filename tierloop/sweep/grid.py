@@ -70,9 +70,9 @@ def axis(option: str) -> Axis:
         raise UserError(f"--over {option}: a value is empty")
     for value in values:
         if values.count(value) > 1:
-            raise UserError(f"--over {option}: {value} is there twice")
+            raise UserError(f"--over {option}: {value} is given twice")
     if key == "seed":
-        raise UserError("--over seed: the seeds of a sweep are said by --seeds")
+        raise UserError("--over seed: use --seeds to set the number of seeds")
     return Axis(key, values)
 
 
@@ -85,14 +85,14 @@ def grid(path: Path, over: Sequence[str], seeds: int, sets: Sequence[str]) -> Gr
     keys = [a.key for a in axes]
     for key in keys:
         if keys.count(key) > 1:
-            raise UserError(f"--over {key}: the key is swept twice")
+            raise UserError(f"--over {key}: the key is given twice")
     cells = []
     for values in product(*(a.values for a in axes)):
         options = [f"{key}={value}" for key, value in zip(keys, values, strict=True)]
         options = [*FIXED, *sets, *options]
         first = _load(path, options, keys)
         if first.seed + seeds > 2**63:
-            raise UserError(f"--seeds {seeds}: from seed {first.seed} on there are not so many")
+            raise UserError(f"--seeds {seeds}: from seed {first.seed} on, there are fewer seeds")
         for seed in range(first.seed, first.seed + seeds):
             deployment = msgspec.structs.replace(first, seed=seed)
             cells.append(Cell(values, deployment, name(deployment), command(path, seed, options)))

@@ -35,7 +35,7 @@ class Chart(NamedTuple):
 
 
 CHARTS = (
-    Chart("Success", "success, 95 % interval", (lambda o: (o.success, o.success_interval),), True),
+    Chart("Success", "success (95 % interval)", (lambda o: (o.success, o.success_interval),), True),
     Chart(
         "Age of action",
         "age of action, ms (p50; dashed p90)",
@@ -46,7 +46,7 @@ CHARTS = (
     ),
     Chart(
         "Energy",
-        "joules a success, 95 % interval",
+        "energy per success, J (95 % interval)",
         (lambda o: (o.joules_per_success, o.joules_interval),),
         wide=True,
     ),

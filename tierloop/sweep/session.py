@@ -35,7 +35,7 @@ def conduct(
     """Runs a sweep into `out`; the exit code. Raises UserError before anything has started."""
     if not over:
         raise UserError(
-            "--over is missing: say what to sweep, as in --over links.device.delay_ms=0,50"
+            "--over is missing; give a key and its values, as in --over links.device.delay_ms=0,50"
         )
     if seeds < 1 or (jobs is not None and jobs < 1):
         raise UserError("--seeds and --jobs must be at least 1")
@@ -50,7 +50,7 @@ def conduct(
         done = sum(store.read(cell) is not None for cell in whole.cells)
         console.print(
             f"Stopped: {done} of {len(whole.cells)} runs are done and kept in {store.out}; "
-            "the same command goes on from there.", soft_wrap=True,
+            "run the same command again to continue.", soft_wrap=True,
         )  # fmt: skip
         return INCONCLUSIVE
     if summaries:
@@ -68,9 +68,9 @@ def _run(
     kept = {cell.name: summary for cell in whole.cells if (summary := store.read(cell))}
     todo = list({cell.name: cell for cell in whole.cells if cell.name not in kept}.values())
     words = [f"{len(todo)} runs, {jobs} at a time, into {store.out}"]
-    words += [f"{len(kept)} are done already"] if kept else []
+    words += [f"{len(kept)} more are already done"] if kept else []
     if strangers := store.strangers(whole.cells):
-        words.append(f"{strangers} lie there of other settings and are left aside")
+        words.append(f"{strangers} with other settings lie there and are ignored")
     console.print("; ".join(words), soft_wrap=True)
     failed: list[Ended] = []
     with _bar(console) as bar, ExitStack() as ends:
@@ -103,7 +103,7 @@ def _said(whole: Grid, ended: Ended) -> str:
 def _bar(console: Console) -> Progress:
     return Progress(
         TextColumn("sweeping"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-        TextColumn("{task.fields[running]} under way"),
+        TextColumn("{task.fields[running]} running"),
         console=console, transient=True, disable=not console.is_terminal,
     )  # fmt: skip
 
@@ -132,7 +132,7 @@ def _tell(console: Console, shown: Table, out: Path) -> None:
     console.print()
     console.print(shown)
     console.print(
-        f"\nTable: {out / 'sweep.csv'}  (to look at it, open {out / 'sweep.html'})",
+        f"\nTable: {out / 'sweep.csv'}  (open {out / 'sweep.html'} in a browser)",
         soft_wrap=True,
     )
 

@@ -21,9 +21,9 @@ class Store:
 
     def __init__(self, out: Path) -> None:
         if out.exists() and not out.is_dir():
-            raise UserError(f"{out}: not a folder; give another --out")
+            raise UserError(f"{out}: not a folder; choose another --out")
         if out.exists() and any(out.iterdir()) and not (out / CELLS).is_dir():
-            raise UserError(f"{out}: not empty, and no sweep; give another --out")
+            raise UserError(f"{out}: not empty and not a sweep; choose another --out")
         self.out = out
 
     def open(self) -> None:
@@ -32,7 +32,7 @@ class Store:
             for folder in (CELLS, LOGS):
                 (self.out / folder).mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"{self.out}: {error.strerror}; give another --out") from None
+            raise UserError(f"{self.out}: {error.strerror}; choose another --out") from None
 
     def path(self, cell: Cell) -> Path:
         return self.out / CELLS / f"{cell.name}{SUFFIX}"

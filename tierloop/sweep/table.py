@@ -139,7 +139,14 @@ def to_csv(grid: Grid, found: Sequence[Line]) -> str:
 
 
 NONE = (None, None)
-HEADS = ("seeds", "episodes", "success (95 %)", "age p50, ms", "age p90, ms", "J a success (95 %)")
+HEADS = (
+    "seeds",
+    "episodes",
+    "success (95 %)",
+    "age p50, ms",
+    "age p90, ms",
+    "J per success (95 %)",
+)
 
 
 def texts(one: Line) -> tuple[str, ...]:

@@ -67,7 +67,7 @@ def draw(*paints: Callable[[Axes], None], left_in: float = 0.7, above_in: float 
             axes = figure.add_axes(frame)
             paint(axes)
             if not np.isfinite(axes.dataLim.get_points()).all():
-                axes.text(0.5, 0.5, "nothing to show", ha="center", transform=axes.transAxes)
+                axes.text(0.5, 0.5, "no data", ha="center", transform=axes.transAxes)
         file = io.StringIO()
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
     text = file.getvalue()
@@ -105,7 +105,7 @@ def success_by_version(versions: Sequence[dict[str, Any]]) -> Callable[[Axes], N
         axes.errorbar(at, rates, spread, fmt="none", ecolor=_INK, elinewidth=1, capsize=3)
         axes.set_xticks(at, [f"v{v['version']} ({v['episodes']})" for v in lived])
         axes.set_ylim(0, 1.05)
-        axes.set_xlabel("policy version (episodes lived)")
+        axes.set_xlabel("policy version (episodes)")
         axes.set_ylabel("success, 95 % interval")
         axes.grid(axis="x", visible=False)
 
@@ -140,7 +140,7 @@ def running_success(
                 )  # fmt: skip
         axes.set_ylim(0, 1.05)
         axes.set_xlim(left=0)
-        axes.set_xlabel("seconds into the run")
+        axes.set_xlabel("time, s")
         axes.set_ylabel(f"success, last {WINDOW} episodes")
 
     return paint
@@ -161,7 +161,7 @@ def age_histogram(record: Record, validity_ms: float) -> Callable[[Axes], None]:
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter("{x:g}")
         axes.minorticks_off()
-        axes.set_xlabel("age of action when it first acted, ms")
+        axes.set_xlabel("age of action, ms")
         axes.set_ylabel("decisions")
 
     return paint
@@ -229,6 +229,6 @@ def timeline(
         axes.set_yticks(range(len(names)), names)
         axes.set_ylim(-0.6, len(names) - 0.4)
         axes.set_xlim(0, max(duration_s, 1.0))
-        axes.set_xlabel("seconds into the run")
+        axes.set_xlabel("time, s")
 
     return paint

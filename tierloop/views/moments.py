@@ -56,19 +56,19 @@ def late(row: Row) -> bool:
 
 def told(row: Row) -> str:
     """One decision in one line: its stages, what acted, what it cost."""
-    words = [f"#{row['seq']}", f"on {Rung(row['rung']).name.lower()}"]
+    words = [f"#{row['seq']}", f"mode {Rung(row['rung']).name.lower()}"]
     if row["sent_ns"]:
         words.append(f"sent after {_ms(row['sent_ns'] - row['captured_ns'])}")
     if row["received_ns"]:
         there_ns = row["received_ns"] - row["sent_ns"]
         words.append(
-            f"answered in {_ms(there_ns)} ({Tier(row['tier']).name.lower()} held "
-            f"{_ms(row['held_ns'])}, computed {_ms(row['compute_ns'])}, batch {row['batch']}) "
-            f"by v{row['policy_version']}"
+            f"answered by v{row['policy_version']} on the {Tier(row['tier']).name.lower()} in "
+            f"{_ms(there_ns)} (held {_ms(row['held_ns'])}, computed {_ms(row['compute_ns'])}, "
+            f"batch {row['batch']})"
         )
         if row["way_bound_ns"] >= 0:
             ways = f"up {_ms(row['up_ns'])}, down {_ms(row['down_ns'])}"
-            words.append(f"{ways}, within {_ms(row['way_bound_ns'])}")
+            words.append(f"{ways} (± {_ms(row['way_bound_ns'])})")
     else:
         words.append("no answer")
     if row["applied_ns"]:
@@ -76,7 +76,7 @@ def told(row: Row) -> str:
     elif row["refused"]:
         words.append(f"refused: {Refusal(row['refused']).name.lower()}")
     elif row["received_ns"]:
-        words.append("never acted")
+        words.append("not used")
     words.append(f"{row['bytes_up']} B up, {row['bytes_down']} B down")
     words.append(f"{sum(row[name] for name in PARTS_UJ) / 1e6:.3f} J")
     return ", ".join(words)
@@ -98,7 +98,7 @@ def _lived(life: Life, only: str | None) -> Iterator[Moment]:
     for row in rows(life):
         if row["applied_ns"] and row["policy_version"] != version:
             version = row["policy_version"]
-            yield Moment(row["applied_ns"], life.process, "switch", f"v{version} acts from here on")
+            yield Moment(row["applied_ns"], life.process, "switch", f"v{version} acts from now on")
         if only is None or (late(row) if only == "late" else row["refused"] > 0):
             yield Moment(row["captured_ns"], life.process, "decision", told(row), row)
     for one in life.outcomes:

@@ -3,13 +3,28 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+EXPERIENCE = {
+    "produced": "recorded",
+    "acked": "acknowledged",
+    "stored": "stored in the cloud",
+    "shed": "dropped for lack of space",
+    "waiting": "waiting at the edge",
+    "waiting_device": "waiting on devices",
+    "lost": "lost with a crashed process",
+    "refused": "refused by the cloud",
+    "missing": "missing",
+    "duplicate": "duplicate",
+    "altered": "altered",
+}
+"""What may have become of a segment: the keys of the summary, in words."""
+
 
 def remarks(summary: Mapping[str, Any]) -> list[str]:
     """The sentences that the end of a run owes its reader; none where all is well."""
     return [*_silence(summary), *_batteries(summary), *_late(summary), *_early(summary)]
 
 
-def alone(silence: Mapping[str, Any], when: str = "not in session at the end") -> str:
+def alone(silence: Mapping[str, Any], when: str = "not connected at the end") -> str:
     """A process that is not in session, and what it last said of it."""
     said = f": {silence['said']}" if silence["said"] else ""
     return f"{silence['process']} was {when}{said}"
@@ -31,7 +46,7 @@ def _silence(summary: Mapping[str, Any]) -> Iterator[str]:
 def _batteries(summary: Mapping[str, Any]) -> Iterator[str]:
     for robot, battery in summary["energy_j"]["battery"].items():
         if battery["cut_out"]:
-            yield f"{robot} stood still from when its battery cut out; figures end there"
+            yield f"the battery of {robot} cut out: the robot stood still from then on"
 
 
 def _late(summary: Mapping[str, Any]) -> Iterator[str]:
@@ -41,13 +56,14 @@ def _late(summary: Mapping[str, Any]) -> Iterator[str]:
     valid_ms = summary.get("validity_ms", 0.0)
     if trip["n"] and (late > acted or trip["p50"] > valid_ms > 0):
         yield (
-            f"{late} answers came too late to act and {acted} acted: the round trip is "
-            f"{trip['p50']:.0f} ms at the median, and an answer is valid for {valid_ms:.0f} ms "
-            "from its capture; move the policy nearer to the robot"
+            f"{late} answers came too late to be used and {acted} were used: the median round trip "
+            f"is {trip['p50']:.0f} ms, but an answer is valid only until {valid_ms:.0f} ms after "
+            "its observation was captured; run the policy closer to the robot"
         )
 
 
 def _early(summary: Mapping[str, Any]) -> Iterator[str]:
     if summary.get("ended") == "killed":
         lived_s, planned_s = summary["duration_s"], summary["planned_s"]
-        yield f"killed after {lived_s:g} s of {planned_s:g} s: its last second may be missing"
+        killed = f"the run was killed after {lived_s:g} s of {planned_s:g} s"
+        yield f"{killed}; its last second may be missing"

@@ -10,7 +10,7 @@ from tierloop.stack.config.deployment import Deployment
 from tierloop.stack.record.invariants import FAULTS
 from tierloop.stack.record.record import Record
 from tierloop.stack.record.summary import missed_share, told_faults
-from tierloop.views.remarks import remarks
+from tierloop.views.remarks import EXPERIENCE, remarks
 
 EVENTS_MAX = 400
 """Events listed in the page at most; the charts show all."""
@@ -42,6 +42,7 @@ def render(summary: Mapping[str, Any], record: Record, deployment: Deployment) -
         charts=_charts(summary, record, deployment),
         events=events,
         faults=told_faults(summary),
+        experience=EXPERIENCE,
         remarks=remarks(summary),
         missed_share=missed_share(summary["ticks"]),
         events_more=len(happenings) - len(events),
@@ -66,13 +67,13 @@ def _charts(
     return [
         ("Success by policy version", c.draw(c.success_by_version(versions))),
         (
-            "Running success of all bodies",
+            "Success over time, all robots",
             c.draw(c.running_success(record.outcomes(), versions, start_ns)),
         ),
         ("Age of action", c.draw(c.age_histogram(record, validity_ms))),
         ("Tick lateness", c.draw(c.lateness(record, period_us))),
         (
-            f"Energy by part ({spent['source']}: {low_j:,.0f} to {high_j:,.0f} J in all)",
+            f"Energy by part ({spent['source']}: {low_j:,.0f} to {high_j:,.0f} J in total)",
             c.draw(c.energy(joules), left_in=1.35),
         ),
         ("Events", c.draw(c.timeline(record.happenings, FAULTS, start_ns, seconds), left_in=0.8)),

@@ -167,11 +167,16 @@ def line(status: Status) -> str:
     """The run in one line."""
     now = figures(status.record)
     lived = [f"v{v.version} {v.successes}/{v.episodes}" for v in status.record.versions()[-3:]]
-    return (
-        f"{status.elapsed_s:7.1f} s {status.phase}  success {', '.join(lived) or 'none yet'}"
-        f"  age p50 {_ms(now.age_p50_ms)} p99 {_ms(now.age_p99_ms)}"
-        f"  missed {now.missed}/{now.ticks + now.missed}  {now.watts:.0f} W"
-    )
+    if status.record.of("device"):
+        said = (
+            f"success {', '.join(lived) or 'none yet'}"
+            f"  age p50 {_ms(now.age_p50_ms)} p99 {_ms(now.age_p99_ms)}"
+            f"  missed {now.missed}/{now.ticks + now.missed}"
+        )
+    else:
+        lives = _newest(status.record)
+        said = "  ".join(f"{name}: {_gauges(lives.get(name))}" for name in status.states)
+    return f"{status.elapsed_s:7.1f} s {status.phase}  {said}  {now.watts:.0f} W"
 
 
 class LiveView:
@@ -221,7 +226,7 @@ def _headline(record: Record) -> Text:
         (f" of {now.ticks + now.missed} ({now.missed_share:.2%})", "dim"),
         "   power ",
         (f"{now.watts:.0f} W", "bold"),
-        (" model", "dim"),
+        (" (modelled)", "dim"),
     )
 
 
@@ -239,14 +244,19 @@ def _versions(record: Record) -> Table:
 
 def _processes(status: Status) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for column in ("process", "state", "W", "doing, and what waits"):
+    for column in ("process", "state", "W", "activity and queues"):
         table.add_column(column, justify="right" if column == "W" else "left", no_wrap=True)
-    lives = {life.process: life for life in status.record.lives.values() if life.role != ROOF}
+    lives = _newest(status.record)
     for name in sorted({*status.states, *lives}, key=lambda n: (n in ("edge", "cloud"), n)):
         life = lives.get(name)
         watts = f"{life.watts:.1f}" if life else ""
         table.add_row(name, status.states.get(name, "elsewhere"), watts, _gauges(life))
     return table
+
+
+def _newest(record: Record) -> dict[str, Life]:
+    """The newest life of each process."""
+    return {life.process: life for life in record.lives.values() if life.role != ROOF}
 
 
 def _gauges(life: Life | None) -> str:

@@ -35,7 +35,9 @@ def embody(name: str) -> tuple[Embodiment | None, Body]:
     try:
         made = getattr(importlib.import_module(module), attribute)()
     except ModuleNotFoundError as error:
-        raise UserError(f"--body {name}: {error}; run this where it can be imported") from None
+        raise UserError(
+            f"--body {name}: {error}; run this command where the module can be imported"
+        ) from None
     except Exception as error:
         raise UserError(f"--body {name}: {_said(error)}") from None
     finally:
@@ -48,7 +50,7 @@ def embody(name: str) -> tuple[Embodiment | None, Body]:
     found = Embodiment(body, made.perceiver, made.policy)
     if not isinstance(found.policy, PolicySpec):
         have = type(found.policy).__name__
-        raise UserError(f"--body {name}: policy is a {have}, not a contract.specs.PolicySpec")
+        raise UserError(f"--body {name}: policy must be a PolicySpec, not a {have}")
     _tried(name, "perceiver", lambda: found.perceiver.update(reading))
     features = _tried(name, "perceiver", lambda: found.perceiver.features(reading))
     _tried(name, "perceiver", lambda: found.policy.observation.validate(features))
@@ -59,15 +61,15 @@ def _checked(name: str, body: Body) -> Reading:
     """All that a body says, once, against its own spec; nothing is written to its drives."""
     for wanted in ("spec", *METHODS):
         if not hasattr(body, wanted) or (wanted in METHODS and not callable(getattr(body, wanted))):
-            raise UserError(f"--body {name}: a body has '{wanted}', see contract/body.py")
+            raise UserError(f"--body {name}: '{wanted}' is missing; see Body in contract/body.py")
     if not isinstance(body.spec, BodySpec):
         have = type(body.spec).__name__
-        raise UserError(f"--body {name}: spec is a {have}, a body's is a contract.specs.BodySpec")
+        raise UserError(f"--body {name}: spec must be a BodySpec, not a {have}")
     joints = len(body.spec.joints)
     reading = _tried(name, "read", lambda: body.read(0))
     if not isinstance(reading, Reading):
         have = type(reading).__name__
-        raise UserError(f"--body {name}: read gives a {have}, a body's gives a Reading")
+        raise UserError(f"--body {name}: read() must return a Reading, not a {have}")
     for field in ("position_rad", "velocity_rad_s", "torque_nm"):
         _vector(name, f"read().{field}", getattr(reading, field), joints)
     _vector(name, "read().tool_m", reading.tool_m, 3)
@@ -92,7 +94,7 @@ def _vector(name: str, field: str, given: object, size: int) -> None:
                 raise UserError(f"--body {name}: {field} is not finite: {given}")
             return
         have = f"{given.dtype}[{', '.join(map(str, given.shape))}]"
-    raise UserError(f"--body {name}: {field} is {have}, by the body's spec it is float64[{size}]")
+    raise UserError(f"--body {name}: {field} is {have}; the body's spec needs float64[{size}]")
 
 
 def _said(error: Exception) -> str:

@@ -73,8 +73,8 @@ def read(path: Path, data: bytes) -> About:
             elif pair["key"] == "location":
                 locations.add(pair["value"])
     except (ArtefactError, IndexError, UnicodeDecodeError) as error:
-        said = str(error) if isinstance(error, ArtefactError) else "no protobuf"
-        raise UserError(f"{path}: no policy: {said}") from None
+        said = str(error) if isinstance(error, ArtefactError) else "not a protobuf file"
+        raise UserError(f"{path}: not a usable policy: {said}") from None
     return About(frozenset(operators), metadata, frozenset(locations))
 
 
@@ -82,8 +82,8 @@ def require_no_memory(path: Path, about: About) -> None:
     """Raises UserError, with the word stateful, for an operator that remembers."""
     if found := sorted(filter(_MEMORY.match, about.operators)):
         raise UserError(
-            f"{path}: stateful: the state of its {found[0]} would begin anew at every decision; "
-            "only policies without a memory are served"
+            f"{path}: stateful policies are not supported: the state of its {found[0]} would be "
+            "lost after every decision"
         )
 
 
@@ -93,16 +93,16 @@ def weigh(path: Path, about: About) -> int:
     for location in sorted(about.locations):
         shown = location if len(location) < 100 else f"{location[:100]}…"
         if Path(location).is_absolute() or ".." in Path(location).parts:
-            raise UserError(f"{path}: weights in '{shown}': only beside the file itself")
+            raise UserError(f"{path}: weights in '{shown}': must lie in the folder of the file")
         try:
             file = (folder / location).resolve()
             whole = file.is_file()
         except (OSError, ValueError):
             whole = False
         if not whole:
-            raise UserError(f"{path}: weights in '{shown}': no such file beside it")
+            raise UserError(f"{path}: weights in '{shown}': no such file in its folder")
         if not file.is_relative_to(folder):
-            raise UserError(f"{path}: weights in '{shown}': a link that leads out of its folder")
+            raise UserError(f"{path}: weights in '{shown}': this link leads out of the folder")
         total += file.stat().st_size
     return total
 
@@ -119,11 +119,13 @@ def require_names(path: Path, about: About, labels: dict[str, tuple[str, ...]]) 
         named, have = _names(path, key, text), labels[kind]
         unknown = [n for n in named if not any(_alike(n, label) for label in have)]
         if unknown:
-            raise UserError(f"{path}: {key} has {_said(unknown)}; the body's are {_said(have)}")
+            raise UserError(
+                f"{path}: {key}: the body has no {_said(unknown)}; it has {_said(have)}"
+            )
         if len(named) != len(have) or not all(map(_alike, named, have)):
             raise UserError(
-                f"{path}: {key} is {_said(named)}; the body's order is {_said(have)}: "
-                "export it in this order"
+                f"{path}: {key} is {_said(named)}; export the policy in the order of the body: "
+                f"{_said(have)}"
             )
 
 
@@ -133,7 +135,7 @@ def _names(path: Path, key: str, text: str) -> list[str]:
     try:
         return msgspec.json.decode(text, type=list[str])
     except msgspec.MsgspecError:
-        raise UserError(f"{path}: {key} is no list of names: {text[:100]!r}") from None
+        raise UserError(f"{path}: {key} is not a list of names: {text[:100]!r}") from None
 
 
 def _alike(name: str, label: str) -> bool:

@@ -45,7 +45,7 @@ class OnnxFile:
         try:
             tried = trial(str(path), _postures(observation), weights)
         except TrialError as error:
-            raise UserError(f"{path}: no policy: {error}") from None
+            raise UserError(f"{path}: not a usable policy: {error}") from None
         self.spec = _fitted(path, tried, spec, body)
         labels = {
             "joint": body.spec.joints,
@@ -54,7 +54,7 @@ class OnnxFile:
         }
         foreign.require_names(path, about, labels)
         if tried.wrong:
-            raise UserError(f"{path}: no policy: {tried.wrong}")
+            raise UserError(f"{path}: not a usable policy: {tried.wrong}")
         self._name = tried.inputs[0][0]
         self._session = open_session(onnxruntime, str(path))
 
@@ -82,8 +82,8 @@ def _content(path: Path) -> bytes:
 
 def _require_size(path: Path, size: int) -> None:
     if size > BYTES_MAX:
-        said = f"{size / 1e9:.3g} GB with its weights"
-        raise UserError(f"{path}: no policy: {said}, at most {BYTES_MAX / 1e9:g}")
+        said = f"{size / 1e9:.3g} GB with its weights; at most {BYTES_MAX / 1e9:g} GB are allowed"
+        raise UserError(f"{path}: not a usable policy: {said}")
 
 
 def _postures(observation: ArraySpec) -> FloatArray:
@@ -98,8 +98,8 @@ def _fitted(path: Path, tried: Trial, spec: PolicySpec | None, body: Body) -> Po
     into, out = tried.inputs, tried.outputs
     if len(into) != 1 or len(out) != 1:
         raise UserError(
-            f"{path}: {len(into)} inputs and {len(out)} outputs; one each is needed "
-            "(a stateful policy, which takes its state and gives it back, is not served)"
+            f"{path}: {len(into)} inputs and {len(out)} outputs; expected one of each "
+            "(stateful policies, which take and return their state, are not supported)"
         )
     size = spec.observation.size if spec else 2 * len(body.spec.joints)
     action = spec.action.size if spec else len(body.spec.joints) + 1
@@ -130,7 +130,7 @@ def _fit(
     want = ", ".join(map(str, (alike or wanted)[0]))
     kind = kind.removeprefix("tensor(").removesuffix(")")
     kind = {"float": "float32", "double": "float64"}.get(kind, kind)
-    raise UserError(f"{path}: {field} is {kind}[{have}], the body's is float32[{want}]")
+    raise UserError(f"{path}: {field} is {kind}[{have}]; the body needs float32[{want}]")
 
 
 def _plain_spec(body: Body, horizon: int) -> PolicySpec:

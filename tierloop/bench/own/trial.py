@@ -53,16 +53,18 @@ def trial(path: str, features: np.ndarray, weights: int) -> Trial:
     except subprocess.TimeoutExpired:
         raise TrialError(f"no answer within {WALL_S} s") from None
     if -done.returncode == signal.SIGXCPU:
-        raise TrialError(f"loading it and its first answer take more than {CPU_S} s of a processor")
+        raise TrialError(
+            f"loading it and its first answer need more than {CPU_S} s of processor time"
+        )
     if -done.returncode == signal.SIGKILL:
-        raise TrialError("what tried it was killed, as by a machine that runs out of memory")
+        raise TrialError("the process that tried it was killed; the machine may be out of memory")
     lines = done.stdout.splitlines()
     found = json.loads(lines[-1]) if done.returncode == 0 and lines else {"error": ""}
     if "error" not in found:
         return Trial(**found)
-    said = found["error"] or "it ends the runtime"
+    said = found["error"] or "it crashes the runtime"
     if "alloc" in said or not found["error"]:
-        said = f"it needs more than {(MEMORY_BYTES + 3 * weights) >> 20} MB, or ends the runtime"
+        said = f"it needs more than {(MEMORY_BYTES + 3 * weights) >> 20} MB, or crashes the runtime"
     raise TrialError(said)
 
 
@@ -121,7 +123,7 @@ def _answers(session: Any, name: str, features: np.ndarray) -> dict[str, Any]:
 def _no_number(row: np.ndarray, answer: np.ndarray) -> str:
     if np.isfinite(answer).all():
         return ""
-    return f"answers {np.array2string(row, threshold=8)} with what is no number"
+    return f"answers {np.array2string(row, threshold=8)} which is not a number"
 
 
 if __name__ == "__main__":
