@@ -26,12 +26,11 @@ from tierloop.bench.statistics import Samples
 from tierloop.benchmarks.rig.teach import taught
 from tierloop.contract.budget import Metric
 from tierloop.contract.clock import NS_PER_MS
-from tierloop.contract.effects import Send
 from tierloop.contract.ledger import INDEX
-from tierloop.contract.messages import ActionChunk, Observation
-from tierloop.contract.policy import Policy
+from tierloop.contract.messages import Observation
+from tierloop.contract.specs import FloatArray
 from tierloop.device.config import ActingConfig, DeviceConfig
-from tierloop.device.node import DeviceNode
+from tierloop.device.unlinked import Unlinked
 from tierloop.policy.artefact import unpack
 from tierloop.policy.engine import load
 from tierloop.sim.embody import embody
@@ -82,41 +81,32 @@ def live(point: Point, blob: bytes) -> Lived:
     policy = load(unpack(blob))
     scenario = Scenario(horizon=policy.spec.horizon)
     robot = embody(scenario, point.seed)
-    node = DeviceNode("arm", 1, robot, DeviceConfig(acting=point.acting), "benchmark")
-    under_way: deque[tuple[int, ActionChunk]] = deque()
+    device = Unlinked("arm", 1, robot, DeviceConfig(acting=point.acting), "benchmark")
+    under_way: deque[tuple[int, Observation, FloatArray]] = deque()
     judged: list[tuple[bool, str]] = []
     seams: list[float] = []
     late_ns, period_ns = round(2 * point.delay_ms * NS_PER_MS), robot.body.spec.control_period_ns
     now_ns = 0
-    node.on_start(now_ns)
     while len(judged) < point.episodes:
         now_ns += period_ns
         while under_way and under_way[0][0] <= now_ns:
-            node.on_message(now_ns, "edge", under_way.popleft()[1])
-            seams.append(node.arbiter.seam_rad)
-        reading = robot.body.read(now_ns)
-        judged += [(e.success, e.reason) for e in reading.outcomes]
-        setpoint, effects = node.on_tick(now_ns, reading)
-        robot.body.write(setpoint)
-        node.on_written(now_ns)
-        for effect in effects:
-            if isinstance(effect, Send) and isinstance(effect.message, Observation):
-                under_way.append((now_ns + late_ns, _answer(effect.message, policy)))
+            device.answer(now_ns, *under_way.popleft()[1:], policy.version)
+            seams.append(device.node.arbiter.seam_rad)
+        asked = device.tick(now_ns)
+        judged += [(e.success, e.reason) for e in device.reading.outcomes]
+        if asked is not None:
+            rows = policy.act(asked.features[np.newaxis])[0]
+            under_way.append((now_ns + late_ns, asked, rows))
     robot.body.close()
-    report = node.report(now_ns, last=True)
-    rows = report.decisions[report.decisions[:, INDEX["applied_ns"]] > 0]
-    ages_ns = rows[:, INDEX["applied_ns"]] - rows[:, INDEX["captured_ns"]]
+    report = device.node.report(now_ns, last=True)
+    acted = report.decisions[report.decisions[:, INDEX["applied_ns"]] > 0]
+    ages_ns = acted[:, INDEX["applied_ns"]] - acted[:, INDEX["captured_ns"]]
     del judged[point.episodes :]
     return Lived(
         point, sum(ok for ok, _ in judged), float(np.median(ages_ns)) / NS_PER_MS,
         float(np.mean(seams)), sum(report.counters[f"rung_s.{r}"] for r in ("hold", "stop")),
         tuple(reason for _, reason in judged),
     )  # fmt: skip
-
-
-def _answer(to: Observation, policy: Policy) -> ActionChunk:
-    rows = policy.act(to.features[np.newaxis])[0]
-    return ActionChunk.answering(to, policy.spec, rows, policy.version)
 
 
 def wilson(successes: int, n: int, z: float = 1.96) -> tuple[float, float]:

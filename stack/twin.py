@@ -17,22 +17,21 @@ from tierloop.cloud.ingest import open_body
 from tierloop.cloud.rollout import PARTS, TWIN, Answer, Twin
 from tierloop.contract.clock import NS_PER_MS, NS_PER_US, period_ns
 from tierloop.contract.codec import Codec
-from tierloop.contract.effects import Send
-from tierloop.contract.messages import ActionChunk, Observation, Segment
+from tierloop.contract.messages import Observation, Segment
 from tierloop.contract.specs import FloatArray
 from tierloop.device.config import DeviceConfig
-from tierloop.device.node import DeviceNode
+from tierloop.device.unlinked import HEADER_BYTES, Unlinked
 from tierloop.link.model import LinkModel, LinkSpec
 from tierloop.sim.scenario import Scenario
 from tierloop.stack.config import hardware
 from tierloop.stack.config.deployment import Deployment
 from tierloop.stack.config.hardware import Curve
 
+_Arrival = tuple[int, int, Observation, FloatArray]
+"""When an answer comes, the question's number, the question, the answer's rows."""
+
 GAP_S = 10.0
 """No part is waited for longer than this."""
-
-HEADER_BYTES = 256
-"""What a message takes beside its array."""
 
 
 def twin_of(deployment: Deployment, software: str) -> Callable[[], Twin]:
@@ -76,27 +75,20 @@ class DeviceTwin:
     ) -> Segment:
         """One episode, until PARTS are judged; `answer` acts as policy `version`."""
         robot = self._stage.begin(seed, posture_rad)
-        node = DeviceNode(TWIN, 0, robot, self._device, self._software)
+        device = Unlinked(TWIN, 0, robot, self._device, self._software)
         service = _Service(self._link, self._infer, self._window_ns, seed)
         now_ns = judged = 0
-        node.on_start(now_ns)
         while judged < PARTS:
-            for at_ns, chunk in service.arrived(now_ns):
-                node.on_message(at_ns, "edge", chunk)
-            reading = robot.body.read(now_ns)
-            judged += len(reading.outcomes)
-            setpoint, effects = node.on_tick(now_ns, reading)
-            robot.body.write(setpoint)
-            node.on_written(now_ns)
-            for effect in effects:
-                if isinstance(effect, Send) and isinstance(effect.message, Observation):
-                    asked = effect.message
-                    rows = answer(asked.features[np.newaxis])[0]
-                    chunk = ActionChunk.answering(asked, robot.policy, rows, version)
-                    service.ask(now_ns, asked, chunk)
+            for at_ns, _, answered, rows in service.arrived(now_ns):
+                device.answer(at_ns, answered, rows, version)
+            asked = device.tick(now_ns)
+            judged += len(device.reading.outcomes)
+            if asked is not None:
+                service.ask(now_ns, asked, answer(asked.features[np.newaxis])[0])
             now_ns += self._tick_ns
-        node.uplink.seal()
-        (sealed,) = node.uplink.due(now_ns)
+        uplink = device.node.uplink
+        uplink.seal()
+        (sealed,) = uplink.due(now_ns)
         return open_body(self._codec, sealed.body.tobytes())
 
 
@@ -109,23 +101,22 @@ class _Service:
         self._infer_ns, self._jitter = infer.median_us(1) * NS_PER_US, infer.jitter
         self._window_ns = window_ns
         self._free_ns = 0
-        self._under_way: list[tuple[int, int, ActionChunk]] = []
+        self._under_way: list[_Arrival] = []
 
-    def ask(self, now_ns: int, asked: Observation, chunk: ActionChunk) -> None:
-        """Puts a question on the link at `now_ns`; `chunk` is what it will be answered."""
+    def ask(self, now_ns: int, asked: Observation, rows: FloatArray) -> None:
+        """Puts a question on the link at `now_ns`; its answer will be `rows`, float32[H, A]."""
         for arrival in self._up.carry(now_ns, asked.features.nbytes + HEADER_BYTES):
             work_ns = round(self._infer_ns * exp(self._jitter * self._rng.standard_normal()))
             begun_ns = max(self._free_ns, arrival.at_ns + self._window_ns)
             self._free_ns = begun_ns + work_ns
-            for back in self._down.carry(self._free_ns, chunk.actions.nbytes + HEADER_BYTES):
-                heapq.heappush(self._under_way, (back.at_ns, chunk.seq, chunk))
+            for back in self._down.carry(self._free_ns, rows.nbytes + HEADER_BYTES):
+                heapq.heappush(self._under_way, (back.at_ns, asked.seq, asked, rows))
 
-    def arrived(self, now_ns: int) -> list[tuple[int, ActionChunk]]:
-        """What has come by `now_ns`, with when it did."""
+    def arrived(self, now_ns: int) -> list[_Arrival]:
+        """The answers that have come by `now_ns`, in order."""
         come = []
         while self._under_way and self._under_way[0][0] <= now_ns:
-            at_ns, _, chunk = heapq.heappop(self._under_way)
-            come.append((at_ns, chunk))
+            come.append(heapq.heappop(self._under_way))
         return come
 
 

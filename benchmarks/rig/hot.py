@@ -125,30 +125,21 @@ class Blind:
 def tick() -> Work:
     """A control tick of a device whose edge answers every observation; its body costs nothing."""
     from tierloop.device.config import DeviceConfig
-    from tierloop.device.node import DeviceNode
+    from tierloop.device.unlinked import Unlinked
 
     spec, body = policy(), Still()
-    node = DeviceNode("arm-0", 1, Embodiment(body, Blind(spec.observation.size), spec),
-                      DeviceConfig(), "benchmark")  # fmt: skip
-    node.on_start(0)
+    robot = Embodiment(body, Blind(spec.observation.size), spec)
+    device = Unlinked("arm-0", 1, robot, DeviceConfig(), "benchmark")
+    rows = np.zeros((spec.horizon, spec.action.size), np.float32)
     now_ns, period_ns = 0, body.spec.control_period_ns
 
     def work() -> None:
         nonlocal now_ns
         now_ns += period_ns
-        setpoint, effects = node.on_tick(now_ns, body.read(now_ns))
-        body.write(setpoint)
-        node.on_written(now_ns)
-        for effect in effects:
-            message = effect.message if isinstance(effect, Send) else None
-            if isinstance(message, m.Observation):
-                node.on_sent(now_ns, message, 200)
-                node.on_message(now_ns, "edge", chunk(spec, message))
-            elif isinstance(message, m.Sealed):
-                stored = m.Stored(device="arm-0", boot=1, below=message.seq + 1)
-                node.on_message(now_ns, "edge", stored)
-        if effects:
-            node.report(now_ns)
+        asked = device.tick(now_ns)
+        if asked is not None:
+            device.answer(now_ns, asked, rows)
+            device.node.report(now_ns)
 
     return work
 

@@ -9,12 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from tierloop.contract.body import Embodiment, Reading
-from tierloop.contract.effects import Send
-from tierloop.contract.messages import ActionChunk, Observation
 from tierloop.contract.specs import FloatArray, PolicySpec, Vector
 from tierloop.contract.version import __version__
 from tierloop.device.config import DeviceConfig
-from tierloop.device.node import DeviceNode
+from tierloop.device.unlinked import Unlinked
 from tierloop.edge.outbox import Name, Outbox, Parcel
 from tierloop.edge.triage import Priority
 from tierloop.policy.artefact import Artefact, Manifest, digest, pack, unpack
@@ -136,28 +134,19 @@ class _Period:
     """The ticks of one decision period: one of them decides, and an answer comes."""
 
     def __init__(self) -> None:
-        spec, self._body = policy_spec(Scenario()), _Still()
-        robot = Embodiment(self._body, SortPerceiver(spec.observation), spec)
-        self._node = DeviceNode("host", 0, robot, DeviceConfig(), __version__)
-        self._spec, self._now_ns = spec, 0
-        self._node.on_start(0)
-        self.ticks = round(spec.period_ns / self._body.spec.control_period_ns)
+        spec, body = policy_spec(Scenario()), _Still()
+        robot = Embodiment(body, SortPerceiver(spec.observation), spec)
+        self._device = Unlinked("host", 0, robot, DeviceConfig(), __version__)
+        self._rows = np.tile(body.hold().astype(np.float32), (spec.horizon, 1))
+        self._now_ns, self._tick_ns = 0, body.spec.control_period_ns
+        self.ticks = round(spec.period_ns / self._tick_ns)
 
     def __call__(self) -> None:
-        node = self._node
         for _ in range(self.ticks):
-            self._now_ns += self._body.spec.control_period_ns
-            setpoint, effects = node.on_tick(self._now_ns, self._body.read(self._now_ns))
-            node.on_written(self._now_ns)
-            for effect in effects:
-                if isinstance(effect, Send) and isinstance(effect.message, Observation):
-                    node.on_sent(self._now_ns, effect.message, 200)
-                    node.on_message(self._now_ns, "edge", self._answer(effect.message, setpoint))
-
-    def _answer(self, to: Observation, setpoint: Vector) -> ActionChunk:
-        spec = self._spec
-        rows = np.tile(setpoint.astype(np.float32), (spec.horizon, 1))
-        return ActionChunk.answering(to, spec, rows, 0)
+            self._now_ns += self._tick_ns
+            asked = self._device.tick(self._now_ns)
+            if asked is not None:
+                self._device.answer(self._now_ns, asked, self._rows)
 
 
 class _Fit:

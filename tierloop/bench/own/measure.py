@@ -15,14 +15,14 @@ import numpy as np
 from tierloop.bench.own.body import Plain, embody
 from tierloop.bench.own.policy import OnnxFile
 from tierloop.bench.protocol import Benchmark, Series, by_turns
+from tierloop.bench.ticks import Ticks
 from tierloop.contract.body import Embodiment
 from tierloop.contract.budget import Metric
 from tierloop.contract.codec import Codec
 from tierloop.contract.effects import Compute, Effects, Send, Timer
-from tierloop.contract.messages import ActionChunk, Hello, Observation, Sealed, Stored
+from tierloop.contract.messages import Hello, Observation
 from tierloop.contract.policy import Policy
 from tierloop.device.config import DeviceConfig
-from tierloop.device.node import DeviceNode
 from tierloop.edge.config import EdgeConfig
 from tierloop.edge.node import EdgeNode
 
@@ -134,10 +134,10 @@ def measure(
         by_turns(0, *measures)
         spent.clear()
         infer, decide_us, bare = by_turns(seconds / 2, *measures)
-        loop = _Ticks(robot, device)
-        loop.block()
-        loop.bodily.clear()
-        (ticks,) = by_turns(seconds / 2, loop.block)
+        loop = Ticks(robot, device)
+        loop.block(TICKS)
+        loop.clear()
+        (ticks,) = by_turns(seconds / 2, lambda: loop.block(TICKS))
     finally:
         robot.body.close()
     return [
@@ -146,52 +146,6 @@ def measure(
         Series(TICK, ticks, tuple(loop.bodily)),
         Series(ENERGY, tuple(spent)),
     ]
-
-
-class _Ticks:
-    """A device's node around the body, on a clock that advances one period a tick."""
-
-    def __init__(self, robot: Embodiment, config: DeviceConfig) -> None:
-        self._body, self._spec = robot.body, robot.policy
-        self._node = DeviceNode(_DEVICE, 1, robot, config, "own")
-        self._now_ns = 0
-        self._node.on_start(0)
-        self.bodily: list[np.ndarray] = []
-
-    def block(self) -> list[float]:
-        """Microseconds of the stack's own a tick; the body's are kept."""
-        ticks = [self._tick() for _ in range(TICKS)]
-        self._node.report(self._now_ns)
-        self.bodily.append(np.array([body for _, body in ticks]))
-        return [own for own, _ in ticks]
-
-    def _tick(self) -> tuple[float, float]:
-        node, body = self._node, self._body
-        self._now_ns += body.spec.control_period_ns
-        begun = time.perf_counter_ns()
-        reading = body.read(self._now_ns)
-        read = time.perf_counter_ns()
-        setpoint, effects = node.on_tick(self._now_ns, reading)
-        chosen = time.perf_counter_ns()
-        body.write(setpoint)
-        written = time.perf_counter_ns()
-        node.on_written(self._now_ns)
-        ended = time.perf_counter_ns()
-        for effect in effects:
-            if isinstance(effect, Send):
-                self._answer(effect.message)
-        return (chosen - read + ended - written) / 1e3, (read - begun + written - chosen) / 1e3
-
-    def _answer(self, message: object) -> None:
-        if isinstance(message, Observation):
-            spec = self._spec
-            hold = np.clip(self._body.hold(), spec.action.low, spec.action.high)
-            rows = np.tile(hold.astype(np.float32), (spec.horizon, 1))
-            chunk = ActionChunk.answering(message, spec, rows, 0)
-            self._node.on_message(self._now_ns, "edge", chunk)
-        elif isinstance(message, Sealed):
-            stored = Stored(device=_DEVICE, boot=1, below=message.seq + 1)
-            self._node.on_message(self._now_ns, "edge", stored)
 
 
 def _timed(
