@@ -5,10 +5,10 @@ from typing import NamedTuple, Protocol
 
 from tierloop.cloud.config import LearnerConfig
 from tierloop.cloud.rollout import Play, Twin, TwinRollout
-from tierloop.cloud.teacher import labeller
 from tierloop.contract.messages import Segment
 from tierloop.contract.specs import FloatArray, PolicySpec
 from tierloop.policy.mlp import Mlp
+from tierloop.sim.tasks.sort.expert import labeller
 
 
 class Fit(NamedTuple):

@@ -15,7 +15,6 @@ from tierloop.cloud.node import CloudNode
 from tierloop.cloud.opening import opened
 from tierloop.cloud.rollout import Twin
 from tierloop.cloud.store import STORE_FILE
-from tierloop.cloud.teacher import labeller
 from tierloop.cloud.trainer import Trainer
 from tierloop.contract.clock import Clock, WallClock
 from tierloop.contract.effects import Node
@@ -25,6 +24,7 @@ from tierloop.link.channel import Server
 from tierloop.link.shell import WallShell
 from tierloop.link.sockets import ReportSource, ServerSocket
 from tierloop.policy.artefact import ArtefactError
+from tierloop.sim.tasks.sort.expert import labeller
 
 DRAIN_S = 0.5
 """How long each lane may go on after the order to stop."""

@@ -18,11 +18,11 @@ from tierloop.cloud.backend import Fit, Hands
 from tierloop.cloud.config import LearnerConfig
 from tierloop.cloud.export import export
 from tierloop.cloud.rollout import Play, successes
-from tierloop.cloud.teacher import Teacher
 from tierloop.contract.version import __version__
 from tierloop.policy.artefact import pack
 from tierloop.policy.mlp import Mlp
 from tierloop.sim.scenario import Scenario, policy_spec
+from tierloop.sim.tasks.sort.expert import Teacher
 from tierloop.stack.config.deployment import Deployment
 from tierloop.stack.twin import twin_of
 

@@ -10,7 +10,6 @@ import numpy as np
 from tierloop.cloud.backend import Backend, Hands, SerialBackend
 from tierloop.cloud.node import CloudNode
 from tierloop.cloud.store import STORE_FILE, Store
-from tierloop.cloud.teacher import labeller
 from tierloop.cloud.trainer import Trainer
 from tierloop.contract.body import Embodiment
 from tierloop.contract.effects import Compute
@@ -24,6 +23,7 @@ from tierloop.edge.outbox import OUTBOX_FILE, Outbox
 from tierloop.link.channel import Client, Server
 from tierloop.link.virtual import Port, Way
 from tierloop.policy.shelf import Shelf
+from tierloop.sim.tasks.sort.expert import labeller
 from tierloop.stack.config import hardware
 from tierloop.stack.config.deployment import Deployment
 from tierloop.stack.order import Order

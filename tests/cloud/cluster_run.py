@@ -20,9 +20,9 @@ from tierloop.cloud.backend import Cancelled, Fit, Hands, SerialBackend
 from tierloop.cloud.cluster import RayBackend
 from tierloop.cloud.config import CloudConfig, LearnerConfig
 from tierloop.cloud.rollout import Play
-from tierloop.cloud.teacher import Teacher
 from tierloop.policy.mlp import Mlp
 from tierloop.sim.scenario import Scenario, policy_spec
+from tierloop.sim.tasks.sort.expert import Teacher
 from tierloop.stack.config.deployment import Deployment
 from tierloop.stack.twin import twin_of
 

@@ -8,12 +8,12 @@ from tierloop.cloud.config import LearnerConfig
 from tierloop.cloud.experience import Experience
 from tierloop.cloud.lineage import Key
 from tierloop.cloud.rollout import PARTS, TWIN, Play, TwinRollout, successes
-from tierloop.cloud.teacher import Teacher
 from tierloop.cloud.trainer import Trainer
 from tierloop.contract.codec import Codec
 from tierloop.policy.mlp import Mlp
 from tierloop.sim.embody import embody
 from tierloop.sim.scenario import Scenario, policy_spec
+from tierloop.sim.tasks.sort.expert import Teacher
 from tierloop.stack.config.deployment import Deployment
 from tierloop.stack.twin import twin_of
 

@@ -18,7 +18,6 @@ from tierloop.cloud.config import CloudConfig, LearnerConfig
 from tierloop.cloud.export import export
 from tierloop.cloud.node import CloudNode
 from tierloop.cloud.store import Store
-from tierloop.cloud.teacher import labeller
 from tierloop.cloud.trainer import Trainer
 from tierloop.contract.codec import Codec
 from tierloop.contract.effects import Compute, Effects, Node, Send, Timer
@@ -42,6 +41,7 @@ from tierloop.link.channel import Client, Server
 from tierloop.policy.artefact import digest, pack
 from tierloop.policy.mlp import Mlp
 from tierloop.policy.shelf import Shelf
+from tierloop.sim.tasks.sort.expert import labeller
 
 S, MS = 1_000_000_000, 1_000_000
 ROBOTS = ("arm-0", "arm-1")

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from tierloop.cloud.teacher import Teacher
 from tierloop.contract.clock import NS_PER_S
 from tierloop.contract.suite import BodySuite
 from tierloop.sim.bodies.panda import HOME_RAD, JOINTS, Panda, postures, tool_position
@@ -16,6 +15,7 @@ from tierloop.sim.cell import Cell
 from tierloop.sim.embody import embody
 from tierloop.sim.env import SortEnv
 from tierloop.sim.scenario import Scenario, body_spec, policy_spec
+from tierloop.sim.tasks.sort.expert import Teacher
 from tierloop.sim.world import World
 
 

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 
 from tierloop.cloud.rollout import PARTS
-from tierloop.cloud.teacher import Teacher, labeller
 from tierloop.contract.clock import NS_PER_MS
 from tierloop.device.config import ActingConfig, DeviceConfig
 from tierloop.device.guard import Guard
 from tierloop.device.workspace import Workspace
 from tierloop.link.model import LinkSpec
 from tierloop.sim.scenario import Scenario, body_spec, policy_spec
+from tierloop.sim.tasks.sort.expert import Teacher, labeller
 from tierloop.stack.config.deployment import Deployment, LinksConfig
 from tierloop.stack.twin import twin_of
 

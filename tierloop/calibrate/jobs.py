@@ -155,7 +155,7 @@ class _Fit:
     def __init__(self) -> None:
         from tierloop.cloud.config import LearnerConfig
         from tierloop.cloud.learner import Learner
-        from tierloop.cloud.teacher import Teacher
+        from tierloop.sim.tasks.sort.expert import Teacher
 
         config = LearnerConfig(steps_per_round=FIT_STEPS)
         spec = policy_spec(Scenario())
@@ -172,7 +172,7 @@ class _Twin:
     """One episode of the teacher in the twin; `rows` are its decisions."""
 
     def __init__(self) -> None:
-        from tierloop.cloud.teacher import Teacher
+        from tierloop.sim.tasks.sort.expert import Teacher
         from tierloop.stack.twin import twin_of
 
         deployment = Deployment(name="calibrate")

@@ -88,7 +88,7 @@ class Teacher:
         if (spec.task, spec.body) != ("sort", "panda"):
             raise SpecError(
                 f"no teacher for task '{spec.task}' with body '{spec.body}'; "
-                "add one in cloud/teacher.py"
+                "add one in sim/tasks/sort/expert.py"
             )
         self._spec = spec
         self._dt_s = spec.period_ns * 1e-9

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from tierloop.cloud.teacher import Teacher
 from tierloop.contract.errors import SpecError
 from tierloop.sim.bodies.panda import HOME_RAD, body_spec, postures, tool_position
 from tierloop.sim.embody import embody
 from tierloop.sim.env import SortEnv
 from tierloop.sim.scenario import Scenario, policy_spec
 from tierloop.sim.tasks.sort import layout as lay
+from tierloop.sim.tasks.sort.expert import Teacher
 
 SPEC = policy_spec(Scenario())
 TEACHER = Teacher(SPEC)
