@@ -8,7 +8,7 @@ from tierloop.cloud.rollout import Play, Twin, TwinRollout
 from tierloop.contract.messages import Segment
 from tierloop.contract.specs import FloatArray, PolicySpec
 from tierloop.policy.mlp import Mlp
-from tierloop.sim.tasks.sort.expert import labeller
+from tierloop.sim.catalogue import expert
 
 
 class Fit(NamedTuple):
@@ -67,7 +67,7 @@ class Hands:
         self._rollout: TwinRollout | None = None
 
     def play(self, job: Play) -> list[Segment]:
-        self._rollout = self._rollout or TwinRollout(self._make_twin(), labeller(self._spec))
+        self._rollout = self._rollout or TwinRollout(self._make_twin(), expert(self._spec))
         return self._rollout.play(job)
 
     def fit(self, job: Fit) -> Fitted:

@@ -24,7 +24,7 @@ from tierloop.link.channel import Server
 from tierloop.link.shell import WallShell
 from tierloop.link.sockets import ReportSource, ServerSocket
 from tierloop.policy.artefact import ArtefactError
-from tierloop.sim.tasks.sort.expert import labeller
+from tierloop.sim.catalogue import expert
 
 DRAIN_S = 0.5
 """How long each lane may go on after the order to stop."""
@@ -54,8 +54,9 @@ def run(
     something around the node, `boot` tells this start from every other (by default the wall clock
     says it), `begin` gives the first release of a store that has none. A disk that cannot take the
     store is waited for. Raises UserError if `bind` cannot be listened at, a later version wrote the
-    store, or its newest release cannot be gone on from.
+    store, its newest release cannot be gone on from, or there is no teacher to learn from.
     """
+    label = expert(spec) if learner.rounds_max else None
     server = Server(ServerSocket(bind))
     os.setpriority(os.PRIO_PROCESS, 0, max(config.niceness, os.getpriority(os.PRIO_PROCESS, 0)))
     boot = time.time_ns() if boot is None else boot
@@ -64,7 +65,7 @@ def run(
     path = state / STORE_FILE
     store, newest = opened(path, begin, boot, clock, reporter)
     backend = choose(config, (spec, learner, twin), state)
-    trainer = Trainer(spec, learner, labeller(spec), backend, seed, software, boot)
+    trainer = Trainer(spec, learner, label, backend, seed, software, boot)
     if newest is not None:
         try:
             trainer.resume(newest, store.policies.next_version())

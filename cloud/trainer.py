@@ -41,13 +41,13 @@ class Trainer:
         self,
         spec: PolicySpec,
         config: LearnerConfig,
-        label: Callable[[FloatArray], FloatArray],
+        label: Callable[[FloatArray], FloatArray] | None,
         backend: Backend,
         seed: int,
         software: str,
         boot: int = 0,
     ) -> None:
-        """`label` is the teacher: float32[N, D] to float32[N, H, A]."""
+        """`label` is the teacher, float32[N, D] to float32[N, H, A]; None without rounds."""
         self._spec, self._config, self._backend = spec, config, backend
         self._seed, self._software, self._boot = seed, software, boot
         self._label = label
@@ -121,6 +121,7 @@ class Trainer:
 
     def fit(self, news: Sequence[Experience]) -> None:
         """Labels what is new, then fits all there is."""
+        assert self._label is not None
         for experience in news:
             if len(experience.features):
                 self._features.append(experience.features)

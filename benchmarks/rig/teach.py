@@ -21,8 +21,8 @@ from tierloop.cloud.rollout import Play, successes
 from tierloop.contract.version import __version__
 from tierloop.policy.artefact import pack
 from tierloop.policy.mlp import Mlp
+from tierloop.sim.catalogue import expert
 from tierloop.sim.scenario import Scenario, policy_spec
-from tierloop.sim.tasks.sort.expert import Teacher
 from tierloop.stack.config.deployment import Deployment
 from tierloop.stack.twin import twin_of
 
@@ -41,7 +41,7 @@ def teach(
     """The artefact of the policy after so many rounds, as version 1."""
     spec, software = policy_spec(scenario), f"tierloop {__version__}"
     twin = twin_of(Deployment(name="teach", scenario=scenario), software)
-    teacher, hands = Teacher(spec), Hands(spec, LEARNER, twin)
+    teacher, hands = expert(spec), Hands(spec, LEARNER, twin)
     policy = Mlp.random(spec, LEARNER.hidden, seed)
     features = np.empty((0, spec.observation.size), np.float32)
     solved = 0.0
@@ -52,7 +52,7 @@ def teach(
         solved = float(np.mean(successes(segments)))
         features = np.concatenate([features, *(segment.features for segment in segments)])
         start = policy if number else None
-        policy = hands.fit(Fit(start, features, teacher.label(features), seed + number)).policy
+        policy = hands.fit(Fit(start, features, teacher(features), seed + number)).policy
         told(f"round {number + 1} of {rounds}: {solved:.2f} of the episodes solved")
     artefact = export(
         policy, version=1, parents=(0,), software=software, seed=seed, trained_on=(),

@@ -1,5 +1,7 @@
 """The reach task: a goal appears for two joints, is scanned now and then, and is reached or not."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -122,6 +124,11 @@ def shares(horizon: int) -> Vector:
     """What the expert has covered of the way to a goal after each row, float64[horizon]."""
     covered: Vector = 1.0 - (1.0 - STEP_SHARE) ** np.arange(1, horizon + 1, dtype=np.float64)
     return covered
+
+
+def expert(spec: PolicySpec) -> Callable[[FloatArray], FloatArray]:
+    """The expert for the plant: float32[N, D] features to float32[N, H, A] setpoints."""
+    return partial(label, spec)
 
 
 def label(spec: PolicySpec, features: FloatArray) -> FloatArray:

@@ -23,7 +23,7 @@ from tierloop.edge.outbox import OUTBOX_FILE, Outbox
 from tierloop.link.channel import Client, Server
 from tierloop.link.virtual import Port, Way
 from tierloop.policy.shelf import Shelf
-from tierloop.sim.tasks.sort.expert import labeller
+from tierloop.sim.catalogue import expert
 from tierloop.stack.config import hardware
 from tierloop.stack.config.deployment import Deployment
 from tierloop.stack.order import Order
@@ -199,7 +199,7 @@ def cloud(site: Site, name: str, boot: int) -> ServerDriver:
     hands = site.backend or SerialBackend(Hands(spec, learner, twin))
     backend = Metered(hands, config, learner, site.pulse)
     store = Store(state / STORE_FILE)
-    label = site.label or labeller(spec)
+    label = site.label or (expert(spec) if learner.rounds_max else None)
     trainer = Trainer(spec, learner, label, backend, order.seed, order.software, boot)
     newest = store.policies.newest()
     if newest is not None:

@@ -41,7 +41,7 @@ from tierloop.link.channel import Client, Server
 from tierloop.policy.artefact import digest, pack
 from tierloop.policy.mlp import Mlp
 from tierloop.policy.shelf import Shelf
-from tierloop.sim.tasks.sort.expert import labeller
+from tierloop.sim.catalogue import expert
 
 S, MS = 1_000_000_000, 1_000_000
 ROBOTS = ("arm-0", "arm-1")
@@ -191,7 +191,7 @@ def cloud(folder: Path) -> Bench:
     """A cloud that has made its first release and learns no more."""
     store, config = Store(folder / "store.sqlite"), LearnerConfig(hidden=(8,), rounds_max=0)
     backend = SerialBackend(Hands(POLICY, config, lambda: None))
-    trainer = Trainer(POLICY, config, labeller(POLICY), backend, 1, "x", 5)
+    trainer = Trainer(POLICY, config, expert(POLICY), backend, 1, "x", 5)
     power = CloudConfig(idle_w=60.0, busy_w=150.0)
     return Bench(CloudNode(power, POLICY, store, trainer, backend, 5, None, **_robots(CloudNode)))
 

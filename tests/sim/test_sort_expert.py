@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from tierloop.contract.errors import SpecError
 from tierloop.sim.bodies.panda import HOME_RAD, body_spec, postures, tool_position
 from tierloop.sim.embody import embody
 from tierloop.sim.env import SortEnv
@@ -156,10 +155,3 @@ def test_an_arm_gone_astray_comes_home_and_sorts():
             body.write(setpoint)
         body.close()
         assert sum(e.success for e in judged) >= 2, (seed, judged)
-
-
-def test_it_knows_its_task_and_body_only():
-    with pytest.raises(SpecError, match="no teacher for task 'stack' with body 'panda'"):
-        Teacher(
-            type(SPEC)(**{f: getattr(SPEC, f) for f in SPEC.__struct_fields__} | {"task": "stack"})
-        )

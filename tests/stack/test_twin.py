@@ -10,14 +10,14 @@ from tierloop.device.config import ActingConfig, DeviceConfig
 from tierloop.device.guard import Guard
 from tierloop.device.workspace import Workspace
 from tierloop.link.model import LinkSpec
+from tierloop.sim.catalogue import expert
 from tierloop.sim.scenario import Scenario, body_spec, policy_spec
-from tierloop.sim.tasks.sort.expert import Teacher, labeller
 from tierloop.stack.config.deployment import Deployment, LinksConfig
 from tierloop.stack.twin import twin_of
 
 SCENARIO = Scenario(belt_low_m_s=0.1, belt_high_m_s=0.15, episode_s=5.0)
 SPEC = policy_spec(SCENARIO)
-TEACHER = Teacher(SPEC).label
+TEACHER = expert(SPEC)
 NAIVE = DeviceConfig(acting=ActingConfig(anchor="arrival", predict=False, blend_ms=0))
 
 
@@ -98,12 +98,12 @@ def test_experience_is_what_was_lived_not_what_was_foreseen():
 def test_the_plant_has_a_twin_too():
     scenario = Scenario(task="reach", body="plant", episode_s=3.0)
     world, spec = twin(scenario=scenario), policy_spec(scenario)
-    segment = world.live(1, labeller(spec), 1)
+    segment = world.live(1, expert(spec), 1)
     assert [outcome.success for outcome in segment.outcomes] == [True] * PARTS
     assert not np.array_equal(
-        segment.features, world.live(2, labeller(spec), 1).features[: len(segment.features)]
+        segment.features, world.live(2, expert(spec), 1).features[: len(segment.features)]
     )
     assert msgspec.structs.asdict(segment)["spec"] == spec.digest
     posture = np.array([0.4, -0.3], np.float32)
-    elsewhere = world.live(1, labeller(spec), 1, posture)
+    elsewhere = world.live(1, expert(spec), 1, posture)
     np.testing.assert_array_equal(elsewhere.features[0, :2], posture)

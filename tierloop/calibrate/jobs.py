@@ -155,13 +155,13 @@ class _Fit:
     def __init__(self) -> None:
         from tierloop.cloud.config import LearnerConfig
         from tierloop.cloud.learner import Learner
-        from tierloop.sim.tasks.sort.expert import Teacher
+        from tierloop.sim.catalogue import expert
 
         config = LearnerConfig(steps_per_round=FIT_STEPS)
         spec = policy_spec(Scenario())
         self.rows = FIT_STEPS * config.batch_size
         self._features = _samples(spec, FIT_SAMPLES)
-        self._labels = Teacher(spec).label(self._features)
+        self._labels = expert(spec)(self._features)
         self._learner = Learner(spec, config, 0)
 
     def __call__(self) -> None:
@@ -172,12 +172,12 @@ class _Twin:
     """One episode of the teacher in the twin; `rows` are its decisions."""
 
     def __init__(self) -> None:
-        from tierloop.sim.tasks.sort.expert import Teacher
+        from tierloop.sim.catalogue import expert
         from tierloop.stack.twin import twin_of
 
         deployment = Deployment(name="calibrate")
         self._twin = twin_of(deployment, "calibrate")()
-        self._label = Teacher(policy_spec(deployment.scenario)).label
+        self._label = expert(policy_spec(deployment.scenario))
         self.rows = self._episode()
 
     def __call__(self) -> None:
