@@ -1,15 +1,20 @@
-"""The sort task as a Gymnasium environment: one episode a part, one step a decision."""
+"""The sort task as a Gymnasium environment: one episode a part, one step a decision.
+
+`gymnasium.make("tierloop.sim.env:tierloop/SortPanda-v0")` makes one. The physics is loaded then.
+"""
 
 from typing import Any, SupportsFloat
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.envs.registration import register
 
 from tierloop.contract.body import Perceiver, Reading
 from tierloop.contract.specs import FloatArray, Vector
 from tierloop.sim import catalogue
-from tierloop.sim.cell import Cell
 from tierloop.sim.scenario import Scenario, policy_spec
+
+register(id="tierloop/SortPanda-v0", entry_point="tierloop.sim.env:SortEnv")
 
 
 class SortEnv(gym.Env[FloatArray, FloatArray]):
@@ -25,6 +30,8 @@ class SortEnv(gym.Env[FloatArray, FloatArray]):
     metadata = {"render_modes": []}  # noqa: RUF012
 
     def __init__(self, scenario: Scenario | None = None) -> None:
+        from tierloop.sim.cell import Cell
+
         scenario = scenario or Scenario()
         self._scenario = scenario
         self.spec_of_policy = spec = policy_spec(scenario)

@@ -65,7 +65,7 @@ def test_the_environment_keeps_gymnasiums_contract(recwarn):
 
 @pytest.mark.filterwarnings("ignore:.*symmetric and normalized")
 def test_gymnasium_makes_it_by_name():
-    env = gymnasium.make("tierloop.sim.ids:tierloop/SortPanda-v0")
+    env = gymnasium.make("tierloop.sim.env:tierloop/SortPanda-v0")
     assert isinstance(env.unwrapped, SortEnv)
     observation, _ = env.reset(seed=3)
     plain = SortEnv()
@@ -183,3 +183,8 @@ def test_nothing_of_the_engine_reaches_the_terminal():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=60)
     assert done.stdout == done.stderr == b""
+
+
+def test_the_physics_is_loaded_when_an_environment_is_made_not_before():
+    code = "import sys, tierloop.sim.env; sys.exit('pybullet' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
