@@ -7,8 +7,6 @@ be tried again in the same process. So both happen in a child (cloud/driver.py).
 import contextlib
 import math
 import os
-import secrets
-import shutil
 import socket
 import subprocess
 import sys
@@ -27,8 +25,8 @@ import psutil
 from tierloop.cloud.backend import Cancelled, Fit, Fitted
 from tierloop.cloud.config import CloudConfig
 from tierloop.cloud.driver import Start
+from tierloop.cloud.ray_place import RayPlace, environment
 from tierloop.cloud.rollout import Play
-from tierloop.cloud.scratch import Scratch, first, free_bytes, takes_sockets
 from tierloop.contract.errors import UserError
 from tierloop.contract.messages import Segment
 
@@ -45,13 +43,6 @@ GONE_S = 1.0
 LOOK_S = 0.2
 """How soon a waiting call notices that the backend is closed."""
 
-SOCKETS = "/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
-"""What Ray adds to its folder for the longest of its sockets."""
-
-SHARED = Path("/dev/shm")
-"""Where Ray's object store is fast."""
-
-_PROXIES = ("http_proxy", "https_proxy", "grpc_proxy", "all_proxy")
 _DRIVER = (sys.executable, "-c", "from tierloop.cloud.driver import main; main()")
 
 
@@ -72,9 +63,7 @@ class RayBackend:
                 "cloud.ray = 'none'"
             )
         self._about, self._config = hands, config
-        self._state = state
-        self._folder: Path | None = None
-        self._scratch: Scratch | None = None
+        self._place = RayPlace(config, state)
         self._cancelled = threading.Event()
         self._in_call = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
@@ -134,7 +123,7 @@ class RayBackend:
     def _raise(self) -> str:
         until_s, said = time.monotonic() + START_S, ""
         if self._local:
-            where, said = self._own()
+            where, said = self._place.arguments()
         else:
             where = {"address": self._config.ray}
             _knock(self._config.ray)
@@ -179,69 +168,9 @@ class RayBackend:
             raise RuntimeError(result)
         return result
 
-    def _own(self) -> tuple[dict[str, Any], str]:
-        """The arguments of ray.init for a cluster of our own, and what is to be said of its place.
-
-        Raises OSError if the machine has no place for it.
-        """
-        wanted, folder = (self._state / "ray").absolute(), self._place()
-        said = (
-            [] if folder == wanted else [f"{wanted} takes no sockets of Ray; they lie in {folder}"]
-        )
-        needed = self._config.object_store_mb * 2**20
-        store = next((at for at in (SHARED, folder) if free_bytes(at) >= needed), None)
-        if store is None:
-            free = ", ".join(f"{at}: {free_bytes(at) >> 20} MiB free" for at in (SHARED, folder))
-            raise OSError(
-                f"no room for Ray's object store of {self._config.object_store_mb} MiB ({free}); "
-                "free some, or lower cloud.object_store_mb"
-            )
-        if store is not SHARED:
-            said.append(
-                f"{SHARED} has no room for Ray's object store; it lies in {folder}, which is slower"
-            )
-        where = {
-            "num_cpus": self._config.workers,
-            "num_gpus": 0,
-            "include_dashboard": False,
-            "object_store_memory": needed,
-            "_plasma_directory": str(store),
-            "_node_ip_address": "127.0.0.1",
-            "_temp_dir": str(folder),
-            "_system_config": {"worker_niceness": 0},
-        }
-        return where, "; ".join(said)
-
-    def _place(self) -> Path:
-        """An empty private folder for Ray: under the state, or where its sockets fit."""
-        wanted = (self._state / "ray").absolute()
-        shutil.rmtree(wanted, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            wanted.mkdir(parents=True, mode=0o700)
-            if takes_sockets(wanted, SOCKETS):
-                self._folder = wanted
-                return wanted
-            wanted.rmdir()
-        self._scratch = first(lambda folder: takes_sockets(folder, SOCKETS))
-        return self._scratch.path
-
     def _environment(self) -> dict[str, str]:
-        """What Ray reads of it: for a cluster of our own nothing that the user's shell says.
-
-        Token on, loopback only, no reports home:
-        https://docs.ray.io/en/latest/ray-security/token-auth.html; with clustering off, Ray keeps
-        127.0.0.1 as the node's address and every server of it listens there alone.
-        """
-        if not self._local:
-            return dict(os.environ)
-        foreign = ("RAY_", *_PROXIES, *(name.upper() for name in _PROXIES))
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-        return kept | {
-            "RAY_AUTH_TOKEN": secrets.token_hex(32),
-            "RAY_AUTH_MODE": "token",
-            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-            "RAY_USAGE_STATS_ENABLED": "0",
-        }
+        """Who joins a cluster may say how, in the environment."""
+        return environment() if self._local else dict(os.environ)
 
     def _end(self) -> None:
         """Nothing of the child and its cluster is left after this.
@@ -257,11 +186,8 @@ class RayBackend:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._child.wait(LEAVE_S)
             _kill(self._child)
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-        if self._scratch is not None:
-            self._scratch.close()
-        self._pipe = self._child = self._folder = self._scratch = None
+        self._place.close()
+        self._pipe = self._child = None
 
 
 def _knock(address: str) -> None:

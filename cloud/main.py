@@ -21,8 +21,9 @@ from tierloop.contract.effects import Node
 from tierloop.contract.errors import SpecError, UserError, running
 from tierloop.contract.specs import PolicySpec
 from tierloop.link.channel import Server
+from tierloop.link.reports import ReportSource
 from tierloop.link.shell import WallShell
-from tierloop.link.sockets import ReportSource, ServerSocket
+from tierloop.link.sockets import ServerSocket
 from tierloop.policy.artefact import ArtefactError
 from tierloop.sim.catalogue import expert
 

@@ -12,7 +12,7 @@ from tierloop.cloud.diary import Diary
 from tierloop.cloud.lineage import PolicyRecord
 from tierloop.cloud.store import Store
 from tierloop.contract.clock import Clock
-from tierloop.link.sockets import ReportSource
+from tierloop.link.reports import ReportSource
 
 RETRY_S = 1.0
 WAITING = "waiting for its disk"

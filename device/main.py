@@ -13,9 +13,10 @@ from tierloop.device.loop import HALT_NS, Loop
 from tierloop.device.node import DeviceNode
 from tierloop.device.realtime import habits, sleep_until
 from tierloop.link.channel import Client
+from tierloop.link.reports import ReportSource
 from tierloop.link.session import State
 from tierloop.link.shaped import ShapedSocket
-from tierloop.link.sockets import ClientSocket, Poller, ReportSource
+from tierloop.link.sockets import ClientSocket, Poller
 from tierloop.link.waiting import Waits
 
 

@@ -17,8 +17,9 @@ from tierloop.edge.node import CLOUD, NAME, EdgeNode
 from tierloop.edge.outbox import OUTBOX_FILE, Outbox
 from tierloop.link.address import check_address
 from tierloop.link.channel import Client, Server
+from tierloop.link.reports import ReportSource
 from tierloop.link.shell import WallShell
-from tierloop.link.sockets import ClientSocket, ReportSource, ServerSocket
+from tierloop.link.sockets import ClientSocket, ServerSocket
 from tierloop.policy.pace import require_pace
 from tierloop.policy.shelf import Shelf
 

@@ -13,7 +13,8 @@ import msgspec
 from tierloop.contract.clock import NS_PER_MS, NS_PER_S, Clock
 from tierloop.contract.effects import Compute, Effects, Node, Send, Timer
 from tierloop.link.channel import Client, Server
-from tierloop.link.sockets import ClientSocket, Poller, ReportSource, ServerSocket
+from tierloop.link.reports import ReportSource
+from tierloop.link.sockets import ClientSocket, Poller, ServerSocket
 from tierloop.link.waiting import Waits
 
 REPORT_EVERY_NS = NS_PER_S

@@ -1,6 +1,5 @@
 """The one door to ZeroMQ: bounded, size-capped, non-blocking sockets on addresses of this host."""
 
-import contextlib
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -8,14 +7,11 @@ from threading import Lock
 from typing import Any
 
 import zmq
-from msgspec.structs import replace
 
 from tierloop.contract.clock import NS_PER_MS
-from tierloop.contract.codec import Codec
-from tierloop.contract.errors import SpecError, UserError, WireError
-from tierloop.contract.messages import Report
-from tierloop.contract.streams import DEPTH, socket_cap_bytes
-from tierloop.link.address import IPC, check_address, hold, private
+from tierloop.contract.errors import UserError
+from tierloop.contract.streams import socket_cap_bytes
+from tierloop.link.address import IPC, check_address, hold
 
 Socket = zmq.Socket[bytes]
 Context = zmq.Context[Socket]
@@ -25,9 +21,6 @@ HIGH_WATER = 256
 
 PEER_HIGH_WATER = 16
 """The same for each peer of a server, who may be anyone: 4 MiB of the largest there are."""
-
-LAST_WORDS_MS = 500
-"""How long a process that ends waits for the roof to take its last report."""
 
 NEVER_NS = 2**63 - 1
 
@@ -39,12 +32,12 @@ def check_free(address: str) -> None:
     context = zmq.Context()
     try:
         with context.socket(zmq.ROUTER) as probe:
-            _bind(probe, address)()
+            listen(probe, address)()
     finally:
         context.destroy(linger=0)
 
 
-def _bind(socket: Socket, address: str) -> Callable[[], None]:
+def listen(socket: Socket, address: str) -> Callable[[], None]:
     """Listens at an address; what is returned gives back what is to be given back.
 
     Raises UserError if the address is unfit or taken.
@@ -69,7 +62,8 @@ def _bind_error(address: str, error: zmq.ZMQError) -> UserError:
     return UserError(f"{address}: cannot listen: {error}")
 
 
-def _socket(kind: int, context: Context | None = None) -> Socket:
+def bounded(kind: int, context: Context | None = None) -> Socket:
+    """A socket whose queues and messages are bounded and that never holds up its process's end."""
     socket: Socket = (context or zmq.Context.instance()).socket(kind)
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.SNDHWM, HIGH_WATER)
@@ -112,7 +106,7 @@ class ClientSocket:
     def __init__(self, address: str) -> None:
         check_address(address)
         self.address, self.ready = address, False
-        self.raw = _socket(zmq.DEALER)
+        self.raw = bounded(zmq.DEALER)
         self.raw.setsockopt(zmq.IMMEDIATE, 1)
         self.raw.setsockopt(zmq.IPV6, "[" in address)
         self.raw.connect(address)
@@ -147,12 +141,12 @@ class ServerSocket:
 
     def __init__(self, address: str) -> None:
         self.address, self.ready = address, False
-        self.raw = _socket(zmq.ROUTER)
+        self.raw = bounded(zmq.ROUTER)
         self.raw.setsockopt(zmq.SNDHWM, PEER_HIGH_WATER)
         self.raw.setsockopt(zmq.RCVHWM, PEER_HIGH_WATER)
         self.raw.setsockopt(zmq.ROUTER_MANDATORY, 1)
         try:
-            self._give_back = _bind(self.raw, address)
+            self._give_back = listen(self.raw, address)
         except UserError:
             self.raw.close()
             raise
@@ -223,83 +217,3 @@ class Poller:
         with self._lock:
             self._open = False
             os.close(self._waker)
-
-
-class ReportSource:
-    """A process's end of the way to the roof."""
-
-    def __init__(self, address: str) -> None:
-        check_address(address)
-        self._codec = Codec()
-        self._lost: dict[str, float] = {}
-        self._context = zmq.Context()
-        self._socket = _socket(zmq.PUSH, self._context)
-        self._socket.setsockopt(zmq.SNDHWM, DEPTH[Report])
-        self._socket.connect(address)
-
-    def send(self, report: Report) -> bool:
-        """Hands a report over; False if it is lost, as when the queue to the roof is full.
-
-        One that is too big goes without its words, of which a peer may have written some: counters
-        and rows are told. Later reports say how many went so (`reports.unfit`) or not at all
-        (`reports.dropped`).
-        """
-        report.counters.update(self._lost)
-        try:
-            data = self._codec.encode(report)
-        except SpecError:
-            self._lose("reports.unfit")
-            if not (report.events or report.labels):
-                return False
-            return self.send(replace(report, events=(), labels={}))
-        try:
-            self._socket.send(data, zmq.NOBLOCK)
-        except zmq.Again:
-            self._lose("reports.dropped")
-            return False
-        return True
-
-    def _lose(self, name: str) -> None:
-        self._lost[name] = self._lost.get(name, 0.0) + 1.0
-
-    def close(self) -> None:
-        """Waits until what is queued has left, LAST_WORDS_MS at most."""
-        self._context.destroy(LAST_WORDS_MS)
-
-
-class ReportSink:
-    """The roof's end: collects the reports of all processes, over a private socket."""
-
-    def __init__(self) -> None:
-        self._codec = Codec()
-        self.address = private(f"{os.getpid()} {time.monotonic_ns()}", "roof")
-        self._socket = _socket(zmq.PULL)
-        try:
-            self._give_back = _bind(self._socket, self.address)
-        except UserError:
-            self._socket.close()
-            raise
-        self.malformed = 0
-
-    def poll(self, timeout_ms: float) -> list[Report]:
-        """All reports at hand, after waiting up to `timeout_ms` for the first."""
-        reports: list[Report] = []
-        if not self._socket.poll(int(timeout_ms)):
-            return reports
-        with contextlib.suppress(zmq.Again):
-            for _ in range(HIGH_WATER):
-                data = b"".join(self._socket.recv_multipart(zmq.NOBLOCK))
-                try:
-                    message = self._codec.decode(data)
-                except WireError:
-                    self.malformed += 1
-                    continue
-                if isinstance(message, Report):
-                    reports.append(message)
-                else:
-                    self.malformed += 1
-        return reports
-
-    def close(self) -> None:
-        self._socket.close()
-        self._give_back()

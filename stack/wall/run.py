@@ -11,7 +11,8 @@ from tierloop.contract.bounds import TEXT_MAX, cut
 from tierloop.contract.clock import NS_PER_S
 from tierloop.contract.ledger import LEDGER, coded
 from tierloop.contract.messages import Event, Report
-from tierloop.link.sockets import ReportSink, check_free
+from tierloop.link.reports import ReportSink
+from tierloop.link.sockets import check_free
 from tierloop.stack.config.deployment import Deployment
 from tierloop.stack.record import reports
 from tierloop.stack.record.energy import MEASURED

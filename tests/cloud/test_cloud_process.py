@@ -18,7 +18,8 @@ from tierloop.cloud.store import Store
 from tierloop.contract.errors import UserError
 from tierloop.contract.messages import Fetch, Hello, Offer, Part, Stored, Welcome
 from tierloop.link.channel import Client
-from tierloop.link.sockets import ClientSocket, ReportSink
+from tierloop.link.reports import ReportSink
+from tierloop.link.sockets import ClientSocket
 from tierloop.policy.artefact import MAX_BYTES, digest, unpack
 from tierloop.sim.scenario import Scenario, policy_spec
 

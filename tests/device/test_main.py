@@ -25,7 +25,8 @@ from tierloop.device.main import ControlLoop, run
 from tierloop.device.node import DeviceNode
 from tierloop.device.realtime import habits
 from tierloop.link.channel import Client, Server
-from tierloop.link.sockets import ClientSocket, ReportSink, ServerSocket
+from tierloop.link.reports import ReportSink
+from tierloop.link.sockets import ClientSocket, ServerSocket
 
 pytestmark = pytest.mark.process
 

@@ -38,7 +38,8 @@ from tierloop.edge.config import EdgeConfig
 from tierloop.edge.main import run
 from tierloop.edge.outbox import Outbox
 from tierloop.link.channel import Client, Server
-from tierloop.link.sockets import ClientSocket, ReportSink, ServerSocket
+from tierloop.link.reports import ReportSink
+from tierloop.link.sockets import ClientSocket, ServerSocket
 from tierloop.policy.artefact import digest
 
 ROOT = Path(__file__).parents[2]

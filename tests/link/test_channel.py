@@ -26,6 +26,7 @@ from tierloop.contract.messages import (
 from tierloop.contract.streams import DEPTH, socket_cap_bytes
 from tierloop.link.address import check_address
 from tierloop.link.channel import PEER_BYTES, SERVER_BYTES, Client, Server
+from tierloop.link.reports import ReportSink, ReportSource
 from tierloop.link.session import (
     HELLO_EVERY_NS,
     HELLO_RAREST_NS,
@@ -34,14 +35,7 @@ from tierloop.link.session import (
     SILENCE_NS,
     State,
 )
-from tierloop.link.sockets import (
-    ClientSocket,
-    Poller,
-    ReportSink,
-    ReportSource,
-    ServerSocket,
-    check_free,
-)
+from tierloop.link.sockets import ClientSocket, Poller, ServerSocket, check_free
 from tierloop.link.suite import LinkSuite
 
 HELLO = Hello(node="arm", role="device", boot=3, software="0", spec="s")

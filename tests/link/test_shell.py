@@ -9,8 +9,9 @@ from tierloop.contract.clock import WallClock
 from tierloop.contract.effects import Compute, Effects, Send, Timer
 from tierloop.contract.messages import Hello, Message, Observation, Report, Stored, Welcome
 from tierloop.link.channel import Client, Server
+from tierloop.link.reports import ReportSink, ReportSource
 from tierloop.link.shell import WallShell, attempt
-from tierloop.link.sockets import ClientSocket, ReportSink, ReportSource, ServerSocket
+from tierloop.link.sockets import ClientSocket, ServerSocket
 
 HELLO = Hello(node="arm", role="device", boot=3, software="0", spec="s")
 
