@@ -1,4 +1,4 @@
-"""Where heavy work is done: plain hands, and the wiring that uses them in this very process."""
+"""What takes long in the cloud (playing, fitting), and the backend that does it in this process."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol

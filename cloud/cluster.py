@@ -1,4 +1,4 @@
-"""Ray's wiring: the same hands as actors of a cluster, behind a process that each try begins anew.
+"""The Ray backend: does the work on actors of a cluster, in a child begun anew at each try.
 
 `import ray` and a cluster's start hold an interpreter for seconds, and what fails half way cannot
 be tried again in the same process. So both happen in a child (cloud/driver.py).

@@ -1,4 +1,4 @@
-"""What a deployment file may say about the cloud tier."""
+"""The tables [cloud] and [learner] of a deployment file, checked."""
 
 from ipaddress import ip_address
 from itertools import pairwise

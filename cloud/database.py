@@ -1,4 +1,4 @@
-"""A database in one file that keeps what it has acknowledged: SQLite, durable at each commit."""
+"""Opens a SQLite file in which each commit is durable, and checks its version."""
 
 import sqlite3
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Experience: what the learner learns from, as it is in the store."""
+"""Reads training data from the store."""
 
 from collections import Counter
 from functools import cache

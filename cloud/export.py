@@ -1,4 +1,4 @@
-"""Export: a trained network becomes an artefact, with normaliser, base and limits baked in."""
+"""Turns a trained network into an artefact, with normaliser, base and limits inside it."""
 
 import numpy as np
 import onnx

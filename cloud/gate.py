@@ -1,4 +1,4 @@
-"""The gate: a candidate is released only if it beats the incumbent beyond chance."""
+"""The gate: releases a candidate only if it beats the current policy beyond chance."""
 
 from collections.abc import Sequence
 from math import comb

@@ -1,4 +1,4 @@
-"""Ingest: sealed segments in, each stored exactly once, or refused for good with a reason.
+"""Takes in sealed segments: stores each exactly once, or refuses it for good and says why.
 
 What can never fit (bytes that are not what was sealed, another body's spec) is acknowledged as
 well: its sender has nothing better to send, and must not be held up by it. Its name, digest and

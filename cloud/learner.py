@@ -1,4 +1,4 @@
-"""The learner: supervised imitation of the teacher, in torch on one core, repeatable."""
+"""The learner: imitates the teacher, in torch on one core; repeatable."""
 
 from dataclasses import replace
 from math import cos, pi

@@ -1,4 +1,4 @@
-"""Lineage: every candidate, what became of it, and the data it came from."""
+"""Keeps every candidate, whether it was released, and the data that it was trained on."""
 
 import sqlite3
 from collections.abc import Sequence

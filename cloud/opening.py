@@ -1,4 +1,4 @@
-"""Opens the cloud's store, and goes on trying where the disk says no: it holds the only copy."""
+"""Opens the store of the cloud, and tries again while the disk refuses: it holds the only copy."""
 
 import sqlite3
 import time

@@ -1,4 +1,4 @@
-"""Plausible: what a body may have sent. What it cannot have lived is not learnt from."""
+"""Checks whether a device can have sent a segment; what is impossible is not trained on."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The publisher: offers the newest release to every edge, serves its bytes, knows who runs what."""
+"""The publisher: offers the newest release to every edge, sends it, and knows who runs which."""
 
 from collections import Counter
 from typing import NamedTuple

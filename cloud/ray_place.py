@@ -1,4 +1,4 @@
-"""Where a Ray cluster of our own lives: its folder, its object store, its environment."""
+"""Chooses folder, object store and environment for a Ray cluster that we start ourselves."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Rollouts: a policy lives through seeded episodes in the twin, at first with a teacher's help."""
+"""Rollouts: a policy plays seeded episodes in the twin, at first with the help of a teacher."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol

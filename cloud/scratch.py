@@ -1,4 +1,4 @@
-"""Scratch: a private folder that goes with its process, or is swept by the next one's if that died.
+"""Scratch folders: deleted when their process ends, or by the next one if it was killed.
 
 A process holds a lock on its folder, which the kernel lets go of whatever way the process ends.
 """

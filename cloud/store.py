@@ -1,4 +1,4 @@
-"""The cloud's store: every datum once, every policy with the data it came from. One SQLite file."""
+"""The store of the cloud: one SQLite file with every segment once, and every policy."""
 
 from collections.abc import Iterable
 from pathlib import Path

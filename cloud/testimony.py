@@ -1,4 +1,4 @@
-"""Testimony: which of the outcomes that bodies tell are believed."""
+"""Decides which reported outcomes of episodes are believed."""
 
 from bisect import bisect_left
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Lived: how releases fare on the bodies themselves, and whether one has to be withdrawn.
+"""Counts how each release fares on the robots, and decides whether to withdraw it.
 
 A robot's word on a release counts beside its own word on the release before, and none counts for
 more than the next. Where several robots have a word to say, the verdict must be the same without

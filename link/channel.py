@@ -1,4 +1,4 @@
-"""Channels: messages in and out of open sessions, by the streams table's rules.
+"""Channels: send and receive messages of open sessions, by the rules of the streams table.
 
 Newest-wins streams hold one message a peer: on receipt the last of what has arrived is
 delivered, on sending a full link drops. Queued streams wait their turn in a bounded queue.

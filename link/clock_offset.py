@@ -1,4 +1,4 @@
-"""How far another host's clock is from ours, from echoes on the link."""
+"""Estimates the offset of another host's clock, in ns, from echoes on the link."""
 
 from collections import deque
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""One direction of a link, modelled: what becomes of each message that is put on it.
+"""A model of one direction of a link: delays, loses, repeats or reorders each message.
 
 A message waits for the link (bandwidth, bounded queue), may be lost (two states, in bursts), and
 travels for the fixed delay plus jitter. Jitter is lognormal. Order is kept unless the link

@@ -1,4 +1,4 @@
-"""Outgoing: what waits for a link that is full, by the streams table's rules and within bytes."""
+"""A queue of what a full link cannot take yet, bounded in bytes and by the streams table."""
 
 from collections import deque
 

@@ -1,4 +1,4 @@
-"""Whether anything takes connections at an address of this host."""
+"""Checks whether anything accepts connections at an address of this host."""
 
 import errno
 import socket

@@ -1,4 +1,4 @@
-"""The way of reports: from each process of a stack to the roof, over a private socket."""
+"""Carries the reports of each process to the one that started the run, over a private socket."""
 
 import contextlib
 import os

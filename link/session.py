@@ -1,4 +1,4 @@
-"""Sessions without I/O: who is there, and since when. The sockets are someone else's.
+"""Sessions, without I/O: which peers are there, and since when.
 
 Client:  OPENING --Welcome--> OPEN --silence or Refused--> OPENING. While it is not OPEN it repeats
 its Hello, more rarely the longer it is refused; while OPEN it beats at the declared rate.

@@ -1,4 +1,4 @@
-"""A real connection seen through modelled links: frames are held until they have arrived.
+"""A real connection behind modelled links: holds each frame until it has arrived.
 
 Both directions are shaped at the client's end, over the same socket and the same protocol. What
 is sent waits here, what has been received waits here too; `due_ns` says until when, so that a

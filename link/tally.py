@@ -1,4 +1,4 @@
-"""What a link carried and what it dropped, and why: sent + dropped is all that was offered."""
+"""Counts what a link carried and what it dropped, by reason: sent + dropped = offered."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""Transports in memory: what is sent arrives when the link's model says so, by a virtual clock.
+"""Links in memory, on a virtual clock: a message arrives when the model of its link says so.
 
 A Way is one direction of a link and outlives whoever is at its ends. A Port is an address: it
 knows the server that listens there at the moment, if any, and the clients by their routes.

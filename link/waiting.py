@@ -1,4 +1,4 @@
-"""What a process says that waits for a peer: soon at first, then rarely."""
+"""What a process prints while it waits for a peer: soon at first, then rarely."""
 
 from tierloop.contract.clock import NS_PER_S
 from tierloop.contract.messages import Event

@@ -1,4 +1,4 @@
-"""The artefact: a released policy as one run of bytes, with where it comes from.
+"""The artefact: the bytes of a released policy, with its origin.
 
 MessagePack of three parts: the manifest, the network as ONNX, the same network as plain numbers.
 The manifest holds the hash of the other two, and the blob's own hash is what an Offer names, so

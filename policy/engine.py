@@ -1,4 +1,4 @@
-"""The engine: an artefact's network, ready to answer. The one door to onnxruntime.
+"""The engine: computes answers with an artefact. Only this module imports onnxruntime.
 
 What is loaded can answer no observation with anything but numbers: an artefact's graph must be
 that of the network beside it, and no sum in the network may overflow.

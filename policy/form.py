@@ -1,4 +1,4 @@
-"""The ONNX form of a network: which graph it is, and whether a given one is that graph.
+"""The ONNX form of a network: writes its graph, and checks whether a given graph is that one.
 
 The cloud makes a policy's graph of this description, and whoever is handed both forms holds the
 graph against it, operation by operation and bit by bit: what a runtime is to run is then bounded

@@ -1,4 +1,4 @@
-"""What an ONNX graph may contain, checked on its bytes before a runtime sees them.
+"""Checks the bytes of an ONNX graph before a runtime reads them: which nodes and sizes it may have.
 
 onnxruntime reads files that a graph names as external data, even for a graph handed over as
 bytes, and the edge does without the onnx package. So the protobuf is walked here, field by field,

@@ -1,4 +1,4 @@
-"""The network every policy here is: a small perceptron on top of where the joints are."""
+"""The network of every policy here: a small multilayer perceptron, added to the joint positions."""
 
 from dataclasses import dataclass
 from functools import cached_property

@@ -1,4 +1,4 @@
-"""How fast a policy answers here: asked where the wall clock rules, never on the virtual one."""
+"""Measures how fast a policy answers on this host; never used on the virtual clock."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""What every policy must do, as tests: inherit, give a factory, be tested.
+"""Tests that every policy must pass: inherit from the class and give a factory.
 
 class TestMine(PolicySuite):
     def make(self) -> Policy: ...

@@ -1,4 +1,4 @@
-"""The audit: what bodies were told is safe against what the disks really hold."""
+"""The audit: compares what devices were told is safe with what the disks hold."""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping

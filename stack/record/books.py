@@ -1,4 +1,4 @@
-"""The books of experience: every segment that a body sealed is somewhere, or lost for a reason."""
+"""Accounts for every segment that a device sealed: where it is, or why it was lost."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping

@@ -1,4 +1,4 @@
-"""A claim: tiers of a record's folder are one run's alone while it lives.
+"""Locks tiers of a record folder for one run while it lives.
 
 The kernel lets go of it whatever way the run ends.
 """

@@ -1,4 +1,4 @@
-"""Damage: what of a record could not be read, where, and what is then not judged."""
+"""Damage: which parts of a record could not be read, and which invariants are then not judged."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple

@@ -1,4 +1,4 @@
-"""The energy account of a run: joules by part, the interval they lie in, what the batteries did.
+"""The energy account of a run, in joules: by part, with its interval, and the batteries.
 
 First order: an error of a constant moves the total in proportion to the joules that the constant
 is behind (`cause_j.*`, device/meter.py). Constants of one group, all joints, all robots and the

@@ -1,4 +1,4 @@
-"""What must hold in every run, judged on the record; each is a count of violations."""
+"""The invariants of a run: counts violations of each in the record."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The record of a run in memory: everything the processes reported, ready to be asked."""
+"""The record of a run in memory: everything that the processes reported."""
 
 from collections import defaultdict
 from collections.abc import Iterator

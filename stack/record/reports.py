@@ -1,4 +1,4 @@
-"""The parts of a record: what every process reported, appended as it came, one file a process.
+"""The reports of a run on disk: one file for each process, appended as they come.
 
 A file is a run of reports, each behind its length (uint32, little-endian), as the codec packs
 them: with a checksum each. A report is in the file as soon as it was heard. Behind a damaged one

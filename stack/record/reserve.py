@@ -1,4 +1,4 @@
-"""A little room on the record's disk, taken when a run begins and let go for its last words."""
+"""Reserves space on the disk of a record when a run begins; frees it for the last reports."""
 
 import os
 from contextlib import suppress

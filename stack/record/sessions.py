@@ -1,4 +1,4 @@
-"""Who met whom: whether every client is in session with its server when a run ends."""
+"""Finds the clients that had no session with their server when a run ended."""
 
 from collections.abc import Collection, Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""summary.json: the run in numbers. Its keys are an interface; docs and tests list them."""
+"""Computes summary.json: the run in numbers. Its keys are an interface."""
 
 import os
 import platform
