@@ -31,7 +31,8 @@ from tierloop.policy.artefact import digest, pack
 from tierloop.policy.mlp import Mlp
 from tierloop.sim.scenario import Scenario
 from tierloop.stack.config import hardware
-from tierloop.stack.config.deployment import Deployment, LinksConfig, PolicyConfig
+from tierloop.stack.config.deployment import resolve
+from tierloop.stack.config.deployment_file import DeploymentFile, LinksConfig, PolicyConfig
 from tierloop.stack.virtual.stack import VirtualStack
 from tierloop.stack.virtual.wrappers import Wrappers
 
@@ -166,13 +167,15 @@ def push(robots: tuple[str, ...], links: LinksConfig, folder: Path) -> Fleet:
     blob, fleet = released(NEW), Fleet(robots)
     policy = folder / "policy.artefact"
     policy.write_bytes(released(OLD))
-    deployment = Deployment(
-        name="fleet",
-        seed=SEED,
-        scenario=Scenario(task="reach", body="plant", robots=robots),
-        learner=LearnerConfig(rounds_max=0),
-        policy=PolicyConfig(initial=str(policy)),
-        links=links,
+    deployment = resolve(
+        DeploymentFile(
+            name="fleet",
+            seed=SEED,
+            scenario=Scenario(task="reach", body="plant", robots=robots),
+            learner=LearnerConfig(rounds_max=0),
+            policy=PolicyConfig(initial=str(policy)),
+            links=links,
+        )
     )
     clouds = Clouds(Release(NEW, digest(blob), (OLD,), blob))
     state = folder / "state"

@@ -26,7 +26,8 @@ from tierloop.contract.budget import Metric
 from tierloop.contract.messages import Hello
 from tierloop.link.channel import Server
 from tierloop.link.sockets import Poller, ServerSocket
-from tierloop.stack.config.deployment import Deployment, LinksConfig
+from tierloop.stack.config.deployment import resolve
+from tierloop.stack.config.deployment_file import DeploymentFile, LinksConfig
 from tierloop.stack.wall.processes import table
 
 LIBRARIES = {
@@ -71,7 +72,9 @@ def ended(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]
 def cold_start(folder: Path) -> float:
     """Milliseconds until a device says Hello."""
     edge = address()
-    deployment = Deployment(name="start", links=LinksConfig(device_edge=edge, edge_cloud=address()))
+    deployment = resolve(
+        DeploymentFile(name="start", links=LinksConfig(device_edge=edge, edge_cloud=address()))
+    )
     device = table(deployment, ("device",), folder, address(), time.monotonic_ns())[0]
     with closing(Server(ServerSocket(edge))) as server:
         poller = Poller([server.transport])  # type: ignore[list-item]

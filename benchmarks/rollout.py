@@ -24,10 +24,11 @@ from tierloop.cloud.rollout import Play
 from tierloop.contract.budget import Metric
 from tierloop.policy.mlp import Mlp
 from tierloop.sim.scenario import Scenario
-from tierloop.stack.config.deployment import Deployment
+from tierloop.stack.config.deployment import resolve
+from tierloop.stack.config.deployment_file import DeploymentFile
 from tierloop.stack.twin import twin_of
 
-DEPLOYMENT = Deployment(name="benchmark", scenario=Scenario(episode_s=4.0))
+DEPLOYMENT = resolve(DeploymentFile(name="benchmark", scenario=Scenario(episode_s=4.0)))
 """Parts for which nobody waits long, as an untrained student sorts none: short blocks."""
 TWIN = twin_of(DEPLOYMENT, "benchmark")
 

@@ -25,7 +25,8 @@ from tierloop.policy.artefact import pack
 from tierloop.policy.mlp import Mlp
 from tierloop.sim.scenario import Scenario, policy_spec
 from tierloop.sim.tasks.reach import shares
-from tierloop.stack.config.deployment import Deployment, LinksConfig, PolicyConfig
+from tierloop.stack.config.deployment import resolve
+from tierloop.stack.config.deployment_file import DeploymentFile, LinksConfig, PolicyConfig
 from tierloop.stack.record.folder import audited
 from tierloop.stack.record.record import Record
 from tierloop.stack.record.summary import ages_ms, missed_share, round_trips_ms
@@ -71,13 +72,15 @@ def live(
     scenario: Scenario, lived_ns: int, link: LinkSpec, policy: Path, folder: Path
 ) -> tuple[Record, dict[str, Any]]:
     """What was reported, and its summary."""
-    deployment = Deployment(
-        name="benchmark",
-        seed=SEED,
-        scenario=scenario,
-        learner=LearnerConfig(rounds_max=0),
-        policy=PolicyConfig(initial=str(policy)),
-        links=LinksConfig(device=link),
+    deployment = resolve(
+        DeploymentFile(
+            name="benchmark",
+            seed=SEED,
+            scenario=scenario,
+            learner=LearnerConfig(rounds_max=0),
+            policy=PolicyConfig(initial=str(policy)),
+            links=LinksConfig(device=link),
+        )
     )
     record = Record()
     stack = VirtualStack(deployment, SEED, folder / "state", observers=[record.take])

@@ -29,7 +29,8 @@ from tierloop.contract.specs import Vector
 from tierloop.sim.cell import Cell
 from tierloop.sim.embody import embody
 from tierloop.sim.scenario import Scenario
-from tierloop.stack.config.deployment import Deployment, PolicyConfig
+from tierloop.stack.config.deployment import resolve
+from tierloop.stack.config.deployment_file import DeploymentFile, PolicyConfig
 from tierloop.stack.record.summary import host
 from tierloop.stack.virtual.heap import Heap
 from tierloop.stack.virtual.stack import VirtualStack
@@ -116,11 +117,13 @@ class Bare:
 
 def physics(policy: Path, folder: Path) -> Figure:
     """Simulated seconds a processor second."""
-    deployment = Deployment(
-        name="cell",
-        seed=SEED,
-        learner=LearnerConfig(rounds_max=0),
-        policy=PolicyConfig(initial=str(policy)),
+    deployment = resolve(
+        DeploymentFile(
+            name="cell",
+            seed=SEED,
+            learner=LearnerConfig(rounds_max=0),
+            policy=PolicyConfig(initial=str(policy)),
+        )
     )
     bodies = Recording()
     ours, bare = [], []
@@ -146,11 +149,13 @@ def physics(policy: Path, folder: Path) -> Figure:
 def events(folder: Path) -> Figure:
     """Node calls a processor second."""
     robots = tuple(f"plant-{i}" for i in range(PLANTS))
-    deployment = Deployment(
-        name="plants",
-        seed=SEED,
-        scenario=Scenario(task="reach", body="plant", robots=robots),
-        learner=LearnerConfig(rounds_max=0),
+    deployment = resolve(
+        DeploymentFile(
+            name="plants",
+            seed=SEED,
+            scenario=Scenario(task="reach", body="plant", robots=robots),
+            learner=LearnerConfig(rounds_max=0),
+        )
     )
     ours, bare = [], []
     with closing(VirtualStack(deployment, SEED, folder / "state")) as stack:

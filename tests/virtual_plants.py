@@ -13,7 +13,8 @@ from tierloop.contract.ledger import INDEX
 from tierloop.contract.messages import Report
 from tierloop.link.model import LinkSpec
 from tierloop.sim.scenario import Scenario
-from tierloop.stack.config.deployment import Deployment, LinksConfig
+from tierloop.stack.config.deployment import Deployment, resolve
+from tierloop.stack.config.deployment_file import DeploymentFile, LinksConfig
 from tierloop.stack.record.audit import Audit, audit
 from tierloop.stack.record.record import Record
 from tierloop.stack.record.summary import ages_ms, shed
@@ -25,7 +26,7 @@ S, MS = 1_000_000_000, 1_000_000
 WIFI = LinkSpec(preset="wifi")
 
 
-def deployment(robots: int = 2, device: LinkSpec = WIFI, **tables: Any) -> Deployment:
+def plants_file(robots: int = 2, device: LinkSpec = WIFI, **tables: Any) -> DeploymentFile:
     tables = {
         "scenario": Scenario(
             task="reach", body="plant", robots=tuple(f"p-{i}" for i in range(robots))
@@ -34,7 +35,11 @@ def deployment(robots: int = 2, device: LinkSpec = WIFI, **tables: Any) -> Deplo
         "links": LinksConfig(device=device),
         **tables,
     }
-    return Deployment(name="plants", **tables)
+    return DeploymentFile(name="plants", **tables)
+
+
+def deployment(robots: int = 2, device: LinkSpec = WIFI, **tables: Any) -> Deployment:
+    return resolve(plants_file(robots, device, **tables))
 
 
 class Watched:

@@ -23,7 +23,8 @@ from tierloop.policy.artefact import pack
 from tierloop.policy.mlp import Mlp
 from tierloop.sim.catalogue import expert
 from tierloop.sim.scenario import Scenario, policy_spec
-from tierloop.stack.config.deployment import Deployment
+from tierloop.stack.config.deployment import resolve
+from tierloop.stack.config.deployment_file import DeploymentFile
 from tierloop.stack.twin import twin_of
 
 ROUNDS, EPISODES = 5, 24
@@ -40,7 +41,7 @@ def teach(
 ) -> bytes:
     """The artefact of the policy after so many rounds, as version 1."""
     spec, software = policy_spec(scenario), f"tierloop {__version__}"
-    twin = twin_of(Deployment(name="teach", scenario=scenario), software)
+    twin = twin_of(resolve(DeploymentFile(name="teach", scenario=scenario)), software)
     teacher, hands = expert(spec), Hands(spec, LEARNER, twin)
     policy = Mlp.random(spec, LEARNER.hidden, seed)
     features = np.empty((0, spec.observation.size), np.float32)

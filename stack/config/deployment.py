@@ -1,220 +1,48 @@
-"""A deployment: one TOML file says what runs, where, on what seed and for how long."""
+"""A deployment: a file as it was written, and all that follows from it before anything runs."""
 
-import re
 from collections.abc import Sequence
-from itertools import pairwise
-from math import inf
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
-from tierloop.cloud.config import CloudConfig, LearnerConfig
-from tierloop.contract.budget import Budget
+from tierloop.cloud.config import CloudConfig
 from tierloop.contract.errors import UserError
-from tierloop.contract.messages import ActionChunk, Segment
-from tierloop.contract.specs import PolicySpec
-from tierloop.contract.streams import MAX_BYTES
-from tierloop.device.config import ComputePower, DeviceConfig
+from tierloop.device.config import ComputePower
 from tierloop.edge.config import EdgeConfig
-from tierloop.link.address import check_address, private
-from tierloop.link.model import LinkSpec
-from tierloop.policy.artefact import MAX_BYTES as POLICY_BYTES
-from tierloop.sim.scenario import Scenario, body_spec, policy_spec
+from tierloop.sim.scenario import policy_spec
 from tierloop.stack.config import budget_tables, fault_tables, hardware
+from tierloop.stack.config.deployment_file import TIERS, DeploymentFile
 from tierloop.stack.config.toml import Source
-from tierloop.stack.faults import timeline
-from tierloop.stack.faults.kinds import Faults
+from tierloop.stack.config.toml_lines import Keys
 
-_HEADER_BYTES = 8192
-"""Allowance for what a message carries beside its arrays."""
 WATTS_MAX = 1e6
 """No computer of a tier draws more, and microjoules stay within 63 bits."""
-PRIVATE = "ipc"
-"""In place of an address: a Unix socket in a private folder."""
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
-TIERS = ("device", "edge", "cloud")
+class Deployment(DeploymentFile, frozen=True, kw_only=True):
+    """What runs, and what a record keeps: a file whose watts and paths are all filled in.
 
-
-class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The root of this module's tables."""
-
-
-class RunConfig(_Table, frozen=True, kw_only=True):
-    """The `[run]` table: when a run ends."""
-
-    duration_s: float = 600.0
-    """A run lasts this long at most."""
-    until_success: float = 0.0
-    """End early once the newest policy version succeeds at this rate; 0 turns this off."""
-    until_episodes: int = 20
-    """Episodes the bodies must have lived under that version before its rate counts."""
+    `resolve` and `load` make it. It says the watts of every tier's computer, and names files by
+    their absolute path.
+    """
 
     def __post_init__(self) -> None:
-        if not 0 < self.duration_s < inf:
-            raise ValueError("duration_s must be positive")
-        if not 0 <= self.until_success <= 1:
-            raise ValueError("until_success must lie between 0 and 1")
-        if self.until_episodes < 1:
-            raise ValueError("until_episodes must be at least 1")
+        super().__post_init__()
+        computers: dict[str, ComputePower | EdgeConfig | CloudConfig] = {
+            "device.compute": self.device.compute, "edge": self.edge, "cloud": self.cloud,
+        }  # fmt: skip
+        for name, table in computers.items():
+            if table.idle_w is None or table.busy_w is None:
+                raise ValueError(f"{name} does not say its watts: resolve the file first")
 
 
-class LinksConfig(_Table, frozen=True, kw_only=True):
-    """The `[links]` table: where the servers listen, and what the way there is like."""
+class _Unfit(UserError):
+    """What a deployment says under `keys` cannot be."""
 
-    device_edge: str = PRIVATE
-    """The edge serves its robots here: "ipc" is a Unix socket in a private folder, which the other
-    tiers find by the record's folder; tcp://127.0.0.1:PORT is open to all users of the host."""
-    edge_cloud: str = PRIVATE
-    """The cloud serves its edge here, likewise."""
-    device: LinkSpec = LinkSpec()
-    """Between each device and the edge, both ways; by default nothing is modelled."""
-    cloud: LinkSpec = LinkSpec()
-    """Between the edge and the cloud, both ways; by default nothing is modelled."""
-
-    def __post_init__(self) -> None:
-        given = [a for a in (self.device_edge, self.edge_cloud) if a != PRIVATE]
-        for address in given:
-            try:
-                check_address(address)
-            except UserError as error:
-                raise ValueError(f"{error}, or '{PRIVATE}'") from None
-        if len(given) > len(set(given)):
-            raise ValueError(f"device_edge and edge_cloud have the same address {self.edge_cloud}")
-
-    def placed(self, out: Path) -> "LinksConfig":
-        """The same with real addresses for a record in `out`. Raises UserError if none can be."""
-        ends = {"device_edge": self.device_edge, "edge_cloud": self.edge_cloud}
-        found = {
-            name: private(str(out.resolve()), name) if address == PRIVATE else address
-            for name, address in ends.items()
-        }
-        return msgspec.structs.replace(self, **found)
-
-
-class PolicyConfig(_Table, frozen=True, kw_only=True):
-    """The `[policy]` table."""
-
-    initial: str = ""
-    """A policy artefact to begin with, relative to this file; empty means to begin untrained."""
-
-
-class Deployment(_Table, frozen=True, kw_only=True):
-    """A whole deployment file, checked."""
-
-    name: str
-    """Names the deployment in its record; lower case, digits, dash and underscore."""
-    seed: int = 0
-    """The seed from which every other is derived."""
-    run: RunConfig = RunConfig()
-    scenario: Scenario = Scenario()
-    device: DeviceConfig = DeviceConfig()
-    edge: EdgeConfig = EdgeConfig()
-    cloud: CloudConfig = CloudConfig()
-    learner: LearnerConfig = LearnerConfig()
-    links: LinksConfig = LinksConfig()
-    policy: PolicyConfig = PolicyConfig()
-    fault: Faults = ()
-    """What goes wrong, when and where; docs/faults.md lists the kinds."""
-    budget: tuple[Budget, ...] = ()
-    """What a run may cost at most; docs/benchmarks.md lists the metrics."""
-
-    def processes(self, *tiers: str) -> tuple[str, ...]:
-        """The names of the processes of these tiers."""
-        return tuple(
-            name
-            for tier in tiers
-            for name in (self.scenario.robots if tier == "device" else (tier,))
-        )
-
-    def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
-            raise ValueError(
-                f"'{self.name}' is not a valid name: use a to z, 0 to 9, dash and underscore"
-            )
-        if not 0 <= self.seed < 2**63:
-            raise ValueError("seed must lie between 0 and 2^63 - 1")
-        for robot in self.scenario.robots:
-            if not _NAME.fullmatch(robot) or robot in ("device", "edge", "cloud", "roof"):
-                raise ValueError(
-                    f"'{robot}' is not a valid name of a robot: use a to z, 0 to 9 and dash"
-                )
-        try:
-            body_spec(self.scenario)
-            self._sizes(policy_spec(self.scenario))
-            self._power()
-        except UserError as error:
-            raise ValueError(str(error)) from None
-        timeline.check(self.fault, self.scenario.robots)
-
-    def _sizes(self, spec: PolicySpec) -> None:
-        """What crosses the tiers must fit its stream, or no message of it would ever leave."""
-        decisions, numbers = self.device.segment_decisions, spec.observation.size + spec.action.size
-        for what, size, message in (
-            ("scenario.horizon", 4 * spec.horizon * spec.action.size, ActionChunk),
-            ("device.segment_decisions", decisions * (4 * numbers + 24), Segment),
-        ):
-            most = MAX_BYTES[message] - _HEADER_BYTES
-            if size > most:
-                raise ValueError(
-                    f"{what} makes a message of {size} bytes; at most {most} are allowed"
-                )
-        inputs, outputs = spec.observation.size, spec.horizon * spec.action.size
-        widths = (inputs, *self.learner.hidden, outputs)
-        numbers = sum((a + 1) * b for a, b in pairwise(widths))
-        if (size := 4 * (2 * numbers + inputs * outputs)) > POLICY_BYTES - _HEADER_BYTES:
-            raise ValueError(
-                f"learner.hidden makes a policy of {size} bytes; "
-                f"at most {POLICY_BYTES - _HEADER_BYTES} are allowed"
-            )
-
-    def _power(self) -> None:
-        """Watts that the file leaves open are those of the tier's hardware."""
-        compute = _powered(self.device.compute, self.device.hardware)
-        tiers = {
-            "device": msgspec.structs.replace(self.device, compute=compute),
-            "edge": _powered(self.edge, self.edge.hardware),
-            "cloud": _powered(self.cloud, self.cloud.hardware),
-        }
-        for name, tier in tiers.items():
-            msgspec.structs.force_setattr(self, name, tier)
-
-
-_Powered = TypeVar("_Powered", ComputePower, EdgeConfig, CloudConfig)
-
-
-def _powered(table: _Powered, name: str) -> _Powered:
-    """The table with the profile's watts where it says none; no profile is read if it says both."""
-    if table.idle_w is None or table.busy_w is None:
-        profile = hardware.load(name)
-        idle_w = profile.idle_w.value if table.idle_w is None else table.idle_w
-        busy_w = profile.busy_w.value if table.busy_w is None else table.busy_w
-        table = msgspec.structs.replace(table, idle_w=idle_w, busy_w=busy_w)
-    assert table.idle_w is not None
-    assert table.busy_w is not None
-    if not 0 <= table.idle_w <= table.busy_w:
-        raise ValueError(f"idle_w {table.idle_w:g} must lie between 0 and busy_w {table.busy_w:g}")
-    if table.busy_w > WATTS_MAX:
-        raise ValueError(f"busy_w {table.busy_w:g} is above {WATTS_MAX:g}")
-    return table
-
-
-def _place(source: Source, tiers: Sequence[str] = TIERS) -> None:
-    """Makes each tier's hardware file one relative to the deployment's. Raises UserError."""
-    for tier in tiers:
-        table = source.data.get(tier)
-        name = table.get("hardware") if isinstance(table, dict) else None
-        if not isinstance(table, dict) or not isinstance(name, str):
-            continue
-        if hardware.is_path(name):
-            table["hardware"] = str(source.path.parent.absolute() / name)
-        try:
-            hardware.load(table["hardware"])
-        except UserError as error:
-            where = source.where((tier, "hardware"))
-            raise UserError(f"{where}: key 'hardware' in [{tier}]: {error}") from None
+    def __init__(self, keys: Keys, detail: object) -> None:
+        super().__init__(f"key '{keys[-1]}' in [{'.'.join(keys[:-1])}]: {detail}")
+        self.keys = keys
 
 
 def load(path: Path, options: Sequence[str] = (), more_faults: Path | None = None) -> Deployment:
@@ -223,29 +51,78 @@ def load(path: Path, options: Sequence[str] = (), more_faults: Path | None = Non
     The faults of the file `more_faults` are added to its own.
     """
     source = Source(path, options)
-    _place(source)
-    deployment = _with_faults(source, more_faults)
-    if not deployment.policy.initial:
-        return deployment
-    from tierloop.stack.config.initial_policy import check
-
-    initial = path.parent.absolute() / deployment.policy.initial
+    file = _read(source, more_faults)
     try:
-        check(initial, policy_spec(deployment.scenario))
-    except UserError as error:
-        keys = ("policy", "initial")
-        raise UserError(f"{source.where(keys)}: key 'initial' in [policy]: {error}") from None
-    policy = PolicyConfig(initial=str(initial))
-    return msgspec.structs.replace(deployment, policy=policy)
+        deployment = resolve(file, path.parent)
+        _check_initial(deployment)
+    except _Unfit as error:
+        raise UserError(f"{source.where(error.keys)}: {error}") from None
+    return deployment
 
 
-def _with_faults(source: Source, more: Path | None) -> Deployment:
+def resolve(file: DeploymentFile, folder: Path = Path()) -> Deployment:
+    """What follows from a deployment file that lies in `folder`.
+
+    Paths become absolute; watts that the file leaves open are those of the tier's hardware
+    profile. Raises UserError if there is no such profile, or if the watts cannot be.
+    """
+    found = {name: getattr(file, name) for name in file.__struct_fields__}
+    for name in TIERS:
+        hardware_name = found[name].hardware
+        if hardware.is_path(hardware_name):
+            hardware_name = str(folder.absolute() / hardware_name)
+        found[name] = msgspec.structs.replace(found[name], hardware=hardware_name)
+        try:
+            profile = hardware.load(hardware_name)
+        except UserError as error:
+            raise _Unfit((name, "hardware"), error) from None
+        if name == "device":
+            compute = _powered(found[name].compute, profile, ("device", "compute"))
+            found[name] = msgspec.structs.replace(found[name], compute=compute)
+        else:
+            found[name] = _powered(found[name], profile, (name,))
+    if file.policy.initial:
+        initial = str(folder.absolute() / file.policy.initial)
+        found["policy"] = msgspec.structs.replace(file.policy, initial=initial)
+    return Deployment(**found)
+
+
+_Powered = TypeVar("_Powered", ComputePower, EdgeConfig, CloudConfig)
+
+
+def _powered(table: _Powered, profile: hardware.Profile, keys: Keys) -> _Powered:
+    """The table with the profile's watts where it says none."""
+    idle_w = profile.idle_w.value if table.idle_w is None else table.idle_w
+    busy_w = profile.busy_w.value if table.busy_w is None else table.busy_w
+    if not 0 <= idle_w <= busy_w:
+        said = "busy_w" if table.idle_w is None else "idle_w"
+        detail = f"idle_w {idle_w:g} must lie between 0 and busy_w {busy_w:g}"
+        raise _Unfit((*keys, said), detail)
+    if busy_w > WATTS_MAX:
+        raise _Unfit((*keys, "busy_w"), f"busy_w {busy_w:g} is above {WATTS_MAX:g}")
+    return msgspec.structs.replace(table, idle_w=idle_w, busy_w=busy_w)
+
+
+def _read(source: Source, more_faults: Path | None) -> DeploymentFile:
+    """What the file says; the entries of its lists are checked one by one."""
     apart = ("fault", "budget")
     own, source.data = source.data, {k: v for k, v in source.data.items() if k not in apart}
-    deployment = source.convert(Deployment)
+    file = source.convert(DeploymentFile)
     source.data = own
-    robots, lasts_s = deployment.scenario.robots, deployment.run.duration_s
-    found = fault_tables.read(source, robots, lasts_s)
-    found += fault_tables.load(more, robots, lasts_s) if more else ()
+    robots, lasts_s = file.scenario.robots, file.run.duration_s
+    faults = fault_tables.read(source, robots, lasts_s)
+    faults += fault_tables.load(more_faults, robots, lasts_s) if more_faults else ()
     budgets = tuple(budget for budget, _ in budget_tables.read(source))
-    return msgspec.structs.replace(deployment, fault=found, budget=budgets)
+    return msgspec.structs.replace(file, fault=faults, budget=budgets)
+
+
+def _check_initial(deployment: Deployment) -> None:
+    """Raises UserError if the policy to begin with is none, or does not fit the robots."""
+    if not deployment.policy.initial:
+        return
+    from tierloop.stack.config.initial_policy import check
+
+    try:
+        check(Path(deployment.policy.initial), policy_spec(deployment.scenario))
+    except UserError as error:
+        raise _Unfit(("policy", "initial"), error) from None

@@ -9,14 +9,14 @@ from typing import Any, get_args
 
 import msgspec
 
-from tierloop.stack.config.deployment import Deployment
+from tierloop.stack.config.deployment_file import DeploymentFile
 
 
 def schema() -> bytes:
     """The schema, formatted, with each field's sentence as its description."""
     document: dict[str, Any] = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
-    document |= msgspec.json.schema(Deployment)
-    for table in _tables(Deployment):
+    document |= msgspec.json.schema(DeploymentFile)
+    for table in _tables(DeploymentFile):
         properties = document["$defs"][table.__name__]["properties"]
         for name, sentence in _sentences(table):
             properties[name]["description"] = sentence

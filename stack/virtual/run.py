@@ -16,7 +16,8 @@ from tierloop.contract.bounds import TEXT_MAX, cut
 from tierloop.contract.clock import NS_PER_MS, NS_PER_S
 from tierloop.contract.ledger import LEDGER
 from tierloop.contract.messages import Event, Report
-from tierloop.stack.config.deployment import TIERS, Deployment
+from tierloop.stack.config.deployment import Deployment
+from tierloop.stack.config.deployment_file import TIERS
 from tierloop.stack.faults.kinds import Faults
 from tierloop.stack.record import reports
 from tierloop.stack.record.folder import PARTS, audited, claim, prepare

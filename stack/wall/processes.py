@@ -22,7 +22,8 @@ from tierloop.link.model import LinkSpec
 from tierloop.link.sockets import ClientSocket
 from tierloop.sim.scenario import policy_spec
 from tierloop.stack import screen
-from tierloop.stack.config.deployment import Deployment, LinksConfig
+from tierloop.stack.config.deployment import Deployment
+from tierloop.stack.config.deployment_file import LinksConfig
 from tierloop.stack.faults.body import body
 from tierloop.stack.faults.clock import clock
 from tierloop.stack.faults.node import wrapper

@@ -149,7 +149,7 @@ def test_a_device_loads_nothing_that_belongs_to_other_tiers():
 
 
 def test_schema_and_doctor_print(tmp_path):
-    assert json.loads(tierloop("schema", cwd=tmp_path).stdout)["$ref"] == "#/$defs/Deployment"
+    assert json.loads(tierloop("schema", cwd=tmp_path).stdout)["$ref"] == "#/$defs/DeploymentFile"
     (tmp_path / "cell.toml").write_text(
         f'name = "c"\n[links]\ndevice_edge = "{free_address()}"\nedge_cloud = "{free_address()}"\n'
     )

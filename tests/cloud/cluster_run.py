@@ -23,12 +23,13 @@ from tierloop.cloud.rollout import Play
 from tierloop.policy.mlp import Mlp
 from tierloop.sim.scenario import Scenario, policy_spec
 from tierloop.sim.tasks.sort.expert import Teacher
-from tierloop.stack.config.deployment import Deployment
+from tierloop.stack.config.deployment import resolve
+from tierloop.stack.config.deployment_file import DeploymentFile
 from tierloop.stack.twin import twin_of
 
 SCENARIO = Scenario(belt_low_m_s=0.1, belt_high_m_s=0.15, episode_s=5.0)
 LEARNER = LearnerConfig(hidden=(16,), steps_per_round=50)
-DEPLOYMENT = Deployment(name="twin", scenario=SCENARIO)
+DEPLOYMENT = resolve(DeploymentFile(name="twin", scenario=SCENARIO))
 ABOUT = (policy_spec(SCENARIO), LEARNER, twin_of(DEPLOYMENT, "1"))
 NICENESS = 12
 

@@ -30,12 +30,13 @@ from pathlib import Path
 from tierloop.cloud.config import CloudConfig, LearnerConfig
 from tierloop.cloud.main import run
 from tierloop.sim.scenario import policy_spec
-from tierloop.stack.config.deployment import Deployment
+from tierloop.stack.config.deployment import resolve
+from tierloop.stack.config.deployment_file import DeploymentFile
 from tierloop.stack.twin import twin_of
 learner = LearnerConfig(
     hidden=(16,), steps_per_round=20, twin_episodes=1, gate_episodes=1, min_lived=30
 )
-config, about = CloudConfig(ray="none", niceness=5), Deployment(name="one")
+config, about = CloudConfig(ray="none", niceness=5), resolve(DeploymentFile(name="one"))
 spec, twin = policy_spec(about.scenario), twin_of(about, "1")
 robots = about.scenario.robots
 bind, state, reports = sys.argv[1], Path(sys.argv[2]), sys.argv[3]

@@ -253,9 +253,10 @@ from pathlib import Path
 from tierloop.cloud.config import CloudConfig, LearnerConfig
 from tierloop.cloud.main import run
 from tierloop.sim.scenario import policy_spec
-from tierloop.stack.config.deployment import Deployment
+from tierloop.stack.config.deployment import resolve
+from tierloop.stack.config.deployment_file import DeploymentFile
 from tierloop.stack.twin import twin_of
-bind, state, about = sys.argv[1], Path(sys.argv[2]), Deployment(name="one")
+bind, state, about = sys.argv[1], Path(sys.argv[2]), resolve(DeploymentFile(name="one"))
 spec, twin = policy_spec(about.scenario), twin_of(about, "1")
 robots = about.scenario.robots
 sys.exit(run(

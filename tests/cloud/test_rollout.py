@@ -14,14 +14,15 @@ from tierloop.policy.mlp import Mlp
 from tierloop.sim.embody import embody
 from tierloop.sim.scenario import Scenario, policy_spec
 from tierloop.sim.tasks.sort.expert import Teacher
-from tierloop.stack.config.deployment import Deployment
+from tierloop.stack.config.deployment import resolve
+from tierloop.stack.config.deployment_file import DeploymentFile
 from tierloop.stack.twin import twin_of
 
 SCENARIO = Scenario(belt_low_m_s=0.1, belt_high_m_s=0.15, episode_s=5.0)
 SPEC = policy_spec(SCENARIO)
 LABELS = SPEC.observation.labels
 UNTRAINED = Mlp.random(SPEC, (16,), 1)
-TWIN_OF = twin_of(Deployment(name="twin", scenario=SCENARIO), "1")
+TWIN_OF = twin_of(resolve(DeploymentFile(name="twin", scenario=SCENARIO)), "1")
 
 
 def rollout():

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from virtual_plants import Watched, deployment
+from virtual_plants import Watched, plants_file
 
 from tierloop.contract.ledger import INDEX, Refusal, Rung
 from tierloop.device.config import DeviceConfig
 from tierloop.device.energy import BatteryConfig
 from tierloop.sim.scenario import policy_spec
-from tierloop.stack.config.deployment import Deployment
+from tierloop.stack.config.deployment import Deployment, resolve
 from tierloop.stack.record.energy import account, unbalanced
 from tierloop.stack.record.invariants import invariants
 
@@ -18,7 +18,8 @@ NEARLY_EMPTY = BatteryConfig(series=1, parallel=1, soc=0.055)
 
 
 def powered(battery: BatteryConfig) -> Deployment:
-    return msgspec.structs.replace(deployment(1), device=DeviceConfig(battery=battery))
+    device = DeviceConfig(battery=battery)
+    return resolve(msgspec.structs.replace(plants_file(1), device=device))
 
 
 def run(folder: Path, battery: BatteryConfig, seconds: float, seed: int = 1) -> Watched:

@@ -13,7 +13,8 @@ from tierloop.device.config import ComputePower, DeviceConfig
 from tierloop.device.energy import BatteryConfig, Energy
 from tierloop.device.meter import Meter
 from tierloop.sim.scenario import Scenario, body_spec, policy_spec
-from tierloop.stack.config.deployment import Deployment
+from tierloop.stack.config.deployment import resolve
+from tierloop.stack.config.deployment_file import DeploymentFile
 from tierloop.stack.config.hardware import load
 from tierloop.stack.record.audit import Audit
 from tierloop.stack.record.energy import account, balanced
@@ -69,7 +70,7 @@ def record(*reports: Report) -> Record:
 
 
 def told(*reports: Report, **tables: Any) -> dict[str, Any]:
-    return account(record(*reports), Deployment(name="made-up", **tables), 4)
+    return account(record(*reports), resolve(DeploymentFile(name="made-up", **tables)), 4)
 
 
 def total(meter: Meter) -> float:

@@ -18,7 +18,7 @@ from tierloop.fuzz.shrink import shrink
 from tierloop.fuzz.signed_policies import foreign, signature, signed
 from tierloop.fuzz.trial import live
 from tierloop.sim.scenario import policy_spec
-from tierloop.stack.config.deployment import RunConfig
+from tierloop.stack.config.deployment_file import RunConfig
 from tierloop.stack.faults.kinds import ClockStep, Delay, SensorFreeze
 
 PLAIN = ["fuzz", "--seeds", "2", "--jobs", "1"]

@@ -24,7 +24,7 @@ from verdict import Verdict
 from victims import DEFAULT, Victim, plant, tcp
 
 from tierloop.link.address import IPC
-from tierloop.stack.config.deployment import LinksConfig
+from tierloop.stack.config.deployment_file import LinksConfig
 
 HONEST, GHOST = ("arm-0", "arm-1"), "ghost"
 DOWN = '\n[[fault]]\nkind = "crash"\nat_s = 4.0\nfor_s = 100000.0\ntarget = "ghost"\n'

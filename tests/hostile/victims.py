@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import psutil
 
-from tierloop.stack.config.deployment import LinksConfig
+from tierloop.stack.config.deployment_file import LinksConfig
 
 sys.path.append(str(Path(__file__).parents[1]))
 from ports import free_address

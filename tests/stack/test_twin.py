@@ -12,7 +12,8 @@ from tierloop.device.workspace import Workspace
 from tierloop.link.model import LinkSpec
 from tierloop.sim.catalogue import expert
 from tierloop.sim.scenario import Scenario, body_spec, policy_spec
-from tierloop.stack.config.deployment import Deployment, LinksConfig
+from tierloop.stack.config.deployment import resolve
+from tierloop.stack.config.deployment_file import DeploymentFile, LinksConfig
 from tierloop.stack.twin import twin_of
 
 SCENARIO = Scenario(belt_low_m_s=0.1, belt_high_m_s=0.15, episode_s=5.0)
@@ -23,8 +24,8 @@ NAIVE = DeviceConfig(acting=ActingConfig(anchor="arrival", predict=False, blend_
 
 def twin(delay_ms=0.0, device=None, scenario=SCENARIO, **link):
     links = LinksConfig(device=LinkSpec(delay_ms=delay_ms, **link))
-    deployment = Deployment(
-        name="twin", scenario=scenario, links=links, device=device or DeviceConfig()
+    deployment = resolve(
+        DeploymentFile(name="twin", scenario=scenario, links=links, device=device or DeviceConfig())
     )
     return twin_of(deployment, "1")()
 

@@ -8,7 +8,8 @@ import pytest
 
 from tierloop.contract.errors import UserError
 from tierloop.stack.config import hardware
-from tierloop.stack.config.deployment import Deployment, load
+from tierloop.stack.config.deployment import Deployment, load, resolve
+from tierloop.stack.config.deployment_file import DeploymentFile
 
 NAMES = (
     "agx-orin", "cloud-gpu", "edge-server", "orin-nano", "orin-nx", "raspberry-pi-5", "thor",
@@ -95,7 +96,7 @@ def test_a_tier_draws_the_watts_of_its_hardware(tmp_path):
         thor.idle_w.value, thor.busy_w.value,
     )  # fmt: skip
     assert deployment.device.compute.busy_w == nano.busy_w.value
-    default = Deployment(name="cell")
+    default = resolve(DeploymentFile(name="cell"))
     assert (default.device.compute.idle_w, default.device.compute.busy_w) == (3.0, 9.0)
     assert (default.edge.idle_w, default.edge.busy_w) == (4.6, 16.9)
     assert (default.cloud.idle_w, default.cloud.busy_w) == (60.0, 150.0)

@@ -18,7 +18,8 @@ from tierloop.policy.artefact import MAX_BYTES, digest, pack, unpack
 from tierloop.policy.mlp import Mlp
 from tierloop.sim.scenario import Scenario, policy_spec
 from tierloop.stack.config import initial_policy
-from tierloop.stack.config.deployment import Deployment, PolicyConfig, load
+from tierloop.stack.config.deployment import load, resolve
+from tierloop.stack.config.deployment_file import DeploymentFile, PolicyConfig
 from tierloop.stack.config.initial_policy import check, enter, first
 from tierloop.stack.order import Order
 from tierloop.stack.wall.processes import ROLES
@@ -52,7 +53,7 @@ def test_one_that_fits_is_entered_once(tmp_path):
 def test_a_cloud_begun_again_needs_the_file_no_more(tmp_path, monkeypatch):
     given, newest = tmp_path / "a.policy", []
     blob = artefact(given, SPEC)
-    deployment = Deployment(name="d", policy=PolicyConfig(initial=str(given)))
+    deployment = resolve(DeploymentFile(name="d", policy=PolicyConfig(initial=str(given))))
     order = Order(
         name="cloud", role="cloud", deployment=deployment, out=str(tmp_path), report_to=""
     )

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tierloop.contract.errors import UserError
 from tierloop.stack.config.deployment import Deployment, load
+from tierloop.stack.config.deployment_file import DeploymentFile
 from tierloop.stack.config.schema import schema
 
 SHIPPED = Path(__file__).parents[2] / "deployments" / "sorting-cell.toml"
@@ -160,7 +161,7 @@ def test_options_go_over_the_file_and_may_be_bare_words(tmp_path):
 
 KEYS = [
     (table.name, field.name)
-    for table in msgspec.structs.fields(Deployment)
+    for table in msgspec.structs.fields(DeploymentFile)
     if isinstance(table.type, type) and issubclass(table.type, msgspec.Struct)
     for field in msgspec.structs.fields(table.type)
 ]

@@ -9,7 +9,8 @@ import pytest
 from tierloop.contract.errors import UserError
 from tierloop.link.model import Conditions
 from tierloop.stack.config import fault_tables
-from tierloop.stack.config.deployment import Deployment, load
+from tierloop.stack.config.deployment import Deployment, load, resolve
+from tierloop.stack.config.deployment_file import DeploymentFile
 from tierloop.stack.faults import timeline
 from tierloop.stack.faults.kinds import KINDS, ClockStep, Crash, Delay, Hang, Loss, Partition
 
@@ -151,7 +152,7 @@ def test_lines_below_an_entry_are_not_taken_for_the_table_above(tmp_path):
 
 def test_a_deployment_made_otherwise_is_checked_too():
     with pytest.raises(ValueError, match=r"fault 1 \(crash\): unknown target 'arm-7'; choose"):
-        Deployment(name="x", fault=(Crash(at_s=1, for_s=1, target="arm-7"),))
+        resolve(DeploymentFile(name="x", fault=(Crash(at_s=1, for_s=1, target="arm-7"),)))
 
 
 def test_conditions_of_a_link_add_up_and_end():

@@ -8,7 +8,8 @@ import pytest
 from tierloop.contract.errors import UserError
 from tierloop.contract.ledger import LEDGER
 from tierloop.contract.messages import Report
-from tierloop.stack.config.deployment import Deployment
+from tierloop.stack.config.deployment import resolve
+from tierloop.stack.config.deployment_file import DeploymentFile
 from tierloop.stack.wall.run import Run
 
 COLUMNS = len(LEDGER)
@@ -25,7 +26,7 @@ class Unseen:
 @pytest.fixture
 def run(tmp_path):
     before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    run = Run(Deployment(name="cell"), ("device",), tmp_path / "run", Unseen())
+    run = Run(resolve(DeploymentFile(name="cell")), ("device",), tmp_path / "run", Unseen())
     yield run
     run._ends.close()
     for number, handler in before.items():
@@ -62,4 +63,4 @@ def test_a_report_that_no_process_of_the_table_sent_is_counted_and_left(run, tmp
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="choose another --out"):
-        Run(Deployment(name="cell"), ("device",), tmp_path / "file" / "run", Unseen())
+        Run(resolve(DeploymentFile(name="cell")), ("device",), tmp_path / "file" / "run", Unseen())

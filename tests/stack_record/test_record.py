@@ -15,7 +15,8 @@ from tierloop.contract.errors import UserError
 from tierloop.contract.ledger import LEDGER
 from tierloop.policy.journal import Entry
 from tierloop.sim.scenario import Scenario, policy_spec
-from tierloop.stack.config.deployment import Deployment, RunConfig
+from tierloop.stack.config.deployment import Deployment, resolve
+from tierloop.stack.config.deployment_file import DeploymentFile, RunConfig
 from tierloop.stack.faults.kinds import Crash
 from tierloop.stack.record import reports
 from tierloop.stack.record.audit import Audit
@@ -71,7 +72,7 @@ def test_versions_count_their_own_episodes_and_mixed_ones_count_overall():
 def test_a_goal_ends_no_run_before_its_last_fault_is_over():
     rows, outcomes = [row(0, 10, policy_version=1)], (outcome(0, True, 1, 100),)
     record = recorded([report("arm-0", "device", 1, rows=rows, outcomes=outcomes)])
-    lasting = Deployment(name="x", run=RunConfig(until_success=0.9, until_episodes=1))
+    lasting = resolve(DeploymentFile(name="x", run=RunConfig(until_success=0.9, until_episodes=1)))
     fault = Crash(at_s=5, for_s=2, target="edge")
     assert reached(lasting, 1.0, record)
     disturbed = msgspec.structs.replace(lasting, fault=(fault,))
@@ -81,7 +82,9 @@ def test_a_goal_ends_no_run_before_its_last_fault_is_over():
 
 def test_of_tiers_that_start_at_once_one_says_what_is_run(tmp_path):
     out = tmp_path / "run"
-    asked = [Deployment(name="x", run=RunConfig(duration_s=float(s))) for s in range(10, 18)]
+    asked = [
+        resolve(DeploymentFile(name="x", run=RunConfig(duration_s=float(s)))) for s in range(10, 18)
+    ]
 
     def start(deployment):
         try:

@@ -5,12 +5,13 @@ import pytest
 from records import recorded, report
 
 from tierloop.sim.scenario import Scenario
-from tierloop.stack.config.deployment import Deployment
+from tierloop.stack.config.deployment import resolve
+from tierloop.stack.config.deployment_file import DeploymentFile
 from tierloop.stack.faults.kinds import Crash, Partition, SensorFreeze
 from tierloop.stack.record.record import ROOF
 from tierloop.stack.record.sessions import alone, apart, silence
 
-SITE = Deployment(name="x", scenario=Scenario(robots=("arm-0", "arm-1")))
+SITE = resolve(DeploymentFile(name="x", scenario=Scenario(robots=("arm-0", "arm-1"))))
 END_S = 60
 NAMES = ("arm-0", "arm-1", "edge", "cloud")
 

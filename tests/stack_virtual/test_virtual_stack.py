@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from virtual_plants import MS, S, deployment, plants
+from virtual_plants import MS, S, deployment, plants, plants_file
 
 from tierloop.contract.ledger import INDEX
 from tierloop.device.config import ActingConfig, DeviceConfig
@@ -13,6 +13,7 @@ from tierloop.edge.config import EdgeConfig
 from tierloop.link.model import LinkSpec
 from tierloop.sim.scenario import policy_spec
 from tierloop.stack.config import hardware
+from tierloop.stack.config.deployment import resolve
 from tierloop.stack.record.invariants import invariants, unaccounted
 
 
@@ -104,7 +105,8 @@ def test_a_tick_that_takes_longer_than_its_period_is_missed_not_replayed(tmp_pat
         p.run(2)
         p.stack.finish()
         assert p.record.counters("device")["missed"] == 0
-    with plants(msgspec.structs.replace(deployment(robots=1), device=device), 1) as p:
+    given = msgspec.structs.replace(plants_file(robots=1), device=device)
+    with plants(resolve(given), 1) as p:
         p.run(2)
         p.stack.finish()
         counters = p.record.counters("device")

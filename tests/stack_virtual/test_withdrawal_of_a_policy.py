@@ -14,7 +14,7 @@ from tierloop.fuzz.signed_policies import write
 from tierloop.policy.artefact import digest, pack
 from tierloop.policy.mlp import Mlp
 from tierloop.sim.scenario import policy_spec
-from tierloop.stack.config.deployment import PolicyConfig
+from tierloop.stack.config.deployment_file import PolicyConfig
 from tierloop.stack.record.invariants import invariants
 
 

@@ -21,7 +21,8 @@ from tierloop.policy.mlp import Mlp
 from tierloop.sim.bodies.panda import HOME_RAD, tool_position
 from tierloop.sim.scenario import Scenario, body_spec, policy_spec
 from tierloop.sim.tasks.sort.perceive import SortPerceiver
-from tierloop.stack.config.deployment import Deployment
+from tierloop.stack.config.deployment import resolve
+from tierloop.stack.config.deployment_file import DeploymentFile
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 COMMITS = (1, 64)
@@ -175,7 +176,7 @@ class _Twin:
         from tierloop.sim.catalogue import expert
         from tierloop.stack.twin import twin_of
 
-        deployment = Deployment(name="calibrate")
+        deployment = resolve(DeploymentFile(name="calibrate"))
         self._twin = twin_of(deployment, "calibrate")()
         self._label = expert(policy_spec(deployment.scenario))
         self.rows = self._episode()

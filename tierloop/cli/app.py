@@ -233,7 +233,8 @@ def _run(
     virtual: bool = False,
 ) -> None:
     from tierloop.cli.run import conduct, conduct_virtual
-    from tierloop.stack.config.deployment import Deployment, RunConfig, load
+    from tierloop.stack.config.deployment import load
+    from tierloop.stack.config.deployment_file import DeploymentFile, RunConfig
     from tierloop.stack.config.toml import check_name
     from tierloop.stack.record.claim import fresh_folder
 
@@ -242,7 +243,7 @@ def _run(
         _fits("--for", lambda: RunConfig(duration_s=for_s))
         options += [f"run.duration_s={for_s}"]
     if seed is not None:
-        _fits("--seed", lambda: Deployment(name="x", seed=seed))
+        _fits("--seed", lambda: DeploymentFile(name="x", seed=seed))
         options += [f"seed={seed}"]
     if out is not None:
         check_name(out)

@@ -20,7 +20,8 @@ from tierloop.cloud.scratch import first, free_bytes
 from tierloop.contract.errors import UserError
 from tierloop.contract.version import __version__
 from tierloop.link.sockets import check_free
-from tierloop.stack.config.deployment import LinksConfig, load
+from tierloop.stack.config.deployment import load
+from tierloop.stack.config.deployment_file import LinksConfig
 from tierloop.stack.machine import memory_bytes, processors
 from tierloop.stack.record.summary import library
 

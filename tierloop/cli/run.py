@@ -12,7 +12,8 @@ import msgspec
 from rich.console import Console
 
 from tierloop.stack import screen
-from tierloop.stack.config.deployment import TIERS, Deployment
+from tierloop.stack.config.deployment import Deployment
+from tierloop.stack.config.deployment_file import TIERS
 from tierloop.stack.record import sessions
 from tierloop.stack.record.damage import line
 from tierloop.stack.record.folder import PARTS, check_folder

@@ -12,7 +12,8 @@ from tierloop.device.config import ActingConfig, ComputePower, DeviceConfig
 from tierloop.edge.config import EdgeConfig
 from tierloop.link.model import LinkSpec
 from tierloop.sim.scenario import Scenario
-from tierloop.stack.config.deployment import Deployment, LinksConfig, RunConfig
+from tierloop.stack.config.deployment import Deployment, resolve
+from tierloop.stack.config.deployment_file import DeploymentFile, LinksConfig, RunConfig
 from tierloop.stack.faults import kinds as f
 
 Mode = Literal["safety", "liveness"]
@@ -64,7 +65,7 @@ def draw(seed: int, mode: Mode, plant: Plant) -> Case:
         faulty_s = min(faulty_s, 12.0)
     scenario = _scenario(rng, plant)
     faults = _faults(rng, scenario, faulty_s)
-    deployment = Deployment(
+    deployment = resolve(DeploymentFile(
         name=f"fuzz-{seed}",
         seed=seed,
         run=RunConfig(duration_s=faulty_s + QUIET_S if calm else faulty_s),
@@ -79,7 +80,7 @@ def draw(seed: int, mode: Mode, plant: Plant) -> Case:
         ),
         links=LinksConfig(device=_link(rng, calm), cloud=_link(rng, calm)),
         fault=faults,
-    )  # fmt: skip
+    ))  # fmt: skip
     return Case(
         seed=seed, mode=mode, plant=plant, first=int(rng.integers(1, 10)), deployment=deployment,
         mishaps=_mishaps(rng, faulty_s, calm),

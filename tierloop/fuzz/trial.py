@@ -16,7 +16,7 @@ from tierloop.fuzz import coverage, signed_policies
 from tierloop.fuzz.case import Case, Mishap
 from tierloop.fuzz.oracle import Parts, Witness
 from tierloop.sim.scenario import policy_spec
-from tierloop.stack.config.deployment import PolicyConfig
+from tierloop.stack.config.deployment_file import PolicyConfig
 from tierloop.stack.faults.kinds import ClockDrift, ClockStep
 from tierloop.stack.record.folder import audited
 from tierloop.stack.record.record import Record

@@ -164,9 +164,10 @@ def _timed(
 
 def _configs(deployment: Path | None) -> tuple[DeviceConfig, EdgeConfig]:
     """Those of the deployment, or by default, with the watts of the hardware they name."""
-    from tierloop.stack.config.deployment import Deployment, load
+    from tierloop.stack.config.deployment import load, resolve
+    from tierloop.stack.config.deployment_file import DeploymentFile
 
-    found = load(deployment) if deployment else Deployment(name="own")
+    found = load(deployment) if deployment else resolve(DeploymentFile(name="own"))
     return found.device, found.edge
 
 
