@@ -1,4 +1,4 @@
-"""A simulated body: arm × task in a world of their own, moved on by the clock."""
+"""A robot arm and its task in a physics world of their own, which the clock moves on."""
 
 import numpy as np
 
@@ -13,9 +13,9 @@ from tierloop.sim.world import JointStates, World
 class Cell:
     """Implements the contract `Body`.
 
-    The first `read` is time zero. Each later one first takes every whole physics step that has
-    come due since, however many: a world is never slowed down for a caller who was late. A
-    reading is stamped with the instant of the last step, in the caller's clock.
+    The first `read` is time zero. Each later one first runs all physics steps that are due since,
+    however many they are: the world does not wait for a caller who is late. A reading carries the
+    time of the last step, in nanoseconds of the caller's clock.
     """
 
     def __init__(self, scenario: Scenario, seed: int) -> None:
@@ -31,9 +31,9 @@ class Cell:
         self.reset(seed, np.array(body.HOME_RAD))
 
     def begin(self, seed: int, posture_rad: FloatArray | None = None) -> None:
-        """A cell drawn from the seed, the arm at rest in a posture float32[joints].
+        """Starts the cell anew with parts drawn from the seed, the arm at rest.
 
-        Without a posture that is drawn, too.
+        The arm starts in `posture_rad` float32[joints]; if None, in a posture drawn from the seed.
         """
         rng = np.random.default_rng(seed)
         drawn = self._start(rng)
@@ -41,9 +41,9 @@ class Cell:
         self.reset(int(rng.integers(2**31)), start)
 
     def reset(self, seed: int, posture_rad: Vector) -> None:
-        """The cell of this seed from its start, the arm at rest in a posture float64[joints].
+        """Starts the cell of this seed anew, the arm at rest in `posture_rad` float64[joints].
 
-        Nothing of what was before is left; time starts anew with the next `read`.
+        Nothing remains of what was before. Time zero is the next `read`.
         """
         self._task.clear()
         self._world.rewind(self._empty)
@@ -62,7 +62,8 @@ class Cell:
         return tool_m
 
     def read(self, now_ns: int) -> Reading:
-        """The sensors at `now_ns`, and what came since the last reading."""
+        """Moves the world on to `now_ns`; returns the sensor values then, and all scans and judged
+        episodes since the last reading."""
         captured_ns = self.advance(now_ns)
         joints, tool_m = self._felt or self._feel()
         scans, outcomes = tuple(self._scans), tuple(self._outcomes)
@@ -80,7 +81,7 @@ class Cell:
         )
 
     def advance(self, now_ns: int) -> int:
-        """Moves the world on to `now_ns`; returns the instant of its last step."""
+        """Runs all physics steps that are due by `now_ns`; returns the time of the last one, ns."""
         if self._zero_ns is None:
             self._zero_ns = now_ns
             self._task.start(self._seed, now_ns)
@@ -102,21 +103,22 @@ class Cell:
         self._outcomes += outcomes
 
     def _feel(self) -> tuple[JointStates, Vector]:
-        """What the joints measure, and where that puts the tool."""
+        """What the joints measure, and the tool position float64[3] that follows, base frame, m."""
         joints = self._arm.sense()
         return joints, self._tool_position(joints.position)
 
     def write(self, setpoint: Vector) -> None:
-        """Hands the drives float64[joints + 1]; the last entry is the suction switch."""
+        """Sets the target of the drives: float64[joints + 1], rad; the last entry is the suction
+        switch, on above SWITCH_ON."""
         self._arm.drive(setpoint[:-1])
         self._switch = float(setpoint[-1])
         if self._switch <= SWITCH_ON:
             self._suction.let_go()
 
     def hold(self) -> Vector:
-        """The setpoint that keeps the arm where it is, and the cup as it is."""
+        """The setpoint float64[joints + 1] that keeps arm and switch as they are."""
         return np.append(self._arm.sense().position, self._switch)
 
     def close(self) -> None:
-        """Ends the world."""
+        """Ends the physics world."""
         self._world.close()

@@ -48,7 +48,10 @@ class SortEnv(gym.Env[FloatArray, FloatArray]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[FloatArray, dict[str, Any]]:
-        """A part comes on the belt. Without a seed the next episode of the last seed's row."""
+        """Starts an episode: a part comes onto the belt. Returns the observation and an empty dict.
+
+        Without a seed, draws the next episode from the generator of the last seed.
+        """
         super().reset(seed=seed, options=options)
         self._now_ns = 0
         posture = catalogue.body(self._scenario.body).start(self.np_random)
@@ -61,7 +64,7 @@ class SortEnv(gym.Env[FloatArray, FloatArray]):
     def step(
         self, action: FloatArray
     ) -> tuple[FloatArray, SupportsFloat, bool, bool, dict[str, Any]]:
-        """One decision period."""
+        """Acts on `action` float32[A] for one decision period."""
         for setpoint in self._way(action):
             self._cell.write(setpoint)
             self._now_ns += self._tick_ns
@@ -79,7 +82,7 @@ class SortEnv(gym.Env[FloatArray, FloatArray]):
         self._cell.close()
 
     def _way(self, action: FloatArray) -> Vector:
-        """The setpoints of one period, float64[ticks, A]."""
+        """The setpoints of one decision period, float64[ticks, A]."""
         row = np.clip(action, self._low, self._high)
         way = np.clip(row[:-1] - self._setpoint[:-1], -self._reach_rad, self._reach_rad)
         setpoints: Vector = np.empty((self._ticks, len(row)))

@@ -1,4 +1,4 @@
-"""What a deployment file may say about the simulated scene, and what follows from it."""
+"""The `[scenario]` table of a deployment file (robots, task, rates), and the specs it implies."""
 
 from math import isfinite
 
@@ -14,7 +14,7 @@ PHYSICS_HZ_MAX, CONTROL_HZ_MAX = 10_000, 1_000
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The `[scenario]` table."""
+    """The `[scenario]` table. Raises ValueError if values do not fit together."""
 
     task: str = "sort"
     """What the robots are to do."""
@@ -105,7 +105,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 def policy_spec(scenario: Scenario) -> PolicySpec:
-    """What a policy for this scenario takes and gives. Does not load the simulator."""
+    """The observation and action of a policy for this scenario. Does not load the simulator."""
     task, arm = catalogue.task(scenario.task), catalogue.body(scenario.body)
     body = body_spec(scenario)
     return PolicySpec(
@@ -119,7 +119,7 @@ def policy_spec(scenario: Scenario) -> PolicySpec:
 
 
 def body_spec(scenario: Scenario) -> BodySpec:
-    """The robots' body. Does not load the simulator."""
+    """Limits, periods and power model of the robots' body. Does not load the simulator."""
     step_ns = period_ns(scenario.physics_hz)
     steps = scenario.physics_hz // scenario.control_hz
     spec: BodySpec = catalogue.body(scenario.body).body_spec(steps * step_ns, step_ns)

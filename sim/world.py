@@ -20,9 +20,9 @@ _UPRIGHT: Quaternion = (0.0, 0.0, 0.0, 1.0)
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Nothing reaches the terminal meanwhile, from C either. It holds for the whole process.
+    """Keeps everything from the terminal, also what C code prints. Affects the whole process.
 
-    The C library's own buffer is flushed on both sides, so that nothing seeps out later.
+    The C library's own buffer is flushed on both sides, so that nothing appears later.
     """
     flush = ctypes.CDLL(None).fflush
     sys.stdout.flush()
@@ -56,7 +56,7 @@ class JointStates(NamedTuple):
 
 
 class World:
-    """A world of its own: several live in one process. Metres, seconds, kilograms.
+    """One physics world; a process may have several. Metres, seconds, kilograms.
 
     Fixed step; the same calls in the same order give the same bits. Not thread-safe.
     """
@@ -84,15 +84,15 @@ class World:
         _bullet.stepSimulation(physicsClientId=self._client)
 
     def checkpoint(self) -> int:
-        """Keeps the state of all bodies there are now; `rewind` wants exactly these bodies."""
+        """Saves the state of all bodies for `rewind`, which needs exactly these bodies."""
         return int(_bullet.saveState(physicsClientId=self._client))
 
     def rewind(self, checkpoint: int) -> None:
-        """Back to a checkpoint, to the bit."""
+        """Restores a checkpoint, exact to the bit."""
         _bullet.restoreState(stateId=checkpoint, physicsClientId=self._client)
 
     def load(self, name: str, urdf: str) -> None:
-        """A body from pybullet_data, fixed at the origin. Nobody looks: it has no visual shapes."""
+        """Loads a body from pybullet_data, fixed at the origin, without its visual shapes."""
         with _silence():
             self._ids[name] = _bullet.loadURDF(
                 os.path.join(_data.getDataPath(), urdf),
@@ -104,7 +104,7 @@ class World:
     def add_box(
         self, name: str, half_m: Triple, at_m: Triple, mass_kg: float = 0.0, friction: float = 0.5
     ) -> None:
-        """A box by its half sides; without mass it stays where it is put."""
+        """Adds a box with these half sides; a box without mass does not move."""
         shape = _bullet.createCollisionShape(
             _bullet.GEOM_BOX, halfExtents=half_m, physicsClientId=self._client
         )
@@ -119,7 +119,7 @@ class World:
         mass_kg: float,
         friction: float,
     ) -> None:
-        """An upright cylinder."""
+        """Adds an upright cylinder; `at_m` is its centre."""
         shape = _bullet.createCollisionShape(
             _bullet.GEOM_CYLINDER, radius=radius_m, height=height_m, physicsClientId=self._client
         )
@@ -138,11 +138,11 @@ class World:
         self._ids[name] = body
 
     def remove(self, name: str) -> None:
-        """Takes a body out."""
+        """Removes a body. Raises KeyError if there is none of that name."""
         _bullet.removeBody(self._ids.pop(name), physicsClientId=self._client)
 
     def position(self, name: str) -> Triple:
-        """Where a body's centre is."""
+        """The position of a body's centre, world frame, m."""
         at: Triple = _bullet.getBasePositionAndOrientation(
             self._ids[name], physicsClientId=self._client
         )[0]
@@ -154,13 +154,13 @@ class World:
         return linear
 
     def carry(self, name: str, at_m: Triple, velocity_m_s: Triple) -> None:
-        """Puts a body in a place with a velocity; a fixed box so treated each step is a belt."""
+        """Sets position and velocity. A fixed box so set before each step acts as a belt."""
         body, client = self._ids[name], self._client
         _bullet.resetBasePositionAndOrientation(body, at_m, _UPRIGHT, physicsClientId=client)
         _bullet.resetBaseVelocity(body, velocity_m_s, physicsClientId=client)
 
     def place_joints(self, name: str, joints: Sequence[int], position: Sequence[float]) -> None:
-        """Puts joints in positions, at rest, without physics."""
+        """Sets joint positions (rad) at once, at rest, without physics."""
         for joint, value in zip(joints, position, strict=True):
             _bullet.resetJointState(self._ids[name], joint, value, physicsClientId=self._client)
 
@@ -173,9 +173,9 @@ class World:
         speed: Sequence[float],
         gain: float,
     ) -> None:
-        """Position control from now on, within a force and a speed for each joint.
+        """Drives joints to `target` (rad) from now on, each within a force (Nm) and speed (rad/s).
 
-        `gain` is the share of the error undone in a step.
+        `gain` is the share of the position error that one physics step removes.
         """
         body, client = self._ids[name], self._client
         for joint, to, strength, fastest in zip(joints, target, force, speed, strict=True):
@@ -191,13 +191,13 @@ class World:
             )
 
     def joints(self, name: str, joints: Sequence[int]) -> JointStates:
-        """What these joints measure now."""
+        """Position, velocity and torque of these joints now, float64[joints] each."""
         states = _bullet.getJointStates(self._ids[name], joints, physicsClientId=self._client)
         position, velocity, _, torque = zip(*states, strict=True)
         return JointStates(np.array(position), np.array(velocity), np.array(torque))
 
     def link_pose(self, name: str, link: int) -> tuple[Triple, Quaternion]:
-        """The frame of a link as the joints stand now."""
+        """Position (m) and orientation (x, y, z, w) of a link's frame now, world frame."""
         state = _bullet.getLinkState(
             self._ids[name], link, computeForwardKinematics=1, physicsClientId=self._client
         )
@@ -237,5 +237,5 @@ class World:
         return tie
 
     def detach(self, tie: int) -> None:
-        """Unties what `attach` tied."""
+        """Removes the tie with this number."""
         _bullet.removeConstraint(tie, physicsClientId=self._client)

@@ -1,1 +1,1 @@
-"""Robot bodies, one file each."""
+"""Robot bodies, one file each: limits, power model, kinematics and drives."""

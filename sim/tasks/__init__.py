@@ -1,1 +1,1 @@
-"""Tasks: a scene, its judge and its perceive stage."""
+"""Tasks: what a robot meets, who judges it, what it perceives, and an expert to learn from."""

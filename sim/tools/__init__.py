@@ -1,1 +1,1 @@
-"""Tools that a body carries at its wrist."""
+"""Tools that a robot carries at its hand."""

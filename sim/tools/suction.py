@@ -1,4 +1,4 @@
-"""A suction cup: it takes hold of what its lip is on, and loses what pulls too hard."""
+"""A suction cup: it holds a part that its lip touches, and loses one that pulls too hard."""
 
 from collections.abc import Iterable
 from math import dist, hypot
@@ -18,7 +18,7 @@ SLIP_M = 0.008
 
 
 class Graspable(NamedTuple):
-    """A part the cup may take: the body's name and the middle of its top."""
+    """A part that the cup may take: its name in the world and the middle of its top, m."""
 
     name: str
     top_m: "Triple"
@@ -34,7 +34,11 @@ class Suction:
         self.holding = ""
 
     def pull(self, lip_m: "Triple", parts: Iterable[Graspable]) -> None:
-        """After a physics step with the pump on: the lip is there, these are in reach."""
+        """Call after each physics step while the pump is on.
+
+        Takes the first of `parts` on which the lip seals; if the cup holds one already, lets go of
+        it once it has slipped. `lip_m`: the lip in the world frame.
+        """
         if self.holding:
             if abs(dist(self._world.position(self.holding), lip_m) - self._length_m) > SLIP_M:
                 self.let_go()
@@ -47,13 +51,13 @@ class Suction:
                 return
 
     def let_go(self) -> None:
-        """Vents the cup."""
+        """Vents the cup: whatever it holds is released."""
         if self.holding:
             self._world.detach(self._tie)
             self.holding = ""
 
 
 def seals(lip_m: "Triple", top_m: "Triple") -> bool:
-    """Whether a lip here would hold a part whose top is there."""
+    """Whether a lip at `lip_m` would hold a part with the middle of its top at `top_m`."""
     aside = hypot(lip_m[0] - top_m[0], lip_m[1] - top_m[1])
     return aside <= REACH_M and abs(lip_m[2] - top_m[2]) <= GAP_M

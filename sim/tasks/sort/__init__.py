@@ -1,1 +1,1 @@
-"""The sorting task: what is sorted, the scene, its scanner, what is perceived."""
+"""The sort task: layout, scene, scanning station, perceive stage and expert."""

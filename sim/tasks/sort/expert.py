@@ -1,4 +1,4 @@
-"""The expert of the sort task: what a calm one would do next, from the features alone."""
+"""The expert of the sort task: labels any observation with the chunk a calm robot would play."""
 
 from collections.abc import Callable
 from typing import NamedTuple

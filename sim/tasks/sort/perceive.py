@@ -1,4 +1,4 @@
-"""Perceive, for the sort task: noisy scans in, a track of the part and the observation out."""
+"""The perceive stage of the sort task: tracks the part from noisy scans, makes the observation."""
 
 from dataclasses import dataclass
 from math import tanh
@@ -58,7 +58,7 @@ class Track:
         self.add(scan)
 
     def add(self, scan: Scan) -> None:
-        """Takes another scan of the same part."""
+        """Adds another scan of the same part to the fit."""
         x, y, z = scan.position_m
         t = (scan.captured_ns - self._zero_ns) / NS_PER_S
         self._n += 1.0
@@ -75,7 +75,7 @@ class Track:
         self.speed_m_s = (drift + self._prior) / (spread + TRUST_S2)
 
     def top_m(self, now_ns: int) -> tuple[float, float, float]:
-        """The middle of the part's top now, by dead reckoning."""
+        """The middle of the part's top at `now_ns`, m, extrapolated with the fitted belt speed."""
         n = self._n
         since_s = (now_ns - self._zero_ns) / NS_PER_S - self._t / n
         return self._x / n, self._y / n + self.speed_m_s * since_s, self._z / n
@@ -103,7 +103,7 @@ class SortPerceiver:
         self._taken = -1
 
     def update(self, reading: Reading) -> None:
-        """Takes one reading into the tracks."""
+        """Updates the tracks with one reading."""
         for scan in reading.scans:
             if self._track is not None and scan.part == self._track.part:
                 self._track.add(scan)

@@ -1,4 +1,4 @@
-"""The scanning station over the upstream end of the belt: where parts are, and what they are."""
+"""The scanning station over the start of the belt: measures position and class of parts."""
 
 from collections import deque
 from typing import TYPE_CHECKING

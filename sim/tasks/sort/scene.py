@@ -1,4 +1,4 @@
-"""The sorting cell in a world: belt, bins, parts as they come, and the judge of each."""
+"""The sorting scene in a physics world: belt, bins, arriving parts, and the judge of each part."""
 
 from dataclasses import dataclass
 from math import hypot
@@ -66,7 +66,7 @@ class Scene:
                 world.add_box(f"bin {n} wall {side}", half, at)
 
     def clear(self) -> None:
-        """Takes all parts out."""
+        """Removes all parts."""
         for part in self.parts:
             self._remove(part)
         self.parts = []
@@ -77,11 +77,11 @@ class Scene:
         self._spawn(now_ns)
 
     def travelling(self) -> Part | None:
-        """The part on its way to be picked."""
+        """The part on the belt that has not been picked yet, or None."""
         return next((part for part in self.parts if not part.lifted), None)
 
     def graspable(self) -> list[Graspable]:
-        """The parts that the cup might take."""
+        """All parts that the cup may take, with the middle of each top."""
         found = []
         for part in self.parts:
             x, y, z = self._world.position(part.name)
@@ -93,7 +93,8 @@ class Scene:
         self._world.carry("belt", _BELT_AT, (0.0, self._belt_speed_m_s, 0.0))
 
     def after_step(self, now_ns: int) -> list[Episode]:
-        """Judges the parts as they are now; the next part comes when it may."""
+        """Call after each physics step. Returns the parts judged now, as episodes; brings the next
+        part once none is on its way."""
         judged = []
         for part in tuple(self.parts):
             verdict = self._judge(part, now_ns)
@@ -169,7 +170,7 @@ _HEIGHTS_M = ((0.03, 0.05), (0.035, lay.HEIGHT_MAX_M), (0.02, 0.03))
 
 
 def _bin_at(at_m: "Triple") -> int | None:
-    """Which bin a point is in."""
+    """The number of the bin that a point is in, or None."""
     if at_m[2] < lay.BIN_RIM_M:
         for n, (x, y) in enumerate(lay.BINS_M):
             if abs(at_m[0] - x) < lay.BIN_HALF_M and abs(at_m[1] - y) < lay.BIN_HALF_M:

@@ -39,7 +39,7 @@ def task(world: "World", suction: "Suction", scenario: "Scenario") -> "SortTask"
 
 
 class SortTask:
-    """Scene and scanning station of one cell; what a body × task steps through."""
+    """Scene and scanning station of one cell; `sim/cell.py` calls it around each physics step."""
 
     def __init__(self, world: "World", suction: "Suction", scenario: "Scenario") -> None:
         self._world = world
@@ -47,24 +47,24 @@ class SortTask:
         self._scanner = Scanner(scenario)
 
     def clear(self) -> None:
-        """Takes all parts out."""
+        """Removes all parts."""
         self._scene.clear()
 
     def start(self, seed: int, now_ns: int) -> None:
-        """The empty cell of this seed comes to life."""
+        """Starts an empty cell with the parts and scans of this seed."""
         self._scene.start(seed, now_ns)
         self._scanner.start(seed, now_ns)
 
     def before_step(self) -> None:
-        """To be called before each physics step."""
+        """Call before each physics step."""
         self._scene.before_step()
 
     def graspable(self) -> "list[Graspable]":
-        """The parts that a cup might take."""
+        """All parts that the cup may take."""
         return self._scene.graspable()
 
     def after_step(self, now_ns: int) -> tuple[list[Scan], list[Episode]]:
-        """After each physics step: the scans that arrive now, the parts judged now."""
+        """Call after each physics step. Returns the scans that arrive and the parts judged."""
         judged = self._scene.after_step(now_ns)
         part = self._scene.travelling()
         if part is not None and self._scanner.due(now_ns):
