@@ -186,6 +186,7 @@ BENCHMARK = Benchmark(
     "the same deployment on the virtual clock",
     (AGE, TRIP),
     measure,
+    long=True,
 )
 
 

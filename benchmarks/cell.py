@@ -55,6 +55,7 @@ BENCHMARK = Benchmark(
     "the same over a link that takes no time",
     (ENERGY, FAILED, AGE),
     run,
+    long=True,
 )
 
 if __name__ == "__main__":

@@ -195,6 +195,7 @@ BENCHMARK = Benchmark(
     "the same way of acting on answers that come at once",
     tuple(FAILED.values()),
     run,
+    long=True,
 )
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ import pytest
 
 from tierloop.bench import budget, suite
 from tierloop.bench.bench_command import default_budgets
-from tierloop.benchmarks import LONG
 from tierloop.contract.budget import Budget, Metric
 from tierloop.contract.errors import UserError
 from tierloop.contract.streams import STREAMS
@@ -88,10 +87,28 @@ def test_the_long_ones_are_left_out_if_it_is_to_be_quick_unless_asked_for():
     def names(found):
         return [benchmark.name for benchmark in found]
 
-    assert set(names(suite.find(()))) - set(names(suite.find((), quick=True))) == set(LONG)
+    assert set(names(suite.find(()))) - set(names(suite.find((), quick=True))) == {
+        "agreement",
+        "cell",
+        "late_answers",
+    }
     assert names(suite.find(["cell"], quick=True)) == ["cell"]
 
 
 def test_an_unknown_benchmark_is_the_users_mistake():
     with pytest.raises(UserError, match="unknown benchmark 'roundtrip'; did you mean 'round_trip'"):
         suite.find(["roundtrip"])
+
+
+def test_a_new_benchmark_is_one_module_of_the_suite_s_folder(tmp_path, monkeypatch):
+    folder = tmp_path / "questions"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("")
+    (folder / "helper.py").write_text("")
+    for name, long in (("a", True), ("b", False)):
+        (folder / f"{name}.py").write_text(
+            "from tierloop.bench.protocol import Benchmark\n"
+            f"BENCHMARK = Benchmark({name!r}, '?', 'nothing', (), lambda _: [], {long})\n"
+        )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert [one.name for one in suite.benchmarks("questions")] == ["b", "a"]

@@ -92,7 +92,7 @@ def test_a_budget_on_another_clock_says_on_which_one_it_is_taken(outside):
     )
     assert done.returncode == 2
     assert re.fullmatch(
-        r"tierloop: mine.toml:\d+: budget 2 \(decision_energy\): clock 'wall'; "
+        r"tierloop: mine.toml:\d+: budget 2 \(decision_energy\): clock 'wall' does not fit; "
         r"decision_energy needs clock = \"cpu\"\n", done.stderr,
     )  # fmt: skip
 

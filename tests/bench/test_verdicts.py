@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from tierloop.bench import outputs, suite, verdicts
+from tierloop.bench import outputs, suite, verdicts, words
 from tierloop.bench.page import comparable, page, row
 from tierloop.bench.protocol import Benchmark, Series, by_turns
 from tierloop.bench.statistics import Verdict
@@ -61,7 +61,7 @@ def test_a_budget_is_judged_in_its_own_unit(value, unit, verdict, code):
 
 def test_a_broken_budget_is_told_in_one_line_with_metric_limit_figure_and_interval():
     document = measured([Series(TRIP, blocks(200), blocks(100, seed=1))], [limit(1.3)])
-    (remark,) = outputs.remarks(document)
+    (remark,) = words.remarks(document)
     assert remark.startswith("budget exceeded: trip p50 is ")
     for part in ("x the baseline", "99% interval 1.", "limit 1.3x"):
         assert part in remark
@@ -80,7 +80,7 @@ def test_too_little_is_inconclusive_and_says_of_what_there_was_too_little(count,
 def test_a_run_that_did_no_work_fails(series):
     document = measured(series, [limit(9, "us")])
     assert document.exit_code == 3
-    assert "no work was done" in outputs.remarks(document)[0]
+    assert "no work was done" in words.remarks(document)[0]
 
 
 def test_so_does_one_without_a_budget_on_what_it_promised():

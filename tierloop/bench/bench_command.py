@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from importlib import import_module
 from pathlib import Path
 
 from rich.console import Console
@@ -19,9 +20,7 @@ WIDTH = 150
 
 def default_budgets() -> Path:
     """The project's own."""
-    from tierloop import benchmarks
-
-    return Path(benchmarks.__path__[0]) / "budgets.toml"
+    return Path(import_module(suite.SUITE).__path__[0]) / "budgets.toml"
 
 
 def console() -> Console:

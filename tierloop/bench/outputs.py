@@ -8,10 +8,11 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from tierloop.bench.page import page
 from tierloop.bench.protocol import Series
 from tierloop.bench.statistics import Verdict
-from tierloop.bench.verdicts import Document, Figure, Line, Result, judged_figure, sentence
-from tierloop.contract.budget import Metric
+from tierloop.bench.verdicts import Document, Result, judged_figure, sentence
+from tierloop.bench.words import cells, number, remarks, title
 from tierloop.contract.reading import reading
 from tierloop.stack.record.files import write
 
@@ -20,8 +21,6 @@ PAGE, SAMPLES = "index.html", "samples.npz"
 
 SCHEMA = Path(__file__).with_name("bench.schema.json")
 """The published JSON Schema of bench.json."""
-
-MARKS = {Verdict.PASS: "pass", Verdict.FAIL: "**fail**", Verdict.INCONCLUSIVE: "inconclusive"}
 
 
 def schema() -> bytes:
@@ -41,8 +40,6 @@ def put(
     document: Document, series: Sequence[Series], history: Sequence[Document], out: Path
 ) -> None:
     """Writes every format into the folder `out`; `history`: earlier runs, oldest first."""
-    from tierloop.bench.page import page
-
     out.mkdir(parents=True, exist_ok=True)
     write(out / JSON, msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
     write(out / JUNIT, junit(document))
@@ -112,32 +109,6 @@ def markdown(document: Document) -> str:
     return "\n".join(text) + "\n"
 
 
-def cells(result: Result, line: Line) -> tuple[str, ...]:
-    """One row of a table."""
-    metric = str(Metric(line.metric, line.unit, line.scenario))
-    limit = f"{line.limit:g} {line.limit_unit}" if line.limit is not None else ""
-    bare = number(line.bare.value) if line.bare else "-"
-    return (
-        result.name, metric, f"p{line.percentile:g}", f"{_spread(line.figure)} {line.unit}",
-        f"{bare} {line.unit}" if line.bare else bare, _spread(line.ratio) if line.ratio else "-",
-        limit, MARKS[line.verdict] if line.verdict else "-",
-    )  # fmt: skip
-
-
-def remarks(document: Document) -> list[str]:
-    """What was broken, crashed, lacks a budget or could not be told: a sentence each."""
-    said = [f"{what} has no budget" for what in document.missing]
-    for result in document.results:
-        if result.error:
-            said.append(f"{result.name} crashed: {result.error}")
-        for line in result.lines:
-            if line.verdict is Verdict.FAIL:
-                said.append(f"budget exceeded: {sentence(line)}")
-            elif line.verdict is Verdict.INCONCLUSIVE:
-                said.append(f"inconclusive: {sentence(line)}")
-    return said
-
-
 def action(document: Document) -> list[dict[str, str | float]]:
     """`customSmallerIsBetter` of the usual benchmark action: each line in the unit it is judged in.
 
@@ -159,25 +130,6 @@ def action(document: Document) -> list[dict[str, str | float]]:
                 entry["range"] = f"{judged.low:g} to {judged.high:g}"
             found.append(entry)
     return found
-
-
-def title(line: Line) -> str:
-    """Metric, scenario, percentile, and the unit of its limit if that is the bare limit's."""
-    name = f"{Metric(line.metric, line.unit, line.scenario)} p{line.percentile:g}"
-    return f"{name} (x bare)" if line.limit_unit == "x" else name
-
-
-def _spread(figure: Figure) -> str:
-    if figure.value is None or (figure.low is not None and figure.low == figure.high):
-        return number(figure.value)
-    return f"{number(figure.value)} [{number(figure.low)}, {number(figure.high)}]"
-
-
-def number(value: float | None) -> str:
-    """Three digits of a figure."""
-    if value is None:
-        return "?"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 
-from tierloop.bench.outputs import number, remarks, title
 from tierloop.bench.verdicts import Document, Figure, Line, judged_figure
+from tierloop.bench.words import number, remarks, title
 from tierloop.contract.budget import Metric
 from tierloop.views import charts
 

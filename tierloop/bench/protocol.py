@@ -37,6 +37,8 @@ class Benchmark(NamedTuple):
     bare: str
     metrics: tuple[Metric, ...]
     run: Callable[[float], list[Series]]
+    long: bool = False
+    """It first teaches a policy and lives with it for minutes: `--quick` leaves it out."""
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,12 +4,13 @@ import time
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tierloop.bench import outputs, verdicts
+from tierloop.bench import outputs, verdicts, words
 from tierloop.bench.protocol import Benchmark, Series
 from tierloop.bench.statistics import Verdict
 from tierloop.bench.verdicts import Document, Line, Result
@@ -18,10 +19,25 @@ from tierloop.contract.errors import UserError
 from tierloop.contract.reading import Unreadable
 from tierloop.contract.wording import near
 
+SUITE = "tierloop.benchmarks"
+"""The package of the project's own benchmarks, and of their budgets."""
+
 FULL_S, QUICK_S = 20.0, 3.0
 """How long each benchmark measures, preparations apart."""
 
 TONES = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.INCONCLUSIVE: "yellow"}
+
+
+def benchmarks(folder: str = SUITE) -> list[Benchmark]:
+    """Every benchmark of a package: each of its modules with a BENCHMARK; the long ones last."""
+    package = import_module(folder)
+    modules = [
+        import_module(f"{folder}.{module.name}")
+        for module in iter_modules(package.__path__)
+        if not module.ispkg
+    ]
+    found: list[Benchmark] = [m.BENCHMARK for m in modules if hasattr(m, "BENCHMARK")]
+    return sorted(found, key=lambda benchmark: (benchmark.long, benchmark.name))
 
 
 def find(names: Sequence[str], quick: bool = False) -> list[Benchmark]:
@@ -29,14 +45,13 @@ def find(names: Sequence[str], quick: bool = False) -> list[Benchmark]:
 
     Raises UserError.
     """
-    from tierloop.benchmarks import LONG, SUITE
-
+    known = {benchmark.name: benchmark for benchmark in benchmarks()}
     for name in names:
-        if name not in SUITE:
-            hint = near(name, SUITE) or f"; choose one of: {', '.join(SUITE)}"
+        if name not in known:
+            hint = near(name, known) or f"; choose one of: {', '.join(known)}"
             raise UserError(f"unknown benchmark '{name}'{hint}")
-    wanted = names or [name for name in SUITE if not (quick and name in LONG)]
-    return [import_module(f"tierloop.benchmarks.{name}").BENCHMARK for name in wanted]
+    wanted = names or [b.name for b in known.values() if not (quick and b.long)]
+    return [known[name] for name in wanted]
 
 
 def run(
@@ -68,11 +83,11 @@ def show(document: Document, console: Console) -> None:
         table.add_column(name, justify="right" if name in heads[3:7] else "left", overflow="fold")
     for result in document.results:
         for line in result.lines:
-            *row, _ = outputs.cells(result, line)
+            *row, _ = words.cells(result, line)
             table.add_row(*(Text(cell) for cell in row), _verdict(line))
     console.print(table)
     stderr = Console(stderr=True)
-    for remark in outputs.remarks(document):
+    for remark in words.remarks(document):
         stderr.print(f"tierloop: {remark}", markup=False, highlight=False, soft_wrap=True)
 
 
