@@ -1,4 +1,4 @@
-"""Ground: what the tiers say to one another. No I/O, no heavy import."""
+"""What the tiers say to one another: messages, specs and tables. Needs numpy and msgspec only."""
 
 if __name__ == "contract":
     raise ImportError("this room is imported as tierloop.contract, not as contract")

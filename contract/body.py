@@ -1,4 +1,4 @@
-"""The body and the perceive stage, as a device sees them: one interface hides the hardware."""
+"""The interfaces of a robot body and of its perceive stage, as the device tier uses them."""
 
 from collections.abc import Callable
 from typing import NamedTuple, Protocol

@@ -1,4 +1,4 @@
-"""Time: integer nanoseconds, monotonic, passed in."""
+"""Clocks: time is an integer of nanoseconds, never goes back, and is passed in by the shell."""
 
 import time
 from typing import Protocol
@@ -9,7 +9,7 @@ NS_PER_US = 1_000
 
 
 class Clock(Protocol):
-    """What a shell asks for the time; nothing below a shell holds one."""
+    """Tells the time to a shell. Nodes hold no clock: their shell passes the time in."""
 
     def now_ns(self) -> int:
         """Nanoseconds since an arbitrary origin of this host; never goes back."""

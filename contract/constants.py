@@ -1,4 +1,4 @@
-"""Constants that figures rest on: a value never goes without its unit, source and uncertainty."""
+"""Physical constants: each is a value with its unit, source and uncertainty."""
 
 import tomllib
 from typing import Literal

@@ -1,4 +1,4 @@
-"""Two families of error: the caller's, which raise, and a peer's, which become events."""
+"""Errors: a user's mistake is raised and ends in one line; a peer's is counted and dropped."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +25,7 @@ class WireError(Exception):
 
 @contextmanager
 def running() -> Iterator[None]:
-    """Around a process that runs: what is raised here no user got wrong, it is a fault."""
+    """Turns a UserError raised inside into a RuntimeError: a running process has no user."""
     try:
         yield
     except UserError as error:

@@ -1,4 +1,4 @@
-"""Events between two reports, for every tier: bounded in number and length, whoever caused them."""
+"""Keeps the events between two reports of a process, bounded in number and length."""
 
 from collections import deque
 from itertools import chain
@@ -16,8 +16,11 @@ _ORDER = itemgetter(0)
 
 
 class Events:
-    """Past EVENTS_MAX the oldest of the most frequent name makes room, so that no storm of one
-    hides another; `dropped` counts those."""
+    """The events since the last report, at most EVENTS_MAX.
+
+    Beyond that the oldest event of the most frequent name is dropped, and `dropped` counts it: many
+    events of one name do not push out those of another.
+    """
 
     def __init__(self) -> None:
         self.dropped = 0
@@ -25,7 +28,7 @@ class Events:
         self._told = self._waiting = 0
 
     def add(self, at_ns: int, name: str, detail: str = "") -> None:
-        """`name` is a word, `detail` a sentence, which is cut."""
+        """Adds one event; `name` is a word, `detail` a sentence, cut to DETAIL_MAX characters."""
         event = Event(at_ns=at_ns, name=name, detail=cut(detail, DETAIL_MAX))
         self._by_name.setdefault(name, deque()).append((self._told, event))
         self._told += 1

@@ -1,4 +1,4 @@
-"""The ledger: one row per decision, int64 columns, documented here with their units."""
+"""The ledger: the table of int64 columns that has one row per decision, with their units."""
 
 from enum import IntEnum
 from typing import NamedTuple
@@ -48,7 +48,7 @@ INDEX = {column.name: i for i, column in enumerate(LEDGER)}
 
 
 def coded(rows: NDArray[np.int64]) -> bool:
-    """Whether tier, refusal and rung of ledger rows int64[R, C] have a meaning."""
+    """Whether every tier, refusal and rung in ledger rows int64[R, C] is a known code."""
     return all(
         bool(np.isin(rows[:, INDEX[name]], list(kind)).all())
         for name, kind in (("tier", Tier), ("refused", Refusal), ("rung", Rung))

@@ -1,4 +1,4 @@
-"""The policy protocol: whatever answers observations, wherever it runs."""
+"""The interface of a policy: observations in, setpoints out, on any tier."""
 
 from typing import Protocol
 

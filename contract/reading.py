@@ -1,4 +1,4 @@
-"""What lies on a disk is read inside `reading`: one line if it cannot be."""
+"""Reads files safely: inside `reading`, whatever is wrong with one becomes a one-line error."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

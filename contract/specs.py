@@ -1,4 +1,4 @@
-"""Specs: what an array, a policy and a body promise, checked by name."""
+"""Specs: the names, sizes and limits of arrays, policies and bodies, and checks against them."""
 
 import hashlib
 from collections.abc import Sequence

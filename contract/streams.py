@@ -1,4 +1,7 @@
-"""The streams table: every arrow that crosses a tier is one line. Liveness derives from it."""
+"""The table of streams: one line for each message that one tier sends to another.
+
+A line says rate, delivery, deadline and size. How long a peer may be silent follows from it.
+"""
 
 from enum import Enum
 from typing import NamedTuple
@@ -63,7 +66,7 @@ def socket_cap_bytes() -> int:
 
 
 def silence_ns(message: type[m.Message]) -> int:
-    """How long a stream may be silent before its sender counts as gone."""
+    """After so many ns without a message on this stream its sender counts as gone."""
     rate_hz = next(s.rate_hz for s in STREAMS if s.message is message)
     if rate_hz <= 0:
         raise ValueError(f"{message.__name__} declares no rate")

@@ -1,4 +1,4 @@
-"""The conformance suite of Body: inherit, give `make`, be tested."""
+"""Tests that every robot body must pass: subclass BodySuite and define `make`."""
 
 from typing import ClassVar
 

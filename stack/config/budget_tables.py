@@ -11,14 +11,14 @@ from tierloop.stack.config.toml import Source, explain
 
 
 class Placed(NamedTuple):
-    """A budget and where it stands, for whoever has to say that it is wrong."""
+    """A budget, and the words for where it stands (`FILE:LINE: budget N (metric)`)."""
 
     budget: Budget
     where: str
 
 
 def load(path: Path) -> list[Placed]:
-    """The budgets of a file that holds nothing else. Raises UserError in one line."""
+    """Reads a file that contains only budgets. Raises UserError in one line."""
     source = Source(path)
     if strange := [key for key in source.data if key != "budget"]:
         raise UserError(
@@ -32,7 +32,7 @@ def load(path: Path) -> list[Placed]:
 
 
 def read(source: Source) -> list[Placed]:
-    """The `[[budget]]` tables of a file, checked one by one. Raises UserError in one line."""
+    """Reads and checks the `[[budget]]` tables of a file. Raises UserError in one line."""
     entries = source.data.get("budget", [])
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise UserError(f"{source.where(('budget',))}: expected [[budget]] tables")

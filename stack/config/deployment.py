@@ -1,4 +1,4 @@
-"""A deployment: a file as it was written, and all that follows from it before anything runs."""
+"""Loads a deployment: reads the file, then the hardware profiles and the policy that it names."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,10 +21,10 @@ WATTS_MAX = 1e6
 
 
 class Deployment(DeploymentFile, frozen=True, kw_only=True):
-    """What runs, and what a record keeps: a file whose watts and paths are all filled in.
+    """What runs, and what a record keeps. `resolve` and `load` make it from a DeploymentFile.
 
-    `resolve` and `load` make it. It says the watts of every tier's computer, and names files by
-    their absolute path.
+    It states the watts of the computer of every tier, and all its paths are absolute. Raises
+    ValueError if watts are missing.
     """
 
     def __post_init__(self) -> None:
@@ -46,9 +46,10 @@ class _Unfit(UserError):
 
 
 def load(path: Path, options: Sequence[str] = (), more_faults: Path | None = None) -> Deployment:
-    """The deployment in `path` with `--set` options applied. Raises UserError in one line.
+    """Loads the deployment file in `path`, with the `--set` options applied to it.
 
-    The faults of the file `more_faults` are added to its own.
+    Adds the faults in the file `more_faults`. Raises UserError in one line, which
+    names the file, the line and the key.
     """
     source = Source(path, options)
     file = _read(source, more_faults)
@@ -61,10 +62,10 @@ def load(path: Path, options: Sequence[str] = (), more_faults: Path | None = Non
 
 
 def resolve(file: DeploymentFile, folder: Path = Path()) -> Deployment:
-    """What follows from a deployment file that lies in `folder`.
+    """Makes the deployment that follows from a file in `folder`.
 
-    Paths become absolute; watts that the file leaves open are those of the tier's hardware
-    profile. Raises UserError if there is no such profile, or if the watts cannot be.
+    Reads the hardware profile of each tier, takes from it the watts that the file does not state,
+    and makes paths absolute. Raises UserError if a profile cannot be read or watts are impossible.
     """
     found = {name: getattr(file, name) for name in file.__struct_fields__}
     for name in TIERS:

@@ -1,4 +1,4 @@
-"""What a person writes in a deployment file: its tables, and what must fit together in them."""
+"""The tables of a deployment file as a person writes them, with their checks. Reads no file."""
 
 import re
 from itertools import pairwise
@@ -77,7 +77,10 @@ class LinksConfig(_Table, frozen=True, kw_only=True):
             raise ValueError(f"device_edge and edge_cloud have the same address {self.edge_cloud}")
 
     def placed(self, out: Path) -> "LinksConfig":
-        """The same with real addresses for a record in `out`. Raises UserError if none can be."""
+        """These links with a real address in place of each "ipc", for a record in `out`.
+
+        Raises UserError if there is no place for a private socket.
+        """
         ends = {"device_edge": self.device_edge, "edge_cloud": self.edge_cloud}
         found = {
             name: private(str(out.resolve()), name) if address == PRIVATE else address

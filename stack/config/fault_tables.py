@@ -15,9 +15,9 @@ from tierloop.stack.faults.timeline import entry_name
 
 
 def load(path: Path, robots: Sequence[str], lasts_s: float = inf) -> Faults:
-    """The faults of a file that holds nothing else. Raises UserError in one line.
+    """Reads a file that contains only faults, for a run of `lasts_s` seconds with these robots.
 
-    None of them may begin after the run, which `lasts_s`.
+    Raises UserError in one line, also for a fault that begins after the end of the run.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file; give a file of [[fault]] tables")
@@ -32,7 +32,7 @@ def load(path: Path, robots: Sequence[str], lasts_s: float = inf) -> Faults:
 
 
 def read(source: Source, robots: Sequence[str], lasts_s: float = inf) -> Faults:
-    """The `[[fault]]` tables of a file, checked one by one. Raises UserError in one line."""
+    """Reads and checks the `[[fault]]` tables of a file, as `load` does."""
     entries = source.data.get("fault", [])
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise UserError(f"{source.where(('fault',))}: expected [[fault]] tables")

@@ -104,7 +104,10 @@ class Profile(_Table, frozen=True, kw_only=True):
     jobs: Jobs
 
     def duration_ns(self, job: str, rows: int, rng: np.random.Generator) -> int:
-        """One draw of how long a job of Jobs takes here; it takes one normal number from `rng`."""
+        """Draws how long a job takes on this machine, ns; `job` is a field of Jobs.
+
+        Takes one normal number from `rng`.
+        """
         curve: Curve = getattr(self.jobs, job)
         us = curve.median_us(rows) * exp(curve.jitter * rng.standard_normal())
         return max(1, round(us * NS_PER_US))
@@ -122,7 +125,7 @@ def is_path(hardware: str) -> bool:
 
 @lru_cache(maxsize=64)
 def load(hardware: str) -> Profile:
-    """The profile of this name, or in this file. Raises UserError in one line."""
+    """Reads the shipped profile of this name, or the profile in this file. Raises UserError."""
     if is_path(hardware):
         return Source(Path(hardware)).convert(Profile)
     if hardware not in shipped():

@@ -1,4 +1,4 @@
-"""A policy to begin with: checked against the body, then entered as the cloud's first release."""
+"""Checks the policy that a deployment begins with, and makes it the first release of the cloud."""
 
 import contextlib
 from collections.abc import Callable
@@ -17,15 +17,15 @@ from tierloop.stack.config.toml import check_file
 
 
 def read(path: Path) -> Artefact:
-    """The artefact in `path`, tried as every edge will try it.
+    """Reads the artefact in `path` and tries it as every edge will.
 
-    Raises UserError if it is none, or none that an edge would take.
+    Raises UserError if it is no artefact, or if an edge would refuse it.
     """
     return _tried(path, _content(path), require_pace)
 
 
 def check(path: Path, spec: PolicySpec) -> Artefact:
-    """What `read` gives. Raises UserError as it does, SpecError if it does not fit."""
+    """Reads the artefact as `read` does. Raises SpecError if it does not fit `spec`."""
     artefact = read(path)
     spec.require(artefact.manifest.spec, path.name)
     return artefact

@@ -1,4 +1,4 @@
-"""Strict TOML: every complaint names the file, the line (or the option) and the key."""
+"""Reads TOML strictly: every error names the file, the line (or the option) and the key."""
 
 import codecs
 import math
@@ -34,7 +34,7 @@ _TYPE_NAMES = {"object": "table", "array": "list"}
 
 
 def check_file(path: Path) -> None:
-    """Raises UserError for what no file can be: a name with a NUL, a folder, a device."""
+    """Raises UserError if the name cannot be a file's, or if it is a folder or a device."""
     check_name(path)
     try:
         if path.exists() and not path.is_file():
@@ -74,7 +74,7 @@ class Source:
             self._override(option)
 
     def convert(self, kind: type[T]) -> T:
-        """The struct the data describe. Raises UserError in one line."""
+        """Converts the data to a struct of this kind. Raises UserError in one line."""
         for keys, value in leaves(self.data):
             for number in _numbers(value):
                 if fault := _insane(number):
@@ -197,7 +197,7 @@ def _value(key: str, text: str) -> Any:
 
 
 def explain(kind: type[msgspec.Struct], text: str) -> str:
-    """A complaint of msgspec about one flat table, in words that name the key."""
+    """Rewrites an error of msgspec about one flat table in words that name the key."""
     detail, place = _split(text)
     key = place.lstrip(".")
     if unknown := _UNKNOWN.fullmatch(detail):

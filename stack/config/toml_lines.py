@@ -1,4 +1,4 @@
-"""Where the keys of a TOML text stand: one pass over the text, bounded in depth, linear in time.
+"""Finds the line of each key in a TOML text, in one pass, bounded in depth, linear in time.
 
 `tomllib` says what a text means and nothing of where. This reader goes over the same text for the
 lines alone, and stops at what it does not understand: the complaint about that is tomllib's.

@@ -1,4 +1,4 @@
-"""A faulty body: sensors that freeze or fall silent, stamps of a wrong clock."""
+"""Wraps a robot body whose sensors freeze or fall silent, or whose clock is wrong."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""A wrong clock: steps and drifts of what a process takes for the time."""
+"""A clock with faults: steps and drifts away from the true time."""
 
 import time
 from bisect import bisect_right

@@ -1,4 +1,4 @@
-"""Faults as data: each kind with its keys, its targets and its limits.
+"""The kinds of fault: the keys, targets and limits of each.
 
 docs/faults.md is the reference; stack/config/fault_tables.py reads them from a file. `at_s` counts
 from the beginning of the run, on either clock.

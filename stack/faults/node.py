@@ -1,4 +1,4 @@
-"""Faults of a node: it hangs, its disk is full, its learning is slow. The same on both clocks.
+"""Wraps a node that hangs, whose disk is full, or that learns slowly. The same on both clocks.
 
 The wrapper is told the process's own faults and the instant at which the run began. It goes by
 true time, whatever the process's clock says.

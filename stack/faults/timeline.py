@@ -1,4 +1,4 @@
-"""Timelines of faults: what happens to which process or link, and when."""
+"""Answers what a list of faults does to which process or link, and when."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -45,12 +45,12 @@ def within(spans: list[Span], now_ns: int) -> bool:
 
 
 def own(faults: Faults, process: str, robots: Sequence[str]) -> Faults:
-    """The faults that befall a process itself, not its links."""
+    """The faults of this process itself, without those of its links."""
     return tuple(f for f in faults if not isinstance(f, LinkFault) and process in f.names(robots))
 
 
 def slowest_rate(faults: Faults) -> float:
-    """How fast the clock of a process with these faults runs at its slowest; 1 is right."""
+    """The slowest rate at which the clock of a process with these faults runs; 1 is right."""
     ppm = sum(min(0.0, fault.ppm) for fault in faults if isinstance(fault, ClockDrift))
     return max(SLOWEST, 1 + ppm * 1e-6)
 
@@ -65,7 +65,10 @@ class Change(NamedTuple):
 def changes(
     faults: Faults, lower: str, robots: Sequence[str], direction: Direction
 ) -> list[Change]:
-    """What becomes of one direction of the link whose lower end is the process `lower`."""
+    """The conditions over time in one direction of the link whose lower end is `lower`.
+
+    `lower` is a process: a robot, or the edge on its link with the cloud.
+    """
     sides = ("both", direction)
     on_links = [f for f in faults if isinstance(f, LinkFault) and f.direction in sides]
     mine = [f for f in on_links if lower in f.names(robots)]
