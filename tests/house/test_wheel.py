@@ -64,7 +64,7 @@ def test_the_unpacked_wheel_runs_the_sorting_cell_in_another_folder(wheel, tmp_p
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_fresh_environment_with_the_wheel_alone_runs_the_sorting_cell(wheel, tmp_path, elsewhere):
-    """Installs the wheel with its extra `cloud` from a package index: minutes, and a network."""
+    """Installs the wheel and its extras `cloud` and `report`: minutes, and a network."""
     fresh = tmp_path / "fresh"
     venv.create(fresh, with_pip=True)
     clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
@@ -76,7 +76,7 @@ def test_a_fresh_environment_with_the_wheel_alone_runs_the_sorting_cell(wheel, t
         )  # fmt: skip
 
     limits = str(ROOT / "constraints.txt")
-    installed = done("python", "-m", "pip", "install", "-q", "-c", limits, f"{wheel}[cloud]")
+    installed = done("python", "-m", "pip", "install", "-q", "-c", limits, f"{wheel}[cloud,report]")
     assert installed.returncode == 0, installed.stderr
     version = done("python", "-c", "import tierloop; print(tierloop.__version__)")
     assert version.stdout == f"{__version__}\n"
