@@ -128,7 +128,7 @@ def bench(
     raise typer.Exit(bench(names or (), seconds, budgets, out, quick))
 
 
-@app.command(rich_help_panel=MEASURE, epilog=example("tierloop fuzz --seeds 3"))
+@app.command(rich_help_panel=MEASURE, epilog=example("tierloop fuzz --seeds 2"))
 def fuzz(
     seeds: Annotated[int, typer.Option(metavar="N", help="Number of seeds.")] = 200,
     start: Annotated[int, typer.Option(metavar="S", help="First seed.")] = 0,
@@ -159,7 +159,9 @@ def fuzz(
     raise typer.Exit(conduct(tried, mode, plant, jobs))
 
 
-@app.command(rich_help_panel=MEASURE, epilog=example("tierloop compare HEAD~1 HEAD --only codec"))
+@app.command(
+    rich_help_panel=MEASURE, epilog=example("tierloop compare HEAD~1 HEAD --only codec --pairs 4")
+)
 def compare(
     refs: Annotated[
         list[str] | None,
@@ -183,7 +185,6 @@ def compare(
     Benchmarks the hot paths of BASE and HEAD alternately on this machine, each with its own code.
     Exits 3 if HEAD is slower or does not run, 4 if undecided.
     """
-
     from tierloop.bench import compare_command
 
     if self_test:
@@ -207,7 +208,6 @@ def same(
     Runs a list of cases with BASE and with HEAD on the virtual clock, each with its own code.
     Exits 3 if a digest or a summary differs, 1 if a case does not run.
     """
-
     from tierloop.bench.same_command import same
 
     raise typer.Exit(same(base, head, only or ()))
