@@ -1,4 +1,4 @@
-"""Questions with figures: each a command, its bare limit measured beside it in the same run.
+"""Questions with figures: each a command, its baseline measured beside it in the same run.
 
 A new benchmark is a module here with a BENCHMARK, and a line in budgets.toml.
 """

@@ -161,7 +161,7 @@ def _free_ports() -> dict[str, int]:
 
 
 def measure(seconds: float) -> list[Series]:
-    """The wall's figures as ours; as the bare limit, what the models say of the same deployment."""
+    """The wall's figures as ours; as the baseline, what the models say of the same deployment."""
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
         policy = folder / "policy.artefact"

@@ -149,7 +149,7 @@ def released(version: int) -> bytes:
 
 
 def modelled_ms(edge: str, size: int) -> float:
-    """The bare limit for a policy of `size` bytes: medians of the links and the edge's machine."""
+    """The baseline for a policy of `size` bytes: medians of the links and the edge's machine."""
     to_cloud, to_device = LINKS.cloud.resolved(), LINKS.device.resolved()
     jobs = hardware.load(edge).jobs
     ways_ms = 3 * _way_ms(to_cloud) + _way_ms(to_device)

@@ -1,4 +1,4 @@
-"""How much do the tiers add to a decision? Device to edge to device, against the bare limit.
+"""How much do the tiers add to a decision? Device to edge to device, against the baseline.
 
 Ours: the edge tier's own process, a session, an observation in, an action chunk back. Bare: a
 process that receives the same bytes on a plain ZeroMQ socket, calls onnxruntime on the same

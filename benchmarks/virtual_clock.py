@@ -4,7 +4,7 @@
 
 Physics: the sorting cell with a trained policy, the whole stack on the virtual clock. Its bare
 limit: the same worlds driven along the same setpoints for the same simulated time, with nothing
-around them. Events: the stack on the analytic plant, node calls a second. Its bare limit: a heap of
+around them. Events: the stack on the analytic plant, node calls a second. Its baseline: a heap of
 as many events that do nothing. Block by block in turn, in processor seconds, so that other load on
 the machine hits both alike or not at all.
 """
@@ -45,7 +45,7 @@ PLANTS = 8
 
 
 class Figure(NamedTuple):
-    """One comparison: rates of each block, ours and the bare limit's."""
+    """One comparison: rates of each block, ours and the baseline's."""
 
     name: str
     unit: str

@@ -9,7 +9,7 @@ Clock = Literal["wall", "cpu", "virtual", "none"]
 """What a figure was taken by: the wall clock, processor time, the virtual clock, or no clock."""
 
 TIMES_BARE = "x"
-"""The unit of a limit that is a multiple of the bare limit measured in the same run."""
+"""The unit of a limit that is a multiple of the baseline measured in the same run."""
 
 
 class Metric(NamedTuple):
@@ -32,7 +32,7 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     limit: float
     """The most that is allowed."""
     unit: str
-    """The metric's own, or "x": times the bare limit measured beside it in the same run."""
+    """The metric's own, or "x": times the baseline measured beside it in the same run."""
     percentile: float = 50.0
     """Of the samples; 50 is the median."""
     scenario: str = ""

@@ -41,7 +41,7 @@ def hot(base: Side, head: Side, names: Sequence[str]) -> tuple[list[str], list[s
     known = list(dict.fromkeys([*at_base, *at_head]))
     for name in names:
         if name not in known:
-            hint = near(name, known) or f"; known: {', '.join(known)}"
+            hint = near(name, known) or f"; choose one of: {', '.join(known)}"
             raise UserError(f"unknown hot path '{name}'{hint}")
     if names:
         return list(names), []

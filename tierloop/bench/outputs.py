@@ -112,7 +112,7 @@ def markdown(document: Document) -> str:
 def action(document: Document) -> list[dict[str, str | float]]:
     """`customSmallerIsBetter` of the usual benchmark action: each line in the unit it is judged in.
 
-    Multiples of the bare limit where that is the budget, for the action compares with runs on
+    Multiples of the baseline where that is the budget, for the action compares with runs on
     other machines.
     """
     found: list[dict[str, str | float]] = []

@@ -124,7 +124,7 @@ def _over(runs: Sequence[Document], benchmark: str, line: Line) -> list[tuple[in
 
 
 def _chart(runs: Sequence[Document], benchmark: str, line: Line) -> Callable[[Axes], None]:
-    """A point a run with its interval; in multiples of the bare limit where that is the budget."""
+    """A point a run with its interval; in multiples of the baseline where that is the budget."""
 
     def paint(axes: Axes) -> None:
         points = _over(runs, benchmark, line)

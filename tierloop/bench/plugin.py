@@ -30,7 +30,7 @@ class Measured:
         """Fails the test if the budget is broken, skips it if that cannot be told.
 
         `metric`: inference, decision, tick or decision_energy; `unit`: its own (us, mJ), or "x",
-        times the bare limit.
+        times the baseline.
         """
         from tierloop.bench.statistics import Verdict
         from tierloop.bench.verdicts import sentence

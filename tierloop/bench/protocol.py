@@ -1,4 +1,4 @@
-"""What every benchmark is: a question, its bare limit measured beside it, figures in blocks."""
+"""What every benchmark is: a question, its baseline measured beside it, figures in blocks."""
 
 import platform
 import time
@@ -16,7 +16,7 @@ from tierloop.stack.record.summary import processor
 
 
 class Series(NamedTuple):
-    """The samples of a metric. `bare`: those of the bare limit, block k measured beside block k.
+    """The samples of a metric. `bare`: those of the baseline, block k measured beside block k.
 
     `exact`: the samples are the figure itself, without spread, as sizes and virtual runs are.
     `known`: the figure with its interval, where it is no percentile of samples.

@@ -26,7 +26,7 @@ def same(base: str, head: str, names: Sequence[str]) -> int:
     """
     for name in names:
         if name not in s.CASES:
-            hint = near(name, s.CASES) or f"; known: {', '.join(s.CASES)}"
+            hint = near(name, s.CASES) or f"; choose one of: {', '.join(s.CASES)}"
             raise UserError(f"unknown case '{name}'{hint}")
     chosen, screen = list(names or s.CASES), console()
     different, failed, began_s = list[str](), list[str](), time.monotonic()

@@ -2,7 +2,7 @@
 
 A percentile's interval comes from order statistics, which asks nothing of the distribution, and is
 widened to what a bootstrap over whole blocks gives, since neighbouring samples are not independent.
-A ratio of percentiles, ours to the bare limit's, is bootstrapped over pairs of blocks that were
+A ratio of percentiles, ours to the baseline's, is bootstrapped over pairs of blocks that were
 measured in turn. Both use the expanded percentile interval (Hesterberg 2015), which does not claim
 too much for a dozen blocks. Too few samples for a percentile give an interval without an end, and
 that is never a pass.
@@ -80,9 +80,9 @@ def percentile(blocks: Blocks, q: float, confidence: float = CONFIDENCE) -> Esti
 
 
 def ratio(ours: Blocks, bare: Blocks, q: float, confidence: float = CONFIDENCE) -> Estimate:
-    """A percentile of ours over that of the bare limit; block k of both was measured in turn."""
+    """A percentile of ours over that of the baseline; block k of both was measured in turn."""
     if len(ours) != len(bare):
-        raise ValueError(f"{len(ours)} blocks of ours, {len(bare)} of the bare limit")
+        raise ValueError(f"{len(ours)} blocks of ours, {len(bare)} of the baseline")
     n = min(sum(map(len, ours)), sum(map(len, bare)))
     if not n:
         return Estimate(np.nan, -inf, inf, 0)

@@ -28,7 +28,7 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
-    """One percentile of one metric, its bare limit's, and what the budget says of it."""
+    """One percentile of one metric, its baseline's, and what the budget says of it."""
 
     metric: str
     scenario: str
@@ -113,7 +113,7 @@ def document(results: Sequence[Result], missing: Sequence[str]) -> Document:
 
 
 def judged_figure(line: Line) -> Figure | None:
-    """The one that the budget is about: times the bare limit, or in the metric's own unit."""
+    """The one that the budget is about: times the baseline, or in the metric's own unit."""
     return line.ratio if line.limit_unit == TIMES_BARE else line.figure
 
 

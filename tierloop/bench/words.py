@@ -34,7 +34,7 @@ def remarks(document: Document) -> list[str]:
 
 
 def title(line: Line) -> str:
-    """Metric, scenario, percentile, and the unit of its limit if that is the bare limit's."""
+    """Metric, scenario, percentile, and the unit of its limit if that is the baseline's."""
     name = f"{Metric(line.metric, line.unit, line.scenario)} p{line.percentile:g}"
     return f"{name} (x bare)" if line.limit_unit == "x" else name
 
