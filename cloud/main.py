@@ -74,8 +74,8 @@ def run(
             store.close()
             server.close()
             raise UserError(
-                f"{path}: release {newest.version} cannot be gone on from: {error}; use the "
-                "version of tierloop that wrote it, or another --out"
+                f"{path}: cannot continue from release {newest.version}: {error}; use the version "
+                "of tierloop that wrote it, or choose another --out"
             ) from None
     node = CloudNode(config, spec, store, trainer, backend, boot, newest, robots)
     driven = wrap(node) if wrap else node

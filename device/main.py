@@ -130,7 +130,8 @@ def run(
     reporter = ReportSource(report_to) if report_to else None
     loop = ControlLoop(node, embodiment.body, link, reporter, clock)
     signal.signal(signal.SIGTERM, lambda *_: loop.stop())
-    node.note(Event(at_ns=time.monotonic_ns(), name="realtime", detail=str(got)))
+    told = ", ".join(f"{what} {how}" for what, how in got.items())
+    node.note(Event(at_ns=time.monotonic_ns(), name="realtime", detail=told))
     with running():
         loop.run()
     link.close()

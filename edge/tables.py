@@ -40,8 +40,8 @@ def _check_version(db: sqlite3.Connection, path: Path) -> None:
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if version > VERSION:
         raise UserError(
-            f"{path}: version {version} of the outbox, this tierloop reads {VERSION}; "
-            "use the version that wrote it, or another --out"
+            f"{path}: the outbox has version {version}, but this tierloop reads version {VERSION}; "
+            "use the tierloop that wrote it, or choose another --out"
         )
 
 

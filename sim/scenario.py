@@ -53,19 +53,21 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         fitting = catalogue.BODIES_OF[self.task]
         if self.body not in fitting:
             bodies = " or ".join(map(repr, fitting))
-            raise ValueError(f"task {self.task!r} is for the body {bodies}")
+            raise ValueError(f"task {self.task!r} needs the body {bodies}")
         self._check_robots()
         self._check_numbers()
         self._check_rates()
 
     def _check_robots(self) -> None:
         if not self.robots or not all(self.robots):
-            raise ValueError("robots must name at least one robot, none of them empty")
+            raise ValueError("robots must name at least one robot, and no name may be empty")
         if len(self.robots) > ROBOTS_MAX:
-            raise ValueError(f"robots: {len(self.robots)} of them; an edge serves {ROBOTS_MAX}")
+            raise ValueError(
+                f"robots: {len(self.robots)} robots; an edge serves at most {ROBOTS_MAX}"
+            )
         twice = [name for name in self.robots if self.robots.count(name) > 1]
         if twice:
-            raise ValueError(f"robots: {twice[0]!r} is there twice")
+            raise ValueError(f"robots: {twice[0]!r} is listed twice")
 
     def _check_numbers(self) -> None:
         for field in (
@@ -94,8 +96,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             if getattr(self, field) > most:
                 raise ValueError(f"{field} {getattr(self, field)} is above {most}")
         for slow, fast, words in (
-            ("control_hz", "physics_hz", "a control period is whole physics steps"),
-            ("decision_hz", "control_hz", "a decision period is whole control periods"),
+            ("control_hz", "physics_hz", "a control period must be whole physics steps"),
+            ("decision_hz", "control_hz", "a decision period must be whole control periods"),
         ):  # fmt: skip
             if getattr(self, fast) % getattr(self, slow):
                 raise ValueError(

@@ -46,7 +46,7 @@ class RunConfig(_Table, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if not 0 < self.duration_s < inf:
-            raise ValueError("duration_s must be positive")
+            raise ValueError("duration_s must be greater than 0")
         if not 0 <= self.until_success <= 1:
             raise ValueError("until_success must lie between 0 and 1")
         if self.until_episodes < 1:

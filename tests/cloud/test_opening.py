@@ -84,7 +84,9 @@ def test_yesterdays_store_is_read_and_tomorrows_refused(tmp_path, version, read)
         assert database.execute("PRAGMA user_version").fetchone() == (1,)
         database.close()
     else:
-        with pytest.raises(UserError, match="version 2 of the store, this tierloop reads 1"):
+        with pytest.raises(
+            UserError, match="the store has version 2, but this tierloop reads version 1"
+        ):
             opened(path, lambda: None, 1, Clock(), None)
 
 

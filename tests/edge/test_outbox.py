@@ -391,7 +391,7 @@ def test_yesterdays_file_is_read_and_tomorrows_refused(tmp_path, version, read):
     if read:
         assert Outbox(path, QUOTA).load().standing.rows == 1
     else:
-        words = rf"^{path}: version 2 of the outbox, this tierloop reads 1; use the version"
+        words = rf"^{path}: the outbox has version 2, but this tierloop reads version 1; use"
         with pytest.raises(UserError, match=words):
             Outbox(path, QUOTA).load()
         with pytest.raises(UserError, match=words):

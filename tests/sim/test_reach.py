@@ -56,5 +56,5 @@ def test_a_stage_that_begins_anew_is_a_cell_of_that_seed():
 
 
 def test_a_task_takes_its_own_body_only():
-    with pytest.raises(ValueError, match="task 'reach' is for the body 'plant'"):
+    with pytest.raises(ValueError, match="task 'reach' needs the body 'plant'"):
         Scenario(task="reach")

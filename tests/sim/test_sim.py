@@ -165,7 +165,7 @@ def test_several_worlds_live_in_one_process():
         ({"task": "short"}, "unknown task 'short'; choose one of: sort"),
         ({"body": "pander"}, "unknown body 'pander'; choose one of: panda"),
         ({"robots": ()}, "at least one robot"),
-        ({"robots": ("a", "a")}, "'a' is there twice"),
+        ({"robots": ("a", "a")}, "'a' is listed twice"),
         ({"scan_dropout": 1.0}, "scan_dropout must lie in"),
         ({"belt_low_m_s": 1.0}, "is above belt_high_m_s"),
         ({"scan_noise_m": -0.1}, "scan_noise_m must not be negative"),

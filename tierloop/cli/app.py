@@ -255,8 +255,8 @@ def _run(
 
 
 def _fits(option: str, make: Callable[[], object]) -> None:
-    """Raises UserError that names the option as it was typed, if its value is unfit."""
+    """Raises UserError, in which the option as it was typed stands for the key, if it is unfit."""
     try:
         make()
     except ValueError as error:
-        raise UserError(f"{option}: {error}") from None
+        raise UserError(f"{option}: {str(error).partition(' ')[2]}") from None
