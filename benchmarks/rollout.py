@@ -18,8 +18,8 @@ from tierloop.bench.protocol import Benchmark, Series, by_turns
 from tierloop.benchmarks.rig import servers
 from tierloop.benchmarks.rig.harness import main
 from tierloop.benchmarks.rig.hot import HIDDEN, policy
-from tierloop.cloud.cluster import RayBackend
 from tierloop.cloud.config import CloudConfig, LearnerConfig
+from tierloop.cloud.ray.cluster import RayBackend
 from tierloop.cloud.rollout import Play
 from tierloop.contract.budget import Metric
 from tierloop.policy.mlp import Mlp

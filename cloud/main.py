@@ -8,11 +8,11 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from tierloop.cloud.backend import Backend, Hands, SerialBackend
-from tierloop.cloud.cluster import RayBackend
 from tierloop.cloud.config import CloudConfig, LearnerConfig
 from tierloop.cloud.lineage import PolicyRecord
 from tierloop.cloud.node import CloudNode
 from tierloop.cloud.opening import opened
+from tierloop.cloud.ray.cluster import RayBackend
 from tierloop.cloud.rollout import Twin
 from tierloop.cloud.store import STORE_FILE
 from tierloop.cloud.trainer import Trainer

@@ -17,8 +17,8 @@ import numpy as np
 import psutil
 
 from tierloop.cloud.backend import Cancelled, Fit, Hands, SerialBackend
-from tierloop.cloud.cluster import RayBackend
 from tierloop.cloud.config import CloudConfig, LearnerConfig
+from tierloop.cloud.ray.cluster import RayBackend
 from tierloop.cloud.rollout import Play
 from tierloop.policy.mlp import Mlp
 from tierloop.sim.scenario import Scenario, policy_spec

@@ -14,9 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tierloop.cloud import cluster, ray_place
-from tierloop.cloud.cluster import RayBackend
 from tierloop.cloud.config import CloudConfig, LearnerConfig
+from tierloop.cloud.ray import cluster, place
+from tierloop.cloud.ray.cluster import RayBackend
 from tierloop.contract.errors import UserError
 from tierloop.sim.scenario import Scenario
 
@@ -81,7 +81,7 @@ def fake(tmp_path, monkeypatch):
 
 def test_a_failed_start_is_told_and_the_next_begins_from_nothing(tmp_path, fake, monkeypatch):
     monkeypatch.setenv("FAILS", "1")
-    monkeypatch.setattr(ray_place, "SOCKETS", "/s")
+    monkeypatch.setattr(place, "SOCKETS", "/s")
     one = backend(tmp_path / "state")
     with pytest.raises(RuntimeError, match="no luck"):
         one.start()
@@ -188,7 +188,7 @@ def test_its_own_cluster_hears_nothing_of_the_users_environment(tmp_path, monkey
 
 
 def test_its_folder_is_private_empty_and_takes_sockets(tmp_path, monkeypatch):
-    monkeypatch.setattr(ray_place, "SOCKETS", "/s")
+    monkeypatch.setattr(place, "SOCKETS", "/s")
     (tmp_path / "ray" / "session").mkdir(parents=True)
     one = backend(tmp_path)
     where, said = one._place.arguments()
@@ -209,7 +209,7 @@ def test_where_its_folder_cannot_be_another_is_taken_and_named(tmp_path, monkeyp
     if kind == "a file":
         state.write_text("")
     if kind == "read-only":
-        monkeypatch.setattr(ray_place, "takes_sockets", lambda at, below: at.parent == Path("/tmp"))
+        monkeypatch.setattr(place, "takes_sockets", lambda at, below: at.parent == Path("/tmp"))
     one = backend(state)
     where, said = one._place.arguments()
     folder = Path(where["_temp_dir"])
@@ -221,7 +221,7 @@ def test_where_its_folder_cannot_be_another_is_taken_and_named(tmp_path, monkeyp
 
 
 def test_no_place_at_all_is_one_line_with_the_remedy(tmp_path, monkeypatch):
-    monkeypatch.setattr(ray_place, "takes_sockets", lambda *_: False)
+    monkeypatch.setattr(place, "takes_sockets", lambda *_: False)
     one = backend(tmp_path)
     with pytest.raises(OSError, match="name one in TMPDIR") as error:
         one.start()
@@ -235,13 +235,13 @@ def test_where_shared_memory_cannot_hold_the_store_a_disk_does(tmp_path, monkeyp
     if shared != "missing":
         found.mkdir()
     free = {"missing": 0, "small": 64 * 2**20, "read-only": 0}[shared]
-    monkeypatch.setattr(ray_place, "SHARED", found)
-    monkeypatch.setattr(ray_place, "free_bytes", lambda at: free if at == found else 2**40)
+    monkeypatch.setattr(place, "SHARED", found)
+    monkeypatch.setattr(place, "free_bytes", lambda at: free if at == found else 2**40)
     one = backend(tmp_path)
     where, said = one._place.arguments()
     assert where["_plasma_directory"] == where["_temp_dir"]
     assert f"{found} has no room for Ray's object store; it lies in" in said
-    monkeypatch.setattr(ray_place, "free_bytes", lambda _: 2**20)
+    monkeypatch.setattr(place, "free_bytes", lambda _: 2**20)
     with pytest.raises(OSError, match=r"object store of 150 MiB .*lower cloud.object_store_mb"):
         one._place.arguments()
     one.close()

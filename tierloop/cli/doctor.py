@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tierloop.cloud.config import CloudConfig
-from tierloop.cloud.ray_place import SHARED
+from tierloop.cloud.ray.place import SHARED
 from tierloop.cloud.scratch import first, free_bytes
 from tierloop.contract.errors import UserError
 from tierloop.contract.version import __version__

@@ -1,7 +1,7 @@
 """The Ray backend: does the work on actors of a cluster, in a child begun anew at each try.
 
 `import ray` and a cluster's start hold an interpreter for seconds, and what fails half way cannot
-be tried again in the same process. So both happen in a child (cloud/driver.py).
+be tried again in the same process. So both happen in a child (cloud/ray/driver.py).
 """
 
 import contextlib
@@ -24,8 +24,8 @@ import psutil
 
 from tierloop.cloud.backend import Cancelled, Fit, Fitted
 from tierloop.cloud.config import CloudConfig
-from tierloop.cloud.driver import Start
-from tierloop.cloud.ray_place import RayPlace, environment
+from tierloop.cloud.ray.driver import Start
+from tierloop.cloud.ray.place import RayPlace, environment
 from tierloop.cloud.rollout import Play
 from tierloop.contract.errors import UserError
 from tierloop.contract.messages import Segment
@@ -43,7 +43,7 @@ GONE_S = 1.0
 LOOK_S = 0.2
 """How soon a waiting call notices that the backend is closed."""
 
-_DRIVER = (sys.executable, "-c", "from tierloop.cloud.driver import main; main()")
+_DRIVER = (sys.executable, "-c", "from tierloop.cloud.ray.driver import main; main()")
 
 
 class RayBackend:
