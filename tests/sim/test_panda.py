@@ -33,6 +33,20 @@ def test_the_lip_is_where_the_simulators_hand_has_it(arm):
         assert np.abs(batch.axis[:, i] - axis).max() < 1e-6
 
 
+def test_the_jacobian_is_how_tool_and_axis_move():
+    spec, rng, step = body_spec(Scenario()), np.random.default_rng(1), 1e-6
+    q = rng.uniform(spec.position_low_rad, spec.position_high_rad, (30, 7)).T
+    at = postures(q)
+    for joint in range(7):
+        turned = step * np.eye(7)[:, joint : joint + 1]
+        ahead, behind = postures(q + turned), postures(q - turned)
+        tool = (ahead.tool_m - behind.tool_m) / (2 * step)
+        sinking = (ahead.axis[2] - behind.axis[2]) / (2 * step)
+        about_x, about_y = at.jacobian[:, 3:, joint].T
+        np.testing.assert_allclose(at.jacobian[:, :3, joint].T, tool, atol=1e-8)
+        np.testing.assert_allclose(about_x * at.axis[1] - about_y * at.axis[0], sinking, atol=1e-8)
+
+
 def test_a_joint_never_turns_faster_than_its_limit(arm):
     panda, world = arm
     panda.place(np.array(WORK_LOW_RAD))
