@@ -18,6 +18,7 @@ from tierloop.cloud.lineage import Key
 from tierloop.cloud.plausible import implausible
 from tierloop.cloud.store import Committed, Datum, Misfit, Store
 from tierloop.contract.codec import Codec, digest64
+from tierloop.contract.counters import REFUSED, member
 from tierloop.contract.errors import SpecError, WireError
 from tierloop.contract.messages import ALSO_MAX, Sealed, Segment, Stored
 from tierloop.contract.specs import PolicySpec
@@ -172,7 +173,7 @@ def _account(
     )
     notes = [("altered", f"{_name(key)} came again with other bytes") for key in committed.altered]
     for misfit in committed.refused:
-        counts[f"refused.{misfit.reason}"] += 1
+        counts[member(REFUSED, misfit.reason)] += 1
         notes.append(("segment_refused", f"{_name(misfit.key)}: {misfit.reason}"))
     return {name: n for name, n in counts.items() if n}, tuple(notes)
 

@@ -21,6 +21,7 @@ from tierloop.cloud.store import Store
 from tierloop.cloud.trainer import Trainer
 from tierloop.contract.bounds import INT_MAX, TEXT_MAX, cut
 from tierloop.contract.clock import NS_PER_S
+from tierloop.contract.counters import ENERGY_J, PHASE_S, member
 from tierloop.contract.effects import Compute, Effects, Send, Timer
 from tierloop.contract.messages import (
     PROTOCOL,
@@ -128,8 +129,8 @@ class CloudNode:
         idle_w, busy_w = config.idle_w or 0.0, config.busy_w or 0.0
         energy_j = idle_w * up_s + (busy_w - idle_w) * busy_s
         counters = {name: float(n) for name, n in self.publisher.counts.items()}
-        counters |= {"energy_j.compute": energy_j, "busy_s": busy_s}
-        counters |= {f"phase_s.{phase}": s for phase, s in spent_s.items()}
+        counters |= {member(ENERGY_J, "compute"): energy_j, "busy_s": busy_s}
+        counters |= {member(PHASE_S, phase): s for phase, s in spent_s.items()}
         running = ", ".join(f"{e}: v{v}" for e, v in sorted(self.publisher.active.items()))
         labels = {"phase": self.rounds.phase, "running": cut(running, TEXT_MAX)}
         return self._diary.report(now_ns, self._boot, counters, labels)

@@ -21,6 +21,7 @@ from tierloop.cloud.testimony import Witness
 from tierloop.cloud.trainer import Trainer
 from tierloop.cloud.withdrawal import Fall, Lived
 from tierloop.contract.clock import NS_PER_S
+from tierloop.contract.counters import FAILED, OUTCOMES_REFUSED, SAMPLES, member
 from tierloop.contract.effects import Compute, Effects, Timer
 from tierloop.contract.messages import Segment
 from tierloop.contract.specs import PolicySpec
@@ -156,10 +157,10 @@ class Rounds:
         self._row = experience.last
         self._lived.take(experience.outcomes, now_ns)
         for (robot, reason), n in experience.refused.items():
-            self._diary.counts[f"outcomes.refused.{reason}"] += n
+            self._diary.counts[member(OUTCOMES_REFUSED, reason)] += n
             self._diary.note(now_ns, "outcomes_refused", f"{robot}: {n} for their {reason}")
         for source, rows in experience.samples.items():
-            self._diary.counts[f"samples.{source}"] += rows
+            self._diary.counts[member(SAMPLES, source)] += rows
 
     def _fitted(self, now_ns: int, _: None) -> Effects:
         self._enter(now_ns, "judging")
@@ -230,7 +231,7 @@ class Rounds:
     def _failed(self, now_ns: int, name: str, error: Exception) -> Effects:
         if isinstance(error, Cancelled):
             return []
-        self._diary.counts[f"failed.{name}"] += 1
+        self._diary.counts[member(FAILED, name)] += 1
         self._diary.note(now_ns, "step_failed", f"{name}: {_reason(error)}")
         self._round_ns = None
         self._enter(now_ns, "retrying")

@@ -56,6 +56,7 @@ MISSED_PERIODS = 5
 """A stream is alive if it was heard within this many of its own periods."""
 
 DELIVERY: dict[type[m.Message], Delivery] = {s.message: s.delivery for s in STREAMS}
+STREAM_NAME: dict[type[m.Message], str] = {k: str(k.__struct_config__.tag) for k in m.ALL}
 DEPTH: dict[type[m.Message], int] = {s.message: s.depth for s in STREAMS}
 MAX_BYTES: dict[type[m.Message], int] = {s.message: s.max_bytes for s in STREAMS}
 

@@ -8,6 +8,15 @@ import numpy as np
 from tierloop.contract.body import Embodiment, Episode, Reading
 from tierloop.contract.bounds import MIXED, cut
 from tierloop.contract.clock import NS_PER_S
+from tierloop.contract.counters import (
+    CAUSE_J,
+    ENERGY_J,
+    INVARIANT,
+    LIMIT,
+    REFUSED,
+    RUNG_S,
+    member,
+)
 from tierloop.contract.effects import Effects, Send
 from tierloop.contract.events import Events
 from tierloop.contract.ledger import Refusal, Rung
@@ -249,21 +258,23 @@ class DeviceNode:
             "segments.acked": uplink.acked,
             "segments.shed": uplink.shed,
             "segments.unsent_acks": uplink.unsent_acks,
-            "invariant.backlog_bounded": max(0, uplink.waiting - self._backlog_max),
+            member(INVARIANT, "backlog_bounded"): max(0, uplink.waiting - self._backlog_max),
             "ticks.due": self.watch.due,
             "clock_leap_s": self._leapt_ns / NS_PER_S,
             "ticks.unmeasured": self.meter.unmeasured,
             "events_dropped": self._events.dropped,
         }
-        counters |= {f"invariant.{name}": n for name, n in self.watch.found.items()}
+        counters |= {member(INVARIANT, name): n for name, n in self.watch.found.items()}
         battery = self.meter.battery
-        counters |= {f"energy_j.{part}": j for part, j in self.meter.joules.items()}
-        counters |= {f"cause_j.{cause}": j for cause, j in self.meter.causes.items()}
+        counters |= {member(ENERGY_J, part): j for part, j in self.meter.joules.items()}
+        counters |= {member(CAUSE_J, cause): j for cause, j in self.meter.causes.items()}
         counters |= {"battery.given_j": battery.given_j, "battery.unserved_j": battery.unserved_j}
-        counters |= {f"rung_s.{r.name.lower()}": self._rung_ns[r] / NS_PER_S for r in Rung}
-        counters |= {f"refused.{r.name.lower()}": n for r, n in self._refused.items() if r}
         counters |= {
-            f"limit.{b.name.lower()}": sum(n for hit, n in self._hits.items() if b in hit)
+            member(RUNG_S, r.name.lower()): self._rung_ns[r] / NS_PER_S for r in Rung
+        }  # fmt: skip
+        counters |= {member(REFUSED, r.name.lower()): n for r, n in self._refused.items() if r}
+        counters |= {
+            member(LIMIT, b.name.lower()): sum(n for hit, n in self._hits.items() if b in hit)
             for b in Limit if b.name
         }  # fmt: skip
         report = Report(

@@ -89,7 +89,7 @@ class Batcher:
                     requests.append(request)
         return Batch(requests, self._rows[: len(requests)]) if requests else None
 
-    def clear(self, reason: str) -> None:
-        """Drops whatever waits."""
-        self._counts[f"dropped.{reason}"] += len(self.waiting)
+    def clear(self) -> None:
+        """Drops what waits, for no policy is in force."""
+        self._counts["dropped.no_policy"] += len(self.waiting)
         self.waiting.clear()

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from tierloop.contract.codec import digest64
+from tierloop.contract.counters import REFUSED, member
 from tierloop.contract.errors import WireError
 from tierloop.contract.messages import Sealed
 from tierloop.edge.outbox import Committed, Name, Outbox, Parcel
@@ -41,7 +42,7 @@ class Intake:
                 try:
                     parcels.append(self._parcel(name, sealed, counts))
                 except WireError as error:
-                    counts[f"refused.{error.reason}"] += 1
+                    counts[member(REFUSED, error.reason)] += 1
                     if error.reason != "wrong_name":
                         others.append(name)
         committed = self._outbox.commit(parcels, others)

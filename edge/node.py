@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from tierloop.contract.bounds import INT_MAX
+from tierloop.contract.counters import ENERGY_J, member
 from tierloop.contract.effects import Compute, Effects, Send
 from tierloop.contract.ledger import LEDGER
 from tierloop.contract.messages import (
@@ -134,7 +135,7 @@ class EdgeNode:
         }
         events = self._account.take_events()
         counters = {name: float(n) for name, n in counts.items()}
-        counters["energy_j.compute"] = self._meter.energy_j(now_ns)
+        counters[member(ENERGY_J, "compute")] = self._meter.energy_j(now_ns)
         counters["busy_s"] = self._meter.busy_s(now_ns)
         return Report(
             process=NAME,

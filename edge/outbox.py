@@ -14,6 +14,7 @@ from typing import NamedTuple, NoReturn
 
 import msgspec
 
+from tierloop.contract.counters import SHED, member
 from tierloop.contract.messages import Stored
 from tierloop.edge import boots, tables
 from tierloop.edge.boots import RUNS_MAX, Boot
@@ -156,7 +157,7 @@ class Outbox:
             kept = len(self._marks.keys() | touched.keys()) - len(forgotten)
             room = self._quota_bytes - kept * MARK_BYTES - runs * RUN_BYTES
             while size + rows * ROW_BYTES > room and (shed := self._shed(db)) is not None:
-                counts[f"shed.{Priority(shed[0]).name.lower()}"] += 1
+                counts[member(SHED, Priority(shed[0]).name.lower())] += 1
                 tables.note_shed(db, shed[0])
                 rows, size = rows - 1, size - shed[1]
         self._marks.update(touched)

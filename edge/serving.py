@@ -76,7 +76,7 @@ class Serving:
         """The window is over: asks `policy` for the answers to the next batch."""
         self._due = False
         if policy is None:
-            self.batcher.clear("no_policy")
+            self.batcher.clear()
             return []
         batch = self.batcher.take(now_ns)
         if batch is None:

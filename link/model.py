@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 
 from tierloop.contract.clock import NS_PER_MS
+from tierloop.contract.counters import CARRIED, DUPLICATED, LOST, OFFERED, member
 
 Preset = Literal["none", "ethernet", "wifi", "5g", "lte", "satellite"]
 
@@ -228,13 +229,14 @@ class LinkModel:
         spoiled[at >> 3] ^= 1 << (at & 7)
         return bytes(spoiled)
 
-    def counters(self, name: str) -> dict[str, float]:
-        """What became of the messages: `link.NAME.offered` and so on, `.dropped.<reason>`."""
+    def counters(self, way: str) -> dict[str, float]:
+        """What became of the messages; `way` is up or down."""
         counts = {
-            "offered": self.offered, "carried": self.carried, "duplicated": self.duplicated
-        }  # fmt: skip
-        counts |= {f"dropped.{reason}": n for reason, n in self.dropped.items()}
-        return {f"link.{name}.{what}": float(n) for what, n in counts.items()}
+            member(OFFERED, way): float(self.offered),
+            member(CARRIED, way): float(self.carried),
+            member(DUPLICATED, way): float(self.duplicated),
+        }
+        return counts | {member(LOST, way, reason): float(n) for reason, n in self.dropped.items()}
 
     def _arrive(self, ready_ns: int, now: Conditions) -> Arrival:
         at_ns = ready_ns + self._delay_ns + now.extra_delay_ns

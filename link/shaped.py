@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterable
 from heapq import heappop, heappush
 
+from tierloop.contract.counters import DELIVERED, LOST, UNDER_WAY, UNREACHABLE, member
 from tierloop.link.model import Conditions, LinkModel
 from tierloop.link.sockets import NEVER_NS, ClientSocket
 
@@ -91,12 +92,12 @@ class ShapedSocket(ClientSocket):
             self._down.put(now_ns, data)
 
     def counters(self) -> dict[str, float]:
-        """What the links made of the frames, `link.up.*` and `link.down.*`."""
+        """What the links made of the frames, up and down."""
         counts = self._up.model.counters("up") | self._down.model.counters("down")
-        counts["link.up.delivered"] = float(self._handed_on)
-        counts["link.down.delivered"] = float(self._taken)
-        counts["link.up.under_way"] = float(self._up.under_way)
-        counts["link.down.under_way"] = float(self._down.under_way)
+        counts[member(DELIVERED, "up")] = float(self._handed_on)
+        counts[member(DELIVERED, "down")] = float(self._taken)
+        counts[member(UNDER_WAY, "up")] = float(self._up.under_way)
+        counts[member(UNDER_WAY, "down")] = float(self._down.under_way)
         if self._unreachable:
-            counts["link.up.dropped.unreachable"] = float(self._unreachable)
+            counts[member(LOST, "up", UNREACHABLE)] = float(self._unreachable)
         return counts

@@ -2,13 +2,21 @@
 
 from collections import Counter
 
-from tierloop.contract.messages import ALL, Message
+from tierloop.contract.counters import (
+    FRAMES_REFUSED,
+    MESSAGES_DROPPED,
+    MESSAGES_RECEIVED,
+    MESSAGES_SENT,
+    member,
+)
+from tierloop.contract.messages import Message
+from tierloop.contract.streams import STREAM_NAME
 
-STREAM_NAME: dict[type[Message], str] = {m: str(m.__struct_config__.tag) for m in ALL}
+_FRAMES = "frames"
 
 
 class Tally:
-    """Counts messages by stream; `counters` names them link.<stream>.<what>."""
+    """Counts messages by stream, and frames that never became a message."""
 
     def __init__(self) -> None:
         self.sent: Counter[type[Message]] = Counter()
@@ -20,11 +28,15 @@ class Tally:
 
     def refuse(self, reason: str) -> None:
         """Frames that never became a message."""
-        self.dropped["frames", reason] += 1
+        self.dropped[_FRAMES, reason] += 1
 
     def counters(self) -> dict[str, float]:
         counts: dict[str, float] = {}
-        for what, counter in (("sent", self.sent), ("received", self.received)):
-            counts |= {f"link.{STREAM_NAME[m]}.{what}": float(n) for m, n in counter.items()}
-        counts |= {f"link.{s}.dropped.{r}": float(n) for (s, r), n in self.dropped.items()}
+        for family, counter in ((MESSAGES_SENT, self.sent), (MESSAGES_RECEIVED, self.received)):
+            counts |= {member(family, STREAM_NAME[m]): float(n) for m, n in counter.items()}
+        for (stream, reason), n in self.dropped.items():
+            if stream == _FRAMES:
+                counts[member(FRAMES_REFUSED, reason)] = float(n)
+            else:
+                counts[member(MESSAGES_DROPPED, stream, reason)] = float(n)
         return counts

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
+from tierloop.contract.counters import DELIVERED, LOST, UNDER_WAY, UNREACHABLE, member
 from tierloop.link.model import LinkModel
 
 
@@ -58,13 +59,13 @@ class Way:
         else:
             self.unreachable += 1
 
-    def counters(self, name: str) -> dict[str, float]:
+    def counters(self, way: str) -> dict[str, float]:
         """What became of the messages, as a shaped socket counts them, and what was delivered."""
-        counts = self.model.counters(name)
-        counts[f"link.{name}.delivered"] = float(self.delivered)
-        counts[f"link.{name}.under_way"] = float(self.under_way)
+        counts = self.model.counters(way)
+        counts[member(DELIVERED, way)] = float(self.delivered)
+        counts[member(UNDER_WAY, way)] = float(self.under_way)
         if self.unreachable:
-            counts[f"link.{name}.dropped.unreachable"] = float(self.unreachable)
+            counts[member(LOST, way, UNREACHABLE)] = float(self.unreachable)
         return counts
 
 
@@ -162,5 +163,5 @@ class VirtualClient:
         self._port.closed(self)
 
     def counters(self) -> dict[str, float]:
-        """What the links made of the messages, `link.up.*` and `link.down.*`."""
+        """What the links made of the messages, up and down."""
         return self.up.counters("up") | self.down.counters("down")

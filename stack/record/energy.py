@@ -12,16 +12,14 @@ from math import hypot
 from typing import Any, NamedTuple
 
 from tierloop.contract.constants import Constant
+from tierloop.contract.counters import CAUSE_J, ENERGY_J, MEASURED_J, members
 from tierloop.device.meter import PARTS
 from tierloop.sim.scenario import body_spec
 from tierloop.stack.config import hardware
 from tierloop.stack.config.deployment import Deployment
 from tierloop.stack.config.hardware import Figure
-from tierloop.stack.record.record import ENERGY, ROOF, Life, Record, energy_j
+from tierloop.stack.record.record import ROOF, Life, Record, energy_j
 
-CAUSE = "cause_j."
-MEASURED = "measured_j."
-"""Begins the names of the roof's counters that hold joules read from a meter of the host."""
 TOLERANCE = 1e-3
 """How far, relatively, the parts may be from what the battery gave."""
 FLOOR_J = 1e-3
@@ -39,7 +37,8 @@ class Share(NamedTuple):
 def account(record: Record, deployment: Deployment, successes: int) -> dict[str, Any]:
     """The summary's `energy_j`."""
     counters = record.counters("device")
-    device = {part: round(counters.get(ENERGY + part, 0.0), 3) for part in PARTS}
+    told = members(ENERGY_J, counters)
+    device = {part: round(told.get(part, 0.0), 3) for part in PARTS}
     edge, cloud = (energy_j(record.counters(role)) for role in ("edge", "cloud"))
     total_j = sum(device.values()) + edge + cloud
     wide = _by_group(_shares(record, deployment))
@@ -48,9 +47,7 @@ def account(record: Record, deployment: Deployment, successes: int) -> dict[str,
     widest = sorted(wide, key=lambda group: -max(wide[group]))
     interval = [round(max(low_j, 0.0), 3), round(high_j, 3)]
     measured = {
-        name.removeprefix(MEASURED): round(j, 3)
-        for name, j in record.counters(ROOF).items()
-        if name.startswith(MEASURED)
+        meter: round(j, 3) for meter, j in members(MEASURED_J, record.counters(ROOF)).items()
     }
     return {
         "device": device,
@@ -63,7 +60,7 @@ def account(record: Record, deployment: Deployment, successes: int) -> dict[str,
         "per_success_interval": (
             [round(j / successes, 3) for j in interval] if successes else None
         ),
-        "braking": round(counters.get(f"{CAUSE}braking", 0.0), 3),
+        "braking": round(members(CAUSE_J, counters).get("braking", 0.0), 3),
         "battery": batteries(record),
         "measured": measured,
         "source": "model",
@@ -142,8 +139,9 @@ def _relative(figure: Figure) -> tuple[float, float]:
 
 def _device(counters: dict[str, float], deployment: Deployment) -> Iterator[Share]:
     energy, body = deployment.device.energy, body_spec(deployment.scenario)
-    part = {name: counters.get(ENERGY + name, 0.0) for name in PARTS}
-    cause = defaultdict(float, {n.removeprefix(CAUSE): j for n, j in counters.items()})
+    told = members(ENERGY_J, counters)
+    part = {name: told.get(name, 0.0) for name in PARTS}
+    cause = defaultdict(float, members(CAUSE_J, counters))
     loss_j, loads_j = part["battery"], sum(part.values()) - part["battery"]
     # The battery's loss goes with the square of the load.
     lossy = 1.0 + 2.0 * loss_j / loads_j if loads_j > 0 else 1.0

@@ -7,6 +7,22 @@ from itertools import groupby, pairwise
 import numpy as np
 
 from tierloop.contract.clock import NS_PER_S
+from tierloop.contract.counters import (
+    CARRIED,
+    DELIVERED,
+    DUPLICATED,
+    FAILED,
+    INVARIANT,
+    LOST,
+    MESSAGES_RECEIVED,
+    MESSAGES_SENT,
+    OFFERED,
+    UNDER_WAY,
+    UNREACHABLE,
+    WAYS,
+    member,
+    members,
+)
 from tierloop.contract.ledger import INDEX
 from tierloop.contract.specs import PolicySpec
 from tierloop.policy.journal import Entry
@@ -14,8 +30,6 @@ from tierloop.stack.record.audit import Audit
 from tierloop.stack.record.energy import unbalanced
 from tierloop.stack.record.record import ROOF, Record, Rows
 
-COUNTED = "invariant."
-"""Begins the names of counters by which processes judge themselves."""
 FAULTS = frozenset({"died", "hung", "restarted", "killed"})
 """Names of the supervisor's events that count as faults."""
 
@@ -42,10 +56,8 @@ def invariants(record: Record, spec: PolicySpec, audit: Audit) -> dict[str, int]
     found["conservation"] = invented(record) + unaccounted(record)
     found["energy_conserved"] = unbalanced(record)
     found["workers_up"] = unraised(record)
-    for name, value in record.counters().items():
-        if name.startswith(COUNTED):
-            key = name.removeprefix(COUNTED)
-            found[key] = max(found.get(key, 0), int(value))
+    for name, value in members(INVARIANT, record.counters()).items():
+        found[name] = max(found.get(name, 0), int(value))
     return found
 
 
@@ -98,7 +110,7 @@ def unraised(record: Record) -> int:
     last = max(record.of("cloud"), key=lambda life: life.boot, default=None)
     if last is None or last.last.gauges.get("workers.up") != 0:
         return 0
-    failed = last.last.counters.get("failed.raise", 0) > 0
+    failed = last.last.counters.get(member(FAILED, "raise"), 0) > 0
     return int(failed or last.last.at_ns - last.first_ns >= RAISED_NS)
 
 
@@ -113,11 +125,9 @@ def invented(record: Record) -> int:
     if faults or not heard >= _TIERS:
         return 0
     counters = record.counters()
-    surplus = (
-        counters.get(f"link.{name}.received", 0) - counters.get(f"link.{name}.sent", 0)
-        for name in _CONSERVED
-    )
-    twice = sum(counters.get(f"link.{side}.duplicated", 0) for side in ("up", "down"))
+    sent, received = members(MESSAGES_SENT, counters), members(MESSAGES_RECEIVED, counters)
+    surplus = (received.get(name, 0) - sent.get(name, 0) for name in _CONSERVED)
+    twice = sum(members(DUPLICATED, counters).values())
     return int(max(0, sum(max(0, n) for n in surplus) - twice))
 
 
@@ -129,11 +139,14 @@ def unaccounted(record: Record) -> int:
     """
     found = 0.0
     for life in record.lives.values():
-        for side in ("link.up.", "link.down."):
-            at = defaultdict(float, life.last.counters)
-            dropped = sum(n for name, n in at.items() if name.startswith(f"{side}dropped."))
-            nobody = at[f"{side}dropped.unreachable"]
-            arrived = at[f"{side}delivered"] + nobody + at[f"{side}under_way"]
-            found += abs(at[f"{side}offered"] - at[f"{side}carried"] - dropped + nobody)
-            found += abs(at[f"{side}carried"] + at[f"{side}duplicated"] - arrived)
+        counters = life.last.counters
+        for way in WAYS:
+            offered, carried, duplicated, delivered, under_way = (
+                counters.get(member(family, way), 0.0)
+                for family in (OFFERED, CARRIED, DUPLICATED, DELIVERED, UNDER_WAY)
+            )
+            lost = members(LOST, counters, way)
+            nobody = lost.get(UNREACHABLE, 0.0)
+            found += abs(offered - carried - sum(lost.values()) + nobody)
+            found += abs(carried + duplicated - (delivered + nobody + under_way))
     return int(found)

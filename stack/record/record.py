@@ -8,14 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tierloop.contract.clock import NS_PER_S
+from tierloop.contract.counters import ENERGY_J, members
 from tierloop.contract.ledger import INDEX, LEDGER
 from tierloop.contract.messages import Outcome, Report
 from tierloop.stack.record.damage import Damage
 
 Rows = NDArray[np.int64]
 
-ENERGY = "energy_j."
-"""Begins the names of counters that hold joules."""
 ROOF = "roof"
 """The role of the supervisors' own reports.
 
@@ -58,7 +57,7 @@ class Life:
 
 def energy_j(counters: dict[str, float]) -> float:
     """All joules that a set of counters names."""
-    return sum(value for name, value in counters.items() if name.startswith(ENERGY))
+    return sum(members(ENERGY_J, counters).values())
 
 
 class Happening(NamedTuple):

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from tierloop.contract.clock import NS_PER_S
+from tierloop.contract.counters import MESSAGES_RECEIVED, MESSAGES_SENT, member
 from tierloop.link.waiting import SILENCE
 from tierloop.stack.config.deployment import Deployment
 from tierloop.stack.faults.kinds import CLOUD, EDGE, ClockDrift, ClockStep, Crash, Hang, LinkFault
@@ -15,6 +16,7 @@ RESTART_NS = 15 * NS_PER_S
 """Time for a process that was there to be there again: the longest pause, and a start."""
 
 _GAUGE = "session"
+_WELCOMES = (member(MESSAGES_SENT, "welcome"), member(MESSAGES_RECEIVED, "welcome"))
 _PARTING = (LinkFault, Crash, Hang, ClockStep, ClockDrift)
 _STOPS = ("stopped", "killed")
 
@@ -74,7 +76,7 @@ def alone(record: Record) -> list[str]:
     for life in record.lives.values():
         if life.role != ROOF:
             counters = life.last.counters
-            welcomed = [counters.get(f"link.welcome.{way}", 0) for way in ("sent", "received")]
+            welcomed = [counters.get(name, 0) for name in _WELCOMES]
             met[life.process] = met.get(life.process, False) or any(welcomed)
     return [process for process, somebody in met.items() if not somebody]
 

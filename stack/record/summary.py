@@ -12,6 +12,7 @@ import psutil
 from tierloop.cloud.phases import WAITING
 from tierloop.cloud.store_view import Release
 from tierloop.contract.clock import NS_PER_MS, NS_PER_S, NS_PER_US
+from tierloop.contract.counters import PHASE_S, REFUSED, RUNG_S, SHED, members
 from tierloop.contract.ledger import INDEX, Refusal, Rung, Tier
 from tierloop.sim.scenario import policy_spec
 from tierloop.stack.config.deployment import Deployment
@@ -30,7 +31,6 @@ KILLED = "killed"
 """How a run ended whose roof has not said so."""
 LIBRARIES = ("numpy", "msgspec", "pyzmq", "pybullet", "onnxruntime", "ray", "torch", "onnx")
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)
-PHASE = "phase_s."
 INFLICTED = "fault."
 """Begins the names of events that tell of a fault of the deployment's timeline."""
 OVER = "fault.over"
@@ -173,16 +173,13 @@ def _ticks(record: Record) -> dict[str, int]:
 
 def _decisions(record: Record, rows: Rows) -> dict[str, Any]:
     counters = record.counters("device")
+    refused, rung_s = members(REFUSED, counters), members(RUNG_S, counters)
     tiers = rows[:, INDEX["tier"]]
     return {
         "n": len(rows),
         "by_tier": {t.name.lower(): int((tiers == t).sum()) for t in Tier},
-        "refused": {
-            r.name.lower(): int(counters.get(f"refused.{r.name.lower()}", 0)) for r in Refusal if r
-        },
-        "fallback": {
-            r.name.lower(): round(counters.get(f"rung_s.{r.name.lower()}", 0.0), 3) for r in Rung
-        },
+        "refused": {r.name.lower(): int(refused.get(r.name.lower(), 0)) for r in Refusal if r},
+        "fallback": {r.name.lower(): round(rung_s.get(r.name.lower(), 0.0), 3) for r in Rung},
     }
 
 
@@ -220,9 +217,7 @@ def _lacks(record: Record, start_ns: int) -> list[dict[str, Any]]:
 
 
 def _cloud(counters: dict[str, float]) -> dict[str, Any]:
-    spent_s = {
-        name.removeprefix(PHASE): s for name, s in counters.items() if name.startswith(PHASE)
-    }
+    spent_s = members(PHASE_S, counters)
     whole_s, waiting_s = sum(spent_s.values()), sum(spent_s.get(phase, 0.0) for phase in WAITING)
     return {
         "phase_s": {name: round(s, 3) for name, s in spent_s.items()},
@@ -232,7 +227,7 @@ def _cloud(counters: dict[str, float]) -> dict[str, Any]:
 
 def shed(edge: dict[str, float]) -> int:
     """Segments that the edge dropped for want of room, of any priority, by its counters."""
-    return int(sum(n for name, n in edge.items() if name.startswith("shed.")))
+    return int(sum(members(SHED, edge).values()))
 
 
 def missed_share(ticks: Mapping[str, int]) -> float | None:

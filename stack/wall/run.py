@@ -9,13 +9,13 @@ import numpy as np
 
 from tierloop.contract.bounds import TEXT_MAX, cut
 from tierloop.contract.clock import NS_PER_S
+from tierloop.contract.counters import MEASURED_J, member
 from tierloop.contract.ledger import LEDGER, coded
 from tierloop.contract.messages import Event, Report
 from tierloop.link.reports import ReportSink
 from tierloop.link.sockets import check_free
 from tierloop.stack.config.deployment import Deployment
 from tierloop.stack.record import reports
-from tierloop.stack.record.energy import MEASURED
 from tierloop.stack.record.folder import PARTS, check_folder, claim, prepare
 from tierloop.stack.record.record import ROOF, Record
 from tierloop.stack.record.reserve import Reserve
@@ -180,7 +180,7 @@ class Run:
             at_ns=time.monotonic_ns(),
             counters={
                 "malformed": self._sink.malformed + self._foreign,
-                **{f"{MEASURED}{meter}": j for meter, j in self._measured.joules().items()},
+                **{member(MEASURED_J, meter): j for meter, j in self._measured.joules().items()},
             },
             gauges={},
             labels=labels | self._parts.labels(),

@@ -3,6 +3,7 @@
 from collections import Counter
 from pathlib import Path
 
+from tierloop.contract.counters import FRAMES_REFUSED, RUNG_S, parsed
 from tierloop.fuzz.oracle import Witness
 from tierloop.policy import journal
 from tierloop.stack.record.disks import EDGE_JOURNAL
@@ -35,15 +36,15 @@ COUNTED: dict[str, tuple[str, str]] = {
     "cloud: commit failed": ("cloud", "dropped.disk"),
     "cloud: candidate released": ("cloud", "released"),
     "cloud: learning step failed": ("cloud", "failed.record"),
-    "frame refused at the device": ("device", "link.frames.dropped."),
-    "frame refused at the edge": ("edge", "link.frames.dropped."),
-    "frame refused at the cloud": ("cloud", "link.frames.dropped."),
+    "frame refused at the device": ("device", FRAMES_REFUSED),
+    "frame refused at the edge": ("edge", FRAMES_REFUSED),
+    "frame refused at the cloud": ("cloud", FRAMES_REFUSED),
     "link lost a frame": ("device", "link.up.dropped.loss"),
     "link cut": ("device", "link.up.dropped.cut"),
     "link queue full": ("device", "link.up.dropped.queue"),
     "frame came twice": ("device", "link.up.duplicated"),
 }
-"""Counters by what reaching them means; a name that ends in a dot means all that begin so."""
+"""Counters by what reaching them means; a family means all of it."""
 EVENTS = {
     "session lost": "lost",
     "process restarted": "restarted",
@@ -58,8 +59,8 @@ def reached(record: Record, witness: Witness, place: Path) -> Counter[str]:
     found: Counter[str] = Counter()
     for mark, (role, counter) in COUNTED.items():
         for name, value in record.counters(role).items():
-            if name == counter or (counter.endswith(".") and name.startswith(counter)):
-                found[mark] += int(value > 0) if counter.startswith("rung_s") else int(value)
+            if parsed(counter, name) is not None:
+                found[mark] += int(value > 0) if parsed(RUNG_S, name) else int(value)
     for mark, event in EVENTS.items():
         found[mark] += sum(h.name == event for h in record.happenings)
     for entry in journal.read(place / EDGE_JOURNAL):

@@ -10,6 +10,7 @@ from tierloop.cloud import store_view
 from tierloop.cloud.node import CloudNode
 from tierloop.contract.body import Body, Embodiment, Reading
 from tierloop.contract.codec import digest64
+from tierloop.contract.counters import SHED, members
 from tierloop.contract.effects import Node
 from tierloop.contract.messages import ActionChunk, Sealed, Stored, Welcome
 from tierloop.contract.specs import Vector
@@ -146,7 +147,7 @@ class Witness:
 
         def takes(group: Any) -> Any:
             committed = take(group)
-            self._shed += sum(n for k, n in committed.counts.items() if k.startswith("shed."))
+            self._shed += int(sum(members(SHED, committed.counts).values()))
             return committed
 
         intake.take = takes  # type: ignore[method-assign]
