@@ -14,6 +14,13 @@ WEIGHTS_MAX = 2_000_000
 """Weights between hidden layers: an artefact holds each twice, in 16 MiB at most."""
 
 
+CLOUD = "cloud"
+"""The name and the role of its process."""
+
+WAITING = ("starting", "collecting", "retrying", "resting")
+"""Phases of the cloud in which no round is under way; energy counts the others as busy."""
+
+
 class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The `[learner]` table: on-policy imitation (DAgger) and its gate."""
 

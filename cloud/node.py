@@ -10,15 +10,14 @@ from functools import partial
 from typing import Any
 
 from tierloop.cloud.backend import Backend
-from tierloop.cloud.config import CloudConfig
-from tierloop.cloud.diary import Diary
+from tierloop.cloud.config import CLOUD, WAITING, CloudConfig
 from tierloop.cloud.ingest import Ingest, Ingested
 from tierloop.cloud.lineage import PolicyRecord
-from tierloop.cloud.phases import WAITING
 from tierloop.cloud.publisher import Publisher
 from tierloop.cloud.rounds import Rounds
 from tierloop.cloud.store import Store
 from tierloop.cloud.trainer import Trainer
+from tierloop.contract.account import Account
 from tierloop.contract.bounds import INT_MAX, TEXT_MAX, cut
 from tierloop.contract.clock import NS_PER_S
 from tierloop.contract.counters import ENERGY_J, PHASE_S, member
@@ -73,9 +72,9 @@ class CloudNode:
         self._config, self._boot, self._newest = config, boot, newest
         self._spec_digest = spec.digest
         self._ingest = Ingest(store, spec, robots)
-        self._diary, self.publisher = Diary(), Publisher()
+        self._account, self.publisher = Account(), Publisher()
         self.rounds = Rounds(
-            spec, store, self._ingest, trainer, backend, self.publisher, self._diary, robots
+            spec, store, self._ingest, trainer, backend, self.publisher, self._account, robots
         )
         self._pending: list[tuple[str, Sealed]] = []
         self._pending_bytes = 0
@@ -99,13 +98,13 @@ class CloudNode:
             case Hello():
                 return self._hello(now_ns, peer, message)
             case _:
-                self._diary.counts["refused.message"] += 1
+                self._account.counts["refused.message"] += 1
         return []
 
     def on_lost(self, now_ns: int, peer: str) -> Effects:
         self.publisher.left(peer)
         self._joined.pop(peer, None)
-        self._diary.note(now_ns, "edge_lost", peer)
+        self._account.event(now_ns, "edge_lost", peer)
         return []
 
     def on_timer(self, now_ns: int, name: str) -> Effects:
@@ -133,7 +132,7 @@ class CloudNode:
         counters |= {member(PHASE_S, phase): s for phase, s in spent_s.items()}
         running = ", ".join(f"{e}: v{v}" for e, v in sorted(self.publisher.active.items()))
         labels = {"phase": self.rounds.phase, "running": cut(running, TEXT_MAX)}
-        return self._diary.report(now_ns, self._boot, counters, labels)
+        return self._account.report(CLOUD, self._boot, now_ns, counters, labels)
 
     def _hello(self, now_ns: int, claim: str, hello: Hello) -> Effects:
         reason, name = "", hello.node
@@ -146,25 +145,25 @@ class CloudNode:
         elif hello.spec != self._spec_digest:
             reason = f"spec {hello.spec}, the cloud trains for {self._spec_digest}"
         if reason:
-            self._diary.counts["refused.hello"] += 1
-            self._diary.note(now_ns, "edge_refused", f"{name}: {reason}")
+            self._account.counts["refused.hello"] += 1
+            self._account.event(now_ns, "edge_refused", f"{name}: {reason}")
             return [Send(claim, Refused(reason=reason, final=True))]
         if self._joined.get(name) != hello.boot:
             self._joined[name] = hello.boot
-            self._diary.note(now_ns, "edge_joined", name)
-        welcome = Send(claim, Welcome(node="cloud", boot=self._boot, acked=0))
+            self._account.event(now_ns, "edge_joined", name)
+        welcome = Send(claim, Welcome(node=CLOUD, boot=self._boot, acked=0))
         return [welcome, *self.publisher.joined(name)]
 
     def _status(self, now_ns: int, peer: str, status: PolicyStatus) -> None:
         self.publisher.status(peer, status)
         reason = f": {status.reason}" if status.reason else ""
         what = f"v{status.version} is {status.state} on {peer}{reason}"
-        self._diary.note(now_ns, "policy_status", what)
+        self._account.event(now_ns, "policy_status", what)
 
     def _sealed(self, now_ns: int, peer: str, sealed: Sealed) -> Effects:
         size = self._pending_bytes + len(sealed.body)
         if len(self._pending) >= PENDING_MAX or size > PENDING_BYTES:
-            self._diary.counts["dropped.busy"] += 1
+            self._account.counts["dropped.busy"] += 1
             return []
         self._pending_bytes = size
         self._pending.append((peer, sealed))
@@ -183,16 +182,16 @@ class CloudNode:
         senders: dict[tuple[str, int], set[str]] = {}
         for peer, sealed in batch:
             senders.setdefault((sealed.device, sealed.boot), set()).add(peer)
-        self._diary.counts.update(done.counts)
+        self._account.counts.update(done.counts)
         for name, detail in done.notes:
-            self._diary.note(now_ns, name, detail)
+            self._account.event(now_ns, name, detail)
         return [
             Send(peer, ack) for ack in done.acks for peer in sorted(senders[ack.device, ack.boot])
         ]
 
     def _lose(self, now_ns: int, batch: list[tuple[str, Sealed]], error: Exception) -> None:
         """Nothing of a failed batch is acknowledged; its senders will send it again."""
-        self._diary.counts["dropped.disk"] += len(batch)
-        self._diary.note(now_ns, "commit_failed", f"{type(error).__name__}: {error}")
+        self._account.counts["dropped.disk"] += len(batch)
+        self._account.event(now_ns, "commit_failed", f"{type(error).__name__}: {error}")
         if not isinstance(error, sqlite3.Error):
-            self._diary.counts["failed.commit"] += 1
+            self._account.counts["failed.commit"] += 1

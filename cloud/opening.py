@@ -8,9 +8,10 @@ from pathlib import Path
 
 import msgspec
 
-from tierloop.cloud.diary import Diary
+from tierloop.cloud.config import CLOUD
 from tierloop.cloud.lineage import PolicyRecord
 from tierloop.cloud.store import Store
+from tierloop.contract.account import Account
 from tierloop.contract.clock import Clock
 from tierloop.link.reports import ReportSource
 
@@ -33,7 +34,7 @@ def opened(
     met and when its words change. Raises UserError for another version's store, and whatever
     `begin` raises.
     """
-    diary, told, once = Diary(), "", cache(begin)
+    account, told, once = Account(), "", cache(begin)
     while True:
         try:
             store = Store(path)
@@ -51,7 +52,7 @@ def opened(
         if why != told:
             told = why
             print(why, flush=True)
-            diary.note(now_ns, "store_failed", why)
+            account.event(now_ns, "store_failed", why)
         if reporter is not None:
-            reporter.send(diary.report(now_ns, boot, {}, {"phase": WAITING}))
+            reporter.send(account.report(CLOUD, boot, now_ns, {}, {"phase": WAITING}))
         pause(RETRY_S)

@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any
 
 from tierloop.cloud.backend import Backend, Cancelled
-from tierloop.cloud.diary import Diary
 from tierloop.cloud.experience import Experience, read
 from tierloop.cloud.gate import Verdict
 from tierloop.cloud.ingest import Ingest
@@ -20,6 +19,7 @@ from tierloop.cloud.store import Store
 from tierloop.cloud.testimony import Witness
 from tierloop.cloud.trainer import Trainer
 from tierloop.cloud.withdrawal import Fall, Lived
+from tierloop.contract.account import Account
 from tierloop.contract.clock import NS_PER_S
 from tierloop.contract.counters import FAILED, OUTCOMES_REFUSED, SAMPLES, member
 from tierloop.contract.effects import Compute, Effects, Timer
@@ -44,13 +44,13 @@ class Rounds:
         trainer: Trainer,
         backend: Backend,
         publisher: Publisher,
-        diary: Diary,
+        account: Account,
         robots: Collection[str],
     ) -> None:
         self._spec, self._ingest = spec, ingest
         self._store, self._policies = store, store.policies
         self._trainer, self._backend = trainer, backend
-        self._publisher, self._diary = publisher, diary
+        self._publisher, self._account = publisher, account
         self.phase = "starting"
         self._ready = False
         self._news: list[Experience] = []
@@ -77,11 +77,11 @@ class Rounds:
     def start(self, now_ns: int, newest: PolicyRecord | None) -> Effects:
         """Goes on from `newest`, or from an untrained version 0; raises the backend meanwhile."""
         self._since_ns = now_ns
-        self._diary.gauges["workers.up"] = 0.0
+        self._account.gauges["workers.up"] = 0.0
         effects = [self._learn("raise", self._backend.start)]
         if newest is None:
             return [self._learn("conclude", self._trainer.untrained), *effects]
-        self._diary.note(now_ns, "resumed", f"v{newest.version} is the newest release")
+        self._account.event(now_ns, "resumed", f"v{newest.version} is the newest release")
         return [self._disk("withdrawn", self._policies.withdrawn), *self._release(newest), *effects]
 
     def spent_ns(self, now_ns: int) -> dict[str, int]:
@@ -110,9 +110,9 @@ class Rounds:
 
     def _raised(self, now_ns: int, said: str | None) -> Effects:
         self._ready = True
-        self._diary.gauges["workers.up"] = 1.0
+        self._account.gauges["workers.up"] = 1.0
         if said:
-            self._diary.note(now_ns, "backend_elsewhere", said)
+            self._account.event(now_ns, "backend_elsewhere", said)
         return self._collect(now_ns)
 
     def _collect(self, now_ns: int, after_ns: int = 0) -> Effects:
@@ -157,10 +157,10 @@ class Rounds:
         self._row = experience.last
         self._lived.take(experience.outcomes, now_ns)
         for (robot, reason), n in experience.refused.items():
-            self._diary.counts[member(OUTCOMES_REFUSED, reason)] += n
-            self._diary.note(now_ns, "outcomes_refused", f"{robot}: {n} for their {reason}")
+            self._account.counts[member(OUTCOMES_REFUSED, reason)] += n
+            self._account.event(now_ns, "outcomes_refused", f"{robot}: {n} for their {reason}")
         for source, rows in experience.samples.items():
-            self._diary.counts[member(SAMPLES, source)] += rows
+            self._account.counts[member(SAMPLES, source)] += rows
 
     def _fitted(self, now_ns: int, _: None) -> Effects:
         self._enter(now_ns, "judging")
@@ -168,9 +168,11 @@ class Rounds:
 
     def _judged(self, now_ns: int, verdict: Verdict) -> Effects:
         word = "released" if verdict.released else "refused"
-        self._diary.gauges["twin.candidate"] = verdict.candidate
-        self._diary.gauges["twin.incumbent"] = verdict.incumbent
-        self._diary.note(now_ns, f"candidate_{word}", f"{word} v{self._trainer.version}: {verdict}")
+        self._account.gauges["twin.candidate"] = verdict.candidate
+        self._account.gauges["twin.incumbent"] = verdict.incumbent
+        self._account.event(
+            now_ns, f"candidate_{word}", f"{word} v{self._trainer.version}: {verdict}"
+        )
         self._enter(now_ns, "exporting")
         return [self._learn("conclude", self._trainer.conclude)]
 
@@ -185,8 +187,8 @@ class Rounds:
 
     def _recorded(self, now_ns: int, _: None) -> Effects:
         if self._round_ns is not None:
-            self._diary.counts["rounds"] += 1
-            self._diary.gauges["round_s"] = (now_ns - self._round_ns) / NS_PER_S
+            self._account.counts["rounds"] += 1
+            self._account.gauges["round_s"] = (now_ns - self._round_ns) / NS_PER_S
             self._round_ns = None
         record, self._record = self._record, None
         released = record is not None and record.state == "released"
@@ -207,8 +209,8 @@ class Rounds:
             self._lived.leave_out(fall.before)
             return self._collect(now_ns)
         self._lived.leave_out(fall.version)
-        self._diary.note(now_ns, "release_withdrawn", str(fall))
-        self._diary.counts["withdrawn"] += 1
+        self._account.event(now_ns, "release_withdrawn", str(fall))
+        self._account.counts["withdrawn"] += 1
         bad = self._publisher.newest
         if bad is not None and bad.version == fall.version:
             self._publisher.withdraw(bad.digest)
@@ -219,11 +221,11 @@ class Rounds:
         return self._collect(now_ns)
 
     def _release(self, record: PolicyRecord) -> Effects:
-        self._diary.counts["released"] += 1
+        self._account.counts["released"] += 1
         return self._publish(record)
 
     def _publish(self, record: PolicyRecord) -> Effects:
-        self._diary.gauges["version"] = record.version
+        self._account.gauges["version"] = record.version
         return self._publisher.release(
             Release(record.version, record.digest, record.parents, record.blob)
         )
@@ -231,8 +233,8 @@ class Rounds:
     def _failed(self, now_ns: int, name: str, error: Exception) -> Effects:
         if isinstance(error, Cancelled):
             return []
-        self._diary.counts[member(FAILED, name)] += 1
-        self._diary.note(now_ns, "step_failed", f"{name}: {_reason(error)}")
+        self._account.counts[member(FAILED, name)] += 1
+        self._account.event(now_ns, "step_failed", f"{name}: {_reason(error)}")
         self._round_ns = None
         self._enter(now_ns, "retrying")
         untrained = name == "conclude" and self._publisher.newest is None

@@ -22,7 +22,7 @@ ALSO_MAX = 512
 PARENTS_MAX = 16
 OUTCOMES_MAX = 256
 TOLD_MAX = 4096
-"""Events of a report. Tiers tell fewer (contract/events.py); the roof tells all it knows."""
+"""Events of a report. Tiers tell fewer (contract/account.py); the roof tells all it knows."""
 REFUSED_MAX = 32
 """Reasons by which a segment counts what was refused."""
 FIGURES_MAX = 1024

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tierloop.contract.account import Account
 from tierloop.contract.body import Embodiment, Episode, Reading
 from tierloop.contract.bounds import MIXED, cut
 from tierloop.contract.clock import NS_PER_S
@@ -18,7 +19,6 @@ from tierloop.contract.counters import (
     member,
 )
 from tierloop.contract.effects import Effects, Send
-from tierloop.contract.events import Events
 from tierloop.contract.ledger import Refusal, Rung
 from tierloop.contract.messages import (
     ActionChunk,
@@ -92,7 +92,7 @@ class DeviceNode:
         self._cut_out, self._cut_out_v = False, 0.0
         self._switches: deque[tuple[int, int]] = deque(maxlen=64)
         self._outcomes: list[Outcome] = []
-        self._events = Events()
+        self._account = Account()
         self._hits: Counter[Limit] = Counter()
         self._refused: dict[Refusal, int] = dict.fromkeys(Refusal, 0)
         self._rung_ns = [0] * len(Rung)
@@ -240,10 +240,10 @@ class DeviceNode:
 
     def note(self, event: Event) -> None:
         """Puts an event into the next report."""
-        self._events.add(event.at_ns, event.name, event.detail)
+        self._account.event(event.at_ns, event.name, event.detail)
 
     def _event(self, now_ns: int, name: str, detail: str) -> None:
-        self._events.add(now_ns, name, detail)
+        self._account.event(now_ns, name, detail)
 
     def flush(self, now_ns: int) -> Effects:
         """Seals what is under way, before the end."""
@@ -262,7 +262,7 @@ class DeviceNode:
             "ticks.due": self.watch.due,
             "clock_leap_s": self._leapt_ns / NS_PER_S,
             "ticks.unmeasured": self.meter.unmeasured,
-            "events_dropped": self._events.dropped,
+            "events_dropped": self._account.dropped,
         }
         counters |= {member(INVARIANT, name): n for name, n in self.watch.found.items()}
         battery = self.meter.battery
@@ -295,7 +295,7 @@ class DeviceNode:
             },
             decisions=self.rows.take(now_ns, last),
             lateness_ns=np.array(lateness_ns, np.int64),
-            outcomes=tuple(self._outcomes[:OUTCOMES_TOLD]), events=self._events.take(),
+            outcomes=tuple(self._outcomes[:OUTCOMES_TOLD]), events=self._account.take_events(),
         )  # fmt: skip
         del self._outcomes[:OUTCOMES_TOLD]
         return report

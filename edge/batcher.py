@@ -6,10 +6,10 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
+from tierloop.contract.account import Account
 from tierloop.contract.bounds import STAMP_MAX
 from tierloop.contract.messages import Observation
 from tierloop.contract.specs import FloatArray, finite
-from tierloop.edge.meter import Account
 
 
 class Request(msgspec.Struct, frozen=True, gc=False):

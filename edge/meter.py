@@ -1,26 +1,4 @@
-"""What the edge has done: counters that only grow, and events since the last report."""
-
-from collections import Counter
-
-from tierloop.contract.events import Events
-from tierloop.contract.messages import Event
-
-
-class Account:
-    """Shared by the parts of the edge, so that one report tells of all of them."""
-
-    def __init__(self) -> None:
-        self.counts: Counter[str] = Counter()
-        self._events = Events()
-
-    def event(self, now_ns: int, name: str, detail: str) -> None:
-        self._events.add(now_ns, name, detail)
-
-    def take_events(self) -> tuple[Event, ...]:
-        """The events since the last call; those that found no room are counted."""
-        if self._events.dropped:
-            self.counts["events_dropped"] = self._events.dropped
-        return self._events.take()
+"""The edge's energy, from its two powers and the time in which it was busy."""
 
 
 class Meter:

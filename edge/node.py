@@ -3,12 +3,10 @@
 from collections.abc import Callable, Collection
 from typing import Any
 
-import numpy as np
-
+from tierloop.contract.account import Account
 from tierloop.contract.bounds import INT_MAX
 from tierloop.contract.counters import ENERGY_J, member
 from tierloop.contract.effects import Compute, Effects, Send
-from tierloop.contract.ledger import LEDGER
 from tierloop.contract.messages import (
     PROTOCOL,
     Hello,
@@ -25,7 +23,7 @@ from tierloop.contract.messages import (
 from tierloop.contract.specs import PolicySpec
 from tierloop.edge import relay, releases, serving
 from tierloop.edge.config import EdgeConfig
-from tierloop.edge.meter import Account, Meter
+from tierloop.edge.meter import Meter
 from tierloop.edge.outbox import Outbox
 from tierloop.edge.relay import Relay
 from tierloop.edge.releases import Releases
@@ -124,7 +122,7 @@ class EdgeNode:
         answered, batches = counts["answered"], counts["batches"]
         fresh = answered - self._reported[0], batches - self._reported[1]
         self._reported = answered, batches
-        gauges = {
+        self._account.gauges |= {
             "devices": len(self._boots),
             "waiting": len(self._serving.batcher.waiting),
             "batch_mean": fresh[0] / fresh[1] if fresh[1] else 0.0,
@@ -133,23 +131,10 @@ class EdgeNode:
             "in_flight": self._relay.in_flight,
             "policy_version": self._releases.policy.version if self._releases.policy else -1,
         }
-        events = self._account.take_events()
-        counters = {name: float(n) for name, n in counts.items()}
-        counters[member(ENERGY_J, "compute")] = self._meter.energy_j(now_ns)
+        counters = {member(ENERGY_J, "compute"): self._meter.energy_j(now_ns)}
         counters["busy_s"] = self._meter.busy_s(now_ns)
-        return Report(
-            process=NAME,
-            role=NAME,
-            boot=self._boot,
-            at_ns=now_ns,
-            counters=counters,
-            gauges={name: float(value) for name, value in gauges.items()},
-            labels={"policy": self._releases.label, "energy": "model"},
-            decisions=np.empty((0, len(LEDGER)), np.int64),
-            lateness_ns=np.empty(0, np.int64),
-            outcomes=(),
-            events=events,
-        )
+        labels = {"policy": self._releases.label, "energy": "model"}
+        return self._account.report(NAME, self._boot, now_ns, counters, labels)
 
     def _knows(self, peer: str, message: Observation | Sealed) -> bool:
         """Whether it comes from the device and the boot it names."""

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tierloop.contract.account import Account
 from tierloop.contract.clock import NS_PER_S
 from tierloop.contract.effects import Compute, Effects, Send, Timer
 from tierloop.contract.messages import Sealed, Stored
 from tierloop.edge import tables
 from tierloop.edge.intake import Intake
-from tierloop.edge.meter import Account
 from tierloop.edge.outbox import Name, Outbox, Parcel, Standing
 
 LANE = "disk"

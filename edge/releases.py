@@ -3,13 +3,13 @@
 from functools import partial
 from typing import Any, NamedTuple
 
+from tierloop.contract.account import Account
 from tierloop.contract.clock import NS_PER_S
 from tierloop.contract.effects import Compute, Effects, Send, Timer
 from tierloop.contract.errors import SpecError
 from tierloop.contract.messages import Offer, Part, PolicyStatus
 from tierloop.contract.policy import Policy
 from tierloop.edge.download import Download
-from tierloop.edge.meter import Account
 from tierloop.policy.artefact import ArtefactError
 from tierloop.policy.shelf import Shelf
 

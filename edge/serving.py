@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tierloop.contract.account import Account
 from tierloop.contract.clock import NS_PER_MS, NS_PER_S
 from tierloop.contract.effects import Compute, Effects, Send, Timer
 from tierloop.contract.messages import ActionChunk, Observation
@@ -18,7 +19,6 @@ from tierloop.contract.policy import Policy
 from tierloop.contract.specs import FloatArray, PolicySpec, finite
 from tierloop.edge.batcher import Batch, Batcher, Request
 from tierloop.edge.config import EdgeConfig
-from tierloop.edge.meter import Account
 
 SERVE, INFER = "serve", "infer"
 """The timer that starts a batch, and the job that answers it."""

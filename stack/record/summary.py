@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from tierloop.cloud.phases import WAITING
+from tierloop.cloud.config import WAITING
 from tierloop.cloud.store_view import Release
 from tierloop.contract.clock import NS_PER_MS, NS_PER_S, NS_PER_US
 from tierloop.contract.counters import PHASE_S, REFUSED, RUNG_S, SHED, members

@@ -6,12 +6,12 @@ import pytest
 from plant import POLICY
 from test_node import Rig, answer
 
+from tierloop.contract.account import EVENTS_MAX
 from tierloop.contract.body import Episode
 from tierloop.contract.bounds import INT_MAX, NAME_MAX
 from tierloop.contract.clock import NS_PER_S
 from tierloop.contract.codec import Codec
 from tierloop.contract.errors import WireError
-from tierloop.contract.events import EVENTS_MAX
 from tierloop.contract.ledger import INDEX, LEDGER, Refusal, coded
 from tierloop.contract.messages import Observation, Outcome, Sealed, Stored, Welcome
 from tierloop.contract.streams import MAX_BYTES

@@ -4,8 +4,8 @@ from edge_bench import MS, SPEC, observation
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tierloop.contract.account import Account
 from tierloop.edge.batcher import Batcher
-from tierloop.edge.meter import Account
 
 
 def make(batch_max: int = 4, *devices: str) -> tuple[Batcher, Account]:

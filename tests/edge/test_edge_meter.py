@@ -1,7 +1,6 @@
 import pytest
 
-from tierloop.contract.events import EVENTS_MAX
-from tierloop.edge.meter import Account, Meter
+from tierloop.edge.meter import Meter
 
 S = 1_000_000_000
 
@@ -16,13 +15,3 @@ def test_jobs_that_overlap_are_busy_time_once():
     assert meter.energy_j(11 * S) == pytest.approx(11 * 1.0 + 4 * 2.0), "one still under way"
     meter.end(12 * S)
     assert meter.energy_j(20 * S) == pytest.approx(20 * 1.0 + 5 * 2.0)
-
-
-def test_events_that_found_no_room_are_counted():
-    account = Account()
-    for n in range(EVENTS_MAX + 5):
-        account.event(n, "storm", "x" * 10_000)
-    events = account.take_events()
-    assert [events[0].at_ns, events[-1].at_ns] == [5, EVENTS_MAX + 4]
-    assert account.counts["events_dropped"] == 5
-    assert account.take_events() == ()
