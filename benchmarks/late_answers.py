@@ -26,6 +26,7 @@ from tierloop.bench.statistics import Samples
 from tierloop.benchmarks.rig.teach import taught
 from tierloop.contract.budget import Metric
 from tierloop.contract.clock import NS_PER_MS
+from tierloop.contract.counters import RUNG_S, member
 from tierloop.contract.ledger import INDEX
 from tierloop.contract.messages import Observation
 from tierloop.contract.specs import FloatArray
@@ -104,7 +105,7 @@ def live(point: Point, blob: bytes) -> Lived:
     del judged[point.episodes :]
     return Lived(
         point, sum(ok for ok, _ in judged), float(np.median(ages_ns)) / NS_PER_MS,
-        float(np.mean(seams)), sum(report.counters[f"rung_s.{r}"] for r in ("hold", "stop")),
+        float(np.mean(seams)), sum(report.counters[member(RUNG_S, r)] for r in ("hold", "stop")),
         tuple(reason for _, reason in judged),
     )  # fmt: skip
 
