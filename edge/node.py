@@ -59,25 +59,25 @@ class EdgeNode:
         self._account = Account()
         self._counts = self._account.counts
         self._meter = Meter(config.idle_w or 0.0, config.busy_w or 0.0)
-        self._releases = Releases(NAME, shelf, self._account)
-        self._serving = Serving(config, spec, self._account, self._releases.fault)
-        self._relay = Relay(outbox, config.uplink_bytes_per_s, self._account)
+        self.releases = Releases(NAME, shelf, self._account)
+        self._serving = Serving(config, spec, self._account, self.releases.fault)
+        self.relay = Relay(outbox, config.uplink_bytes_per_s, self._account)
         self._boots: dict[str, int] = {}
         self._reported = (0, 0)
         self._done: dict[str, Callable[[int, Any], Effects]] = {
             serving.INFER: self._serving.answered,
-            releases.LOAD: self._releases.loaded,
-            releases.INSTALL: self._releases.installed,
-            releases.UNDO: self._releases.undone,
-            relay.LOAD: self._relay.load_done,
-            relay.COMMIT: self._relay.commit_done,
-            relay.LEND: self._relay.lend_done,
-            relay.SETTLE: self._relay.settle_done,
+            releases.LOAD: self.releases.loaded,
+            releases.INSTALL: self.releases.installed,
+            releases.UNDO: self.releases.undone,
+            relay.LOAD: self.relay.load_done,
+            relay.COMMIT: self.relay.commit_done,
+            relay.LEND: self.relay.lend_done,
+            relay.SETTLE: self.relay.settle_done,
         }
 
     def on_start(self, now_ns: int) -> Effects:
         self._meter.start(now_ns)
-        return self._metered(now_ns, self._releases.start() + self._relay.start())
+        return self._metered(now_ns, self.releases.start() + self.relay.start())
 
     def on_message(self, now_ns: int, peer: str, message: Message) -> Effects:
         if isinstance(message, Observation):
@@ -85,7 +85,7 @@ class EdgeNode:
             return self._serving.take(now_ns, message) if known else []
         if isinstance(message, Sealed):
             known = self._knows(peer, message)
-            return self._metered(now_ns, self._relay.take(message)) if known else []
+            return self._metered(now_ns, self.relay.take(message)) if known else []
         if isinstance(message, Hello):
             return self._on_hello(now_ns, peer, message)
         if peer == CLOUD:
@@ -96,21 +96,21 @@ class EdgeNode:
     def on_lost(self, now_ns: int, peer: str) -> Effects:
         self._account.event(now_ns, "lost", peer)
         if peer == CLOUD:
-            self._releases.disconnected()
-            self._relay.disconnected()
+            self.releases.disconnected()
+            self.relay.disconnected()
         elif self._boots.pop(peer, None) is not None:
             self._serving.batcher.close(peer)
         return []
 
     def on_timer(self, now_ns: int, name: str) -> Effects:
         if name == serving.SERVE:
-            effects = self._serving.serve(now_ns, self._releases.policy)
+            effects = self._serving.serve(now_ns, self.releases.policy)
         elif name == releases.STALLED:
-            effects = self._releases.stalled(now_ns)
+            effects = self.releases.stalled(now_ns)
         elif name == releases.RELOAD:
-            effects = self._releases.reload(now_ns)
+            effects = self.releases.reload(now_ns)
         else:
-            effects = self._relay.on_timer(now_ns, name)
+            effects = self.relay.on_timer(now_ns, name)
         return self._metered(now_ns, effects)
 
     def on_done(self, now_ns: int, name: str, result: Any) -> Effects:
@@ -118,7 +118,7 @@ class EdgeNode:
         return self._metered(now_ns, self._done[name](now_ns, result))
 
     def report(self, now_ns: int) -> Report:
-        counts, standing = self._counts, self._relay.standing
+        counts, standing = self._counts, self.relay.standing
         answered, batches = counts["answered"], counts["batches"]
         fresh = answered - self._reported[0], batches - self._reported[1]
         self._reported = answered, batches
@@ -128,12 +128,12 @@ class EdgeNode:
             "batch_mean": fresh[0] / fresh[1] if fresh[1] else 0.0,
             "outbox_rows": standing.rows,
             "outbox_bytes": standing.bytes,
-            "in_flight": self._relay.in_flight,
-            "policy_version": self._releases.policy.version if self._releases.policy else -1,
+            "in_flight": self.relay.in_flight,
+            "policy_version": self.releases.policy.version if self.releases.policy else -1,
         }
         counters = {member(ENERGY_J, "compute"): self._meter.energy_j(now_ns)}
         counters["busy_s"] = self._meter.busy_s(now_ns)
-        labels = {"policy": self._releases.label, "energy": "model"}
+        labels = {"policy": self.releases.label, "energy": "model"}
         return self._account.report(NAME, self._boot, now_ns, counters, labels)
 
     def _knows(self, peer: str, message: Observation | Sealed) -> bool:
@@ -145,7 +145,7 @@ class EdgeNode:
 
     def _on_hello(self, now_ns: int, claim: str, hello: Hello) -> Effects:
         """Answers once the outbox is open: only then is it known what is stored."""
-        if not self._relay.loaded:
+        if not self.relay.loaded:
             return []
         name, objection = hello.node, self._objection(hello)
         if objection:
@@ -156,7 +156,7 @@ class EdgeNode:
             self._account.event(now_ns, "joined", f"{name} boot {hello.boot} {hello.software}")
         self._boots[name] = hello.boot
         self._serving.batcher.open(name)
-        acked = self._relay.below.get((name, hello.boot), 0)
+        acked = self.relay.below.get((name, hello.boot), 0)
         return [Send(claim, Welcome(node=NAME, boot=self._boot, acked=acked))]
 
     def _objection(self, hello: Hello) -> str:
@@ -179,14 +179,14 @@ class EdgeNode:
     def _on_cloud(self, now_ns: int, message: Message) -> Effects:
         match message:
             case Stored():
-                return self._relay.receipt(now_ns, message)
+                return self.relay.receipt(now_ns, message)
             case Part():
-                return self._releases.part(now_ns, message)
+                return self.releases.part(now_ns, message)
             case Offer():
-                return self._releases.offer(now_ns, message)
+                return self.releases.offer(now_ns, message)
             case Welcome():
                 self._account.event(now_ns, "joined", f"{CLOUD} boot {message.boot}")
-                return self._releases.connected(now_ns) + self._relay.connected(now_ns)
+                return self.releases.connected(now_ns) + self.relay.connected(now_ns)
             case Refused():
                 self._account.event(now_ns, "refused", f"{CLOUD}: {message.reason}")
                 return []

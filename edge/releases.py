@@ -80,7 +80,8 @@ class Releases:
         self._installing: Offer | None = None
         self._next: Offer | None = None
         self._undoing: Live | None = None
-        self._refused: dict[str, str] = {}
+        self.refused: dict[str, str] = {}
+        """Why a policy was refused, by its digest."""
 
     @property
     def policy(self) -> Policy | None:
@@ -101,7 +102,7 @@ class Releases:
             return [Timer(RELOAD, now_ns + RELOAD_NS)]
         self.live = result
         if result is not None:
-            self._refused.pop(result.digest, None)
+            self.refused.pop(result.digest, None)
         return []
 
     def reload(self, now_ns: int) -> Effects:
@@ -134,8 +135,8 @@ class Releases:
             if self._download is not None and self._download.offer != offer:
                 self._download = None  # it has been withdrawn
             return self._status()
-        if offer.digest in self._refused:
-            return self._refuse(now_ns, offer, self._refused[offer.digest])
+        if offer.digest in self.refused:
+            return self._refuse(now_ns, offer, self.refused[offer.digest])
         if self._download is None or self._download.offer != offer:
             try:
                 self._download = Download(offer)
@@ -181,7 +182,7 @@ class Releases:
         """The engine of the policy in force failed: steps back, unless the next is on its way."""
         self._account.counts["engine_faults"] += 1
         live = self.live
-        if live is None or live.policy is not policy or live.digest in self._refused:
+        if live is None or live.policy is not policy or live.digest in self.refused:
             return []
         if self._installing:
             return []
@@ -197,7 +198,7 @@ class Releases:
         if isinstance(result, Exception):
             self._account.event(now_ns, "no_step_back", _reason(result))
             return [Timer(RELOAD, now_ns + RELOAD_NS), *self._take_next(now_ns)]
-        refusal = self._say(bad.policy.version, bad.digest, "refused", self._refused[bad.digest])
+        refusal = self._say(bad.policy.version, bad.digest, "refused", self.refused[bad.digest])
         return refusal + self._switch(now_ns, result, "policy_back") + self._take_next(now_ns)
 
     def _fetch(self, now_ns: int) -> Effects:
@@ -218,9 +219,9 @@ class Releases:
 
     def _bar(self, digest: str, reason: str) -> None:
         """Keeps in mind what is not to be tried again."""
-        self._refused[digest] = reason[:REASON_MAX]
-        while len(self._refused) > REFUSED_MAX:
-            del self._refused[next(iter(self._refused))]
+        self.refused[digest] = reason[:REASON_MAX]
+        while len(self.refused) > REFUSED_MAX:
+            del self.refused[next(iter(self.refused))]
 
     def _refuse(self, now_ns: int, offer: Offer, reason: str) -> Effects:
         self._account.counts["policies_refused"] += 1

@@ -37,6 +37,7 @@ class Way:
 
     def __init__(self, number: int, model: LinkModel, clock: Schedule, tap: Tap) -> None:
         self.model = model
+        self.offered = 0
         self.delivered = 0
         self.unreachable = 0
         self.under_way = 0
@@ -45,6 +46,7 @@ class Way:
     def put(self, data: bytes, deliver: Callable[[bytes], bool]) -> None:
         """Puts a message on the way; `deliver` says whether anybody was there to take it."""
         now_ns = self._clock.now_ns
+        self.offered += 1
         self._tap.sent(self._number, now_ns, data)
         for arrival in self.model.carry(now_ns, len(data)):
             frame = self.model.spoil(data) if arrival.corrupt else data

@@ -15,7 +15,6 @@ from tierloop.contract.body import Embodiment
 from tierloop.contract.effects import Compute
 from tierloop.contract.messages import Hello, Report
 from tierloop.contract.specs import FloatArray, PolicySpec
-from tierloop.device.node import DeviceNode
 from tierloop.edge import serving
 from tierloop.edge.node import CLOUD, EdgeNode
 from tierloop.edge.node import NAME as EDGE
@@ -134,7 +133,7 @@ def device(site: Site, name: str, boot: int) -> DeviceDriver:
     """One robot; its body begins anew, as its world lives in the same process."""
     order, config = site.order(name, "device"), site.deployment.device
     embodiment = site.wrappers.embodiment(name, site.embody(name, order.seed))
-    node = DeviceNode(name, boot, embodiment, config, order.software)
+    node = site.wrappers.device(name, boot, embodiment, config, order.software)
     hello = Hello(
         node=name, role="device", boot=boot, software=order.software, spec=site.spec.digest
     )

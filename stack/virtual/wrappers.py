@@ -4,6 +4,8 @@ from typing import Protocol
 
 from tierloop.contract.body import Embodiment
 from tierloop.contract.effects import Node
+from tierloop.device.config import DeviceConfig
+from tierloop.device.node import DeviceNode
 
 
 class OwnClock(Protocol):
@@ -31,6 +33,12 @@ class Wrappers:
 
     def node(self, _name: str, node: Node) -> Node:
         return node
+
+    def device(
+        self, name: str, boot: int, embodiment: Embodiment, config: DeviceConfig, software: str
+    ) -> DeviceNode:
+        """Makes a robot's node; a subclass of DeviceNode can watch what goes in and out."""
+        return DeviceNode(name, boot, embodiment, config, software)
 
     def embodiment(self, _name: str, embodiment: Embodiment) -> Embodiment:
         return embodiment

@@ -75,7 +75,7 @@ def test_a_segment_that_comes_again_after_it_went_up_is_known(bench):
     bench.hear("cloud", WELCOME)
     bench.hear("arm", sealed(0))
     bench.hear("cloud", stored(below=1))
-    assert bench.node._relay.standing.rows == 0
+    assert bench.node.relay.standing.rows == 0
     assert bench.hear("arm", sealed(0)) == [stored(below=1)]
     assert upward(bench) == [0]
     assert bench.counters()["forwarded"] == 1
@@ -139,7 +139,7 @@ def test_a_device_that_restarts_for_ever_takes_no_more_memory(bench, monkeypatch
         bench.join("arm", boot=boot)
         bench.hear("arm", sealed(0, boot=boot))
         bench.hear("cloud", Stored(device="arm", boot=boot, below=1))
-    assert set(bench.node._relay.below) == {("arm", boot) for boot in (27, 28, 29)}
+    assert set(bench.node.relay.below) == {("arm", boot) for boot in (27, 28, 29)}
     assert bench.counters()["forgotten.boots"] == 17
     assert bench.counters()["stored"] == 20
 
@@ -343,15 +343,15 @@ def test_what_waits_is_bounded_in_bytes_for_one_device_and_in_all(bench):
     padded = {"body": np.zeros(250_000, np.uint8)}
     for seq in range(30):
         bench.hear("arm", sealed(seq), seal(segment(seq), **padded))
-    waits = sum(len(s.body) for s in bench.node._relay._waiting if s.device == "arm")
+    waits = sum(len(s.body) for s in bench.node.relay._waiting if s.device == "arm")
     assert SHARE_BYTES - 300_000 < waits <= SHARE_BYTES
     assert bench.counters()["dropped.relay_share"] > 10
     bench.hear("leg", sealed(0, "leg"))
-    assert [s.device for s in bench.node._relay._waiting][-1] == "leg"
+    assert [s.device for s in bench.node.relay._waiting][-1] == "leg"
     for device in map(str, range(20)):
         for seq in range(20):
             bench.hear(device, seal(segment(seq, device), **padded))
-    assert sum(len(s.body) for s in bench.node._relay._waiting) <= WAITING_BYTES
+    assert sum(len(s.body) for s in bench.node.relay._waiting) <= WAITING_BYTES
     assert bench.counters()["dropped.relay_full"] > 10
 
 
@@ -379,7 +379,7 @@ def test_over_its_quota_the_outbox_sheds_and_says_what(tmp_path):
         bench.hear("arm", sealed(seq, outcomes=failed))
     assert acked(bench) == set(range(12))
     counters = bench.counters()
-    standing = bench.node._relay.standing
+    standing = bench.node.relay.standing
     assert standing.bytes + standing.rows * ROW_BYTES <= 5000
     assert counters["shed.routine"] == 12 - standing.rows
     bench.hear("cloud", WELCOME)
@@ -442,7 +442,7 @@ def test_everything_acknowledged_reaches_the_cloud_once_through_loss_and_crashes
         for message in parcels[answered:]:
             bench.hear("cloud", cloud.answer(message))
         answered = len(parcels)
-    assert bench.node._relay.standing.rows == 0
+    assert bench.node.relay.standing.rows == 0
     assert acknowledged == {seq for _, _, seq in cloud.store}
     for (_, _, seq), body in cloud.store.items():
         assert np.array_equal(np.frombuffer(body, np.uint8), sent[seq].body)

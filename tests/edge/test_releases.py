@@ -216,7 +216,7 @@ def test_refusals_are_remembered_up_to_a_number(bench):
         release = offer(2, digest=digest(garbage), size=len(garbage))
         (status,) = serve_parts(bench, garbage, bench.hear("cloud", release))
         assert status.state == "refused"
-    assert len(bench.node._releases._refused) == REFUSED_MAX
+    assert len(bench.node.releases.refused) == REFUSED_MAX
     assert version_of(bench, 0) == 1
 
 
@@ -244,7 +244,7 @@ def failing(bench: Bench) -> None:
     def fail(features):
         raise RuntimeError("engine gone")
 
-    bench.node._releases.policy.act = fail
+    bench.node.releases.policy.act = fail
 
 
 def test_an_engine_that_fails_gives_way_to_the_policy_before(bench):
@@ -279,7 +279,7 @@ def test_the_only_policy_keeps_its_place_even_if_it_fails(bench):
     failing(bench)
     for seq in range(2):
         assert bench.hear("arm", observation(seq)) == []
-    del bench.node._releases.policy.act
+    del bench.node.releases.policy.act
     assert version_of(bench, 2) == 1
     report = bench.node.report(bench.now_ns)
     assert [e.name for e in report.events].count("no_step_back") == 1
@@ -333,7 +333,7 @@ def ask(bench: Bench, seconds: float, *devices: str, seq: int = 0) -> list:
 
 def test_a_policy_that_gives_no_numbers_for_a_second_gives_way_to_the_one_before(bench):
     deliver(bench, 2)
-    nan(bench.node._releases.policy)
+    nan(bench.node.releases.policy)
     assert ask(bench, 0.9, "arm") == []
     said = ask(bench, 0.4, "arm", seq=100)
     assert [(s.version, s.state) for s in said] == [(2, "refused"), (1, "active")]
@@ -345,10 +345,10 @@ def test_a_policy_that_gives_no_numbers_for_a_second_gives_way_to_the_one_before
 
 def test_a_policy_whose_answers_come_past_their_validity_gives_way_too(bench):
     deliver(bench, 2)
-    slow = bench.node._releases.policy
+    slow = bench.node.releases.policy
 
     def carry(compute):
-        if compute.name == "infer" and bench.node._releases.policy is slow:
+        if compute.name == "infer" and bench.node.releases.policy is slow:
             bench.now_ns += SPEC.validity_ns + MS
         return compute.job()
 
@@ -362,7 +362,7 @@ def test_a_policy_whose_answers_come_past_their_validity_gives_way_too(bench):
 def test_a_robot_that_alone_gets_no_numbers_takes_the_policy_from_nobody(bench):
     deliver(bench, 2)
     bench.join("other")
-    policy = bench.node._releases.policy
+    policy = bench.node.releases.policy
     act = policy.act
     turn = iter(range(10**6))
     policy.act = lambda features: act(features) * np.float32([np.nan, 1.0][next(turn) % 2])
@@ -372,7 +372,7 @@ def test_a_robot_that_alone_gets_no_numbers_takes_the_policy_from_nobody(bench):
 
 
 def test_the_only_policy_without_numbers_is_loaded_anew_and_counted(bench):
-    nan(bench.node._releases.policy)
+    nan(bench.node.releases.policy)
     ask(bench, 1.1, "arm")
     report = bench.node.report(bench.now_ns)
     told = [e.name for e in report.events if e.name != "answer_not_finite"]
@@ -384,7 +384,7 @@ def test_the_only_policy_without_numbers_is_loaded_anew_and_counted(bench):
 
 def test_a_wrong_answer_counts_as_a_failed_engine(bench):
     deliver(bench, 2)
-    bench.node._releases.policy.act = lambda features: np.zeros((1, 2), np.float32)
+    bench.node.releases.policy.act = lambda features: np.zeros((1, 2), np.float32)
     said = bench.hear("arm", observation(0))
     assert [(s.version, s.state) for s in said] == [(2, "refused"), (1, "active")]
 

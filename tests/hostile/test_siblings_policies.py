@@ -42,7 +42,7 @@ def test_another_offer_each_second_leaves_one_download(tmp_path):
         said = bench.told(offer(2 + number % 50, digest=f"{number:064x}", size=16_000_000))
         assert sum(isinstance(m, Fetch) for m in said) <= 8
         bench.step(S // 2)
-    assert bench.node._releases._download.offer.digest == f"{1999:064x}"
+    assert bench.node.releases._download.offer.digest == f"{1999:064x}"
     bench.report()
     assert (3, "active") in states(install(bench, 3))
 
@@ -73,4 +73,4 @@ def test_receipts_for_what_never_went_up_delete_nothing_that_comes(tmp_path):
         bench.told(Stored(device="arm-0", boot=boot, below=2**62, also=tuple(range(500))))
     bench.step(10 * MS)
     bench.report()
-    assert bench.node._relay.standing.rows == 0
+    assert bench.node.relay.standing.rows == 0

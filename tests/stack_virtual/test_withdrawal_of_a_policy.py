@@ -41,9 +41,9 @@ def test_the_edge_goes_back_the_bodies_recover_and_the_record_says_so(tmp_path):
         release_a_bad_one(p.folder / "state" / "cloud" / "store.sqlite", spec)
         p.stack.restart("cloud")
         p.run(10)
-        assert p.stack.nodes["edge"]._releases.policy.version == 2
+        assert p.stack.nodes["edge"].releases.policy.version == 2
         p.run(80)
-        assert p.stack.nodes["edge"]._releases.policy.version == 1
+        assert p.stack.nodes["edge"].releases.policy.version == 1
         assert p.told("cloud").count("release_withdrawn") == 1
         p.stack.finish()
         journal = json.loads((p.folder / "state/edge/policies/journal.json").read_text())

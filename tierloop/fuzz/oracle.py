@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,10 +9,10 @@ from tierloop.cloud import store_view
 from tierloop.cloud.node import CloudNode
 from tierloop.contract.body import Body, Embodiment, Reading
 from tierloop.contract.codec import digest64
-from tierloop.contract.counters import SHED, members
-from tierloop.contract.effects import Node
-from tierloop.contract.messages import ActionChunk, Sealed, Stored, Welcome
+from tierloop.contract.effects import Effects, Node, Send
+from tierloop.contract.messages import ActionChunk, Message, Sealed, Stored, Welcome
 from tierloop.contract.specs import Vector
+from tierloop.device.config import DeviceConfig
 from tierloop.device.node import DeviceNode
 from tierloop.edge import outbox_view
 from tierloop.edge.node import EdgeNode
@@ -45,16 +44,52 @@ class Parts(FaultyParts):
         self.witness.follow(node)
         return super().node(name, node)
 
+    def device(
+        self, name: str, boot: int, embodiment: Embodiment, config: DeviceConfig, software: str
+    ) -> DeviceNode:
+        port = embodiment.body
+        assert isinstance(port, _Port)
+        node = _Followed(self.witness, name, boot, embodiment, config, software)
+        self.witness.meet(Life(name, boot, node, port))
+        return node
+
     def embodiment(self, name: str, embodiment: Embodiment) -> Embodiment:
         whole = super().embodiment(name, embodiment)
-        return whole._replace(body=_Port(whole.body, partial(self.witness.meet, name)))
+        return whole._replace(body=_Port(whole.body))
+
+
+class _Followed(DeviceNode):
+    """A device's node that tells the witness what goes in and what comes out."""
+
+    def __init__(self, witness: "Witness", *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._witness = witness
+        self.watch.tell = self._violated
+
+    def on_tick(self, now_ns: int, reading: Reading) -> tuple[Vector, Effects]:
+        setpoint, effects = super().on_tick(now_ns, reading)
+        self._witness.said(effects)
+        return setpoint, effects
+
+    def flush(self, now_ns: int) -> Effects:
+        effects = super().flush(now_ns)
+        self._witness.said(effects)
+        return effects
+
+    def on_message(self, now_ns: int, peer: str, message: Message) -> Effects:
+        self._witness.heard(self, message)
+        return super().on_message(now_ns, peer, message)
+
+    def _violated(self, _now_ns: int, _name: str, detail: str) -> None:
+        promise, _, words = detail.partition(": ")
+        self._witness.broken(promise, f"{self.name}: {words}")
 
 
 class _Port:
-    """A body; at its first write the witness meets whoever drives it."""
+    """A body; `writes` counts the setpoints that it was handed."""
 
-    def __init__(self, body: Body, meet: Callable[["_Port"], None]) -> None:
-        self._body, self._meet = body, meet
+    def __init__(self, body: Body) -> None:
+        self._body = body
         self.writes = 0
         self.spec, self.tool_position = body.spec, body.tool_position
         self.hold, self.close = body.hold, body.close
@@ -63,8 +98,6 @@ class _Port:
         return self._body.read(now_ns)
 
     def write(self, setpoint: Vector) -> None:
-        if not self.writes:
-            self._meet(self)
         self.writes += 1
         self._body.write(setpoint)
 
@@ -72,17 +105,15 @@ class _Port:
 class Witness:
     """`found` holds each broken promise with the first word about it."""
 
-    def __init__(self, nodes: Callable[[], dict[str, Any]], now_ns: Callable[[], int]) -> None:
-        self._nodes, self._now_ns = nodes, now_ns
+    def __init__(self, now_ns: Callable[[], int]) -> None:
+        self._now_ns = now_ns
         self.found: dict[str, str] = {}
         self.lives: list[Life] = []
         self.edge: EdgeNode | None = None
         self.cloud: CloudNode | None = None
         self.restarts = -2
-        self._ways: list[tuple[Way, list[int]]] = []
         self._sealed: dict[Key, int] = {}
         self._promised: set[Key] = set()
-        self._shed = 0
         self._answers: dict[tuple[int, bytes], ActionChunk] = {}
 
     def broken(self, name: str, detail: str) -> None:
@@ -93,64 +124,38 @@ class Witness:
         """Segments that devices know to be safe."""
         return len(self._promised)
 
-    def weigh(self, ways: Iterable[Way]) -> None:
-        """Counts what is put on the links from now on."""
-        for way in ways:
-            offered = [0]
-            way.put = partial(_counted, way.put, offered)  # type: ignore[method-assign]
-            self._ways.append((way, offered))
-
-    def meet(self, name: str, port: _Port) -> None:
-        """A device has begun to act."""
-        node: DeviceNode = self._nodes()[name]
-        self.restarts += any(life.name == name for life in self.lives)
-        self.lives.append(Life(name, node.boot, node, port))
-        node.watch.tell = lambda _ns, _name, detail: self.broken(
-            detail.partition(":")[0], f"{name}: {detail.partition(': ')[2]}"
-        )
-        uplink, offer = node.uplink, node.arbiter.offer
-        due, stored, resume = uplink.due, uplink.stored, uplink.resume
-
-        def sends(now_ns: int) -> list[Sealed]:
-            ready = due(now_ns)
-            for sealed in ready:
-                self._seal(sealed)
-            return ready
-
-        def hears(message: Stored) -> None:
-            if (message.device, message.boot) == (name, node.boot):
-                also = [n for n in message.also if 0 <= n < uplink.produced]
-                self._promise(node, [*range(min(message.below, uplink.produced)), *also])
-            stored(message)
-
-        def resumes(welcome: Welcome) -> None:
-            self._promise(node, range(min(welcome.acked, uplink.produced)))
-            resume(welcome)
-
-        def offers(now_ns: int, chunk: ActionChunk, *state: Any) -> Any:
-            self._answers.setdefault((chunk.policy_version, chunk.actions[:, -1].tobytes()), chunk)
-            return offer(now_ns, chunk, *state)
-
-        uplink.due, uplink.stored, uplink.resume = sends, hears, resumes  # type: ignore[method-assign]
-        node.arbiter.offer = offers  # type: ignore[method-assign, assignment]
+    def meet(self, life: Life) -> None:
+        """A device is about to start."""
+        self.restarts += any(before.name == life.name for before in self.lives)
+        self.lives.append(life)
 
     def follow(self, node: Node) -> None:
         """An edge or a cloud is about to start."""
         self.restarts += 1
         if isinstance(node, CloudNode):
             self.cloud = node
-        if not isinstance(node, EdgeNode):
-            return
-        self.edge = node
-        intake = node._relay._intake
-        take = intake.take
+        if isinstance(node, EdgeNode):
+            self.edge = node
 
-        def takes(group: Any) -> Any:
-            committed = take(group)
-            self._shed += int(sum(members(SHED, committed.counts).values()))
-            return committed
+    def said(self, effects: Effects) -> None:
+        """A device says something."""
+        for effect in effects:
+            if isinstance(effect, Send) and isinstance(effect.message, Sealed):
+                self._seal(effect.message)
 
-        intake.take = takes  # type: ignore[method-assign]
+    def heard(self, node: DeviceNode, message: Message) -> None:
+        """A device is about to hear something."""
+        produced = node.uplink.produced
+        match message:
+            case ActionChunk(policy_version=version, actions=actions):
+                self._answers.setdefault((version, actions[:, -1].tobytes()), message)
+            case Welcome():
+                self._promise(node, range(min(message.acked, produced)))
+            case Stored(device=node.name, boot=node.boot):
+                also = [n for n in message.also if 0 <= n < produced]
+                self._promise(node, [*range(min(message.below, produced)), *also])
+            case _:
+                pass
 
     def _seal(self, sealed: Sealed) -> None:
         key = (sealed.device, sealed.boot, sealed.seq)
@@ -160,12 +165,14 @@ class Witness:
     def _promise(self, node: DeviceNode, numbers: Iterable[int]) -> None:
         self._promised |= {(node.name, node.boot, n) for n in numbers}
 
-    def judge_links(self) -> None:
+    def judge_links(self, ways: Iterable[Way]) -> None:
         """Nothing is under way any more: what was sent came, or was dropped for a reason."""
-        for number, (way, (offered,)) in enumerate(self._ways):
+        for number, way in enumerate(ways):
             model = way.model
-            if offered != model.carried + model.dropped.total():
-                self.broken("conservation", f"way {number}: {offered} sent, lost without a reason")
+            if way.offered != model.carried + model.dropped.total():
+                self.broken(
+                    "conservation", f"way {number}: {way.offered} sent, lost without a reason"
+                )
             came = way.delivered + way.unreachable
             if model.carried + model.duplicated != came:
                 words = f"{model.carried} carried, {model.duplicated} twice, {came} came"
@@ -188,9 +195,10 @@ class Witness:
             if self._sealed.get(key, digest) != digest:
                 self.broken("altered", f"{_words(key)} at the edge is not what was sealed")
         missing = self._promised - {*times} - {row[:3] for row in waiting}
-        if len(missing) > self._shed:
+        shed = sum(read(place / EDGE_OUTBOX, outbox_view.dropped))
+        if len(missing) > shed:
             first = _words(min(missing))
-            self.broken("acked_lost", f"{len(missing)} segments, {self._shed} shed, as {first}")
+            self.broken("acked_lost", f"{len(missing)} segments, {shed} shed, as {first}")
 
     def judge_answers(self, place: Path) -> None:
         """Each answer is that of the one version it names."""
@@ -203,11 +211,6 @@ class Witness:
                 self.broken("version_mixed", f"v{version} acted and was never released")
             elif foreign(chunk.actions, networks[version]):
                 self.broken("version_mixed", f"action {chunk.seq} says v{version}, it is not")
-
-
-def _counted(put: Callable[..., None], offered: list[int], *arguments: Any) -> None:
-    offered[0] += 1
-    put(*arguments)
 
 
 def _words(key: tuple[Any, ...]) -> str:

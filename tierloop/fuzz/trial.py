@@ -94,12 +94,11 @@ class _Day:
         signed_policies.write(initial, self._spec, case.first)
         deployment = replace(case.deployment, policy=PolicyConfig(initial=str(initial)))
         self._deployment, parts = deployment, Parts(deployment)
-        parts.witness = self.witness = Witness(lambda: self.stack.nodes, lambda: self.stack.now_ns)
+        parts.witness = self.witness = Witness(lambda: self.stack.now_ns)
         self.stack = VirtualStack(
             deployment, case.seed, place / "state", wrappers=parts,
             backend=signed_policies.Rounds(self._spec, case.first), observers=[self._record.take],
         )  # fmt: skip
-        self.witness.weigh(self.stack.ways.values())
         schedule(self.stack)
         for mishap in case.mishaps:
             self.stack.at(round(mishap.at_s * NS_PER_S), partial(self._befall, mishap))
@@ -127,7 +126,7 @@ class _Day:
 
     def judge(self) -> None:
         """What the record, the disks and the links say afterwards."""
-        self.witness.judge_links()
+        self.witness.judge_links(self.stack.ways.values())
         self.witness.judge_disks(self._place)
         self.witness.judge_answers(self._place)
         summary = audited(self._record, self._deployment, self._place)
@@ -138,7 +137,7 @@ class _Day:
 
     def _befall(self, mishap: Mishap) -> None:
         stack, edge = self.stack, self.witness.edge
-        live = edge._releases.live if edge is not None and stack.alive("edge") else None
+        live = edge.releases.live if edge is not None and stack.alive("edge") else None
         if live is None:
             return
         if mishap.kind == "engine_fails":
@@ -189,14 +188,14 @@ class _Day:
                 broken("not_nominal", f"{name} is on rung {node.arbiter.rung.name.lower()}")
             if node.uplink.waiting > most:
                 broken("not_drained", f"{name} keeps {node.uplink.waiting} segments")
-        rows = edge._relay.standing.rows
+        rows = edge.relay.standing.rows
         if rows > most * len(scenario.robots):
             broken("not_drained", f"the edge keeps {rows} segments")
-        live = edge._releases.live
+        live = edge.releases.live
         version = live.policy.version if live is not None else -1
         if self._newest is None:
             broken("not_updated", "nothing is released")
-        elif version < self._newest[0] and self._newest[1] not in edge._releases._refused:
+        elif version < self._newest[0] and self._newest[1] not in edge.releases.refused:
             broken("not_updated", f"v{version} is live, v{self._newest[0]} is released")
 
 
