@@ -28,6 +28,12 @@ class Loop:
         self._lateness: list[int] = []
         self._report_ns = start_ns + NS_PER_S
 
+    def arrived(self, now_ns: int) -> Arrived:
+        """Looks after the session; returns what the link has brought."""
+        for peer in self._link.lost(now_ns):
+            self._node.on_lost(now_ns, peer)
+        return self._link.poll(now_ns)
+
     def tick(self, now_ns: int, arrived: Arrived) -> tuple[Vector, Effects]:
         """Takes what arrived, reads, chooses and limits, writes: the setpoint and what is next."""
         reading = self._begin(now_ns, arrived)

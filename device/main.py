@@ -52,13 +52,11 @@ class ControlLoop:
 
     def tick(self) -> None:
         """Waits for the next deadline; then link, read, choose and limit, write, record."""
-        node, clock, link = self._node, self._clock, self._link
+        clock = self._clock
         self._wait()
         now_ns = clock.now_ns()
-        for peer in link.lost(now_ns):
-            node.on_lost(now_ns, peer)
-        _, effects = self._loop.tick(now_ns, link.poll(now_ns))
-        node.on_written(clock.now_ns())
+        _, effects = self._loop.tick(now_ns, self._loop.arrived(now_ns))
+        self._node.on_written(clock.now_ns())
         self._loop.apply(effects, clock.now_ns)
         if self._loop.reports(now_ns):
             self._report(now_ns)

@@ -130,9 +130,7 @@ class DeviceDriver:
         if not self._woken and now_ns < self._care_ns:
             return []
         self._woken, self._care_ns = False, now_ns + CARE_EVERY_NS
-        for peer in self._link.lost(now_ns):
-            self.node.on_lost(now_ns, peer)
-        return self._link.poll(now_ns)
+        return self._loop.arrived(now_ns)
 
     def _own_ns(self) -> int:
         return self._clock.own_ns(self._heap.now_ns)

@@ -220,9 +220,8 @@ class Robot:
         while ticks > 0 or self.wire.come:
             ticks -= 1
             self.now_ns += self._period_ns
-            for peer in self.link.lost(self.now_ns):
-                self.node.on_lost(self.now_ns, peer)
-            setpoint, effects = self.loop.tick(self.now_ns, self.link.poll(self.now_ns))
+            arrived = self.loop.arrived(self.now_ns)
+            setpoint, effects = self.loop.tick(self.now_ns, arrived)
             assert np.isfinite(setpoint).all()
             self.node.on_written(self.now_ns)
             self.loop.apply(effects, lambda: self.now_ns)
