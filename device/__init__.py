@@ -1,4 +1,4 @@
-"""The device tier: a control loop that waits for no one."""
+"""The device tier: the control loop of one robot. It never waits for another tier."""
 
 if __name__ == "device":
     raise ImportError("this room is imported as tierloop.device, not as device")

@@ -1,4 +1,4 @@
-"""Chooses what drives the body: the newest valid chunk, else hold, else controlled stop."""
+"""The arbiter chooses what drives the body: the newest valid chunk, else hold, else stop."""
 
 from collections import deque
 
@@ -22,12 +22,12 @@ _ACTING = ActingConfig()
 
 
 class Arbiter:
-    """The ladder: a chunk in force, the hold for `hold_ns`, then the controlled stop.
+    """Three modes, in this order: a chunk is in force, hold for `hold_ns`, controlled stop.
 
-    Freshness belongs to the action: a chunk is judged by its own capture time and validity on
-    the device's clock, never by the link it came over. Within one tick of the last chunk's
-    expiry the hold takes over. The stop (category 2: at rest, drives powered) is left only
-    after REARM_CHUNKS valid chunks in a row.
+    A chunk is judged by its own capture time and validity on the device's clock, never by the
+    state of the link. When the last chunk expires, the hold begins within one tick. The stop is
+    of category 2 (at rest, drives powered) and ends only after REARM_CHUNKS valid chunks in a
+    row.
     """
 
     def __init__(
@@ -53,22 +53,23 @@ class Arbiter:
 
     @property
     def plan(self) -> ChunkPlan | None:
-        """The plan in force."""
+        """The plan in force, or None."""
         return self._plan
 
     @property
     def chunk(self) -> ActionChunk | None:
-        """The chunk in force."""
+        """The chunk in force, or None."""
         return self._plan.chunk if self._plan is not None else None
 
     def offer(
         self, now_ns: int, chunk: ActionChunk, setpoint: Vector, premise: Vector | None = None
     ) -> Refusal:
-        """Takes a chunk, or says why not; `setpoint` float64[A] is what is in force.
+        """Puts a chunk in force and returns Refusal.NONE, or returns why it is refused.
 
-        `premise` float64[A] is where the setpoint was expected to be at the chunk's anchor when it
-        was asked for. A chunk that starts from there is of no use while the plan in force leads
-        elsewhere and can go on for another period, unless that plan is of a withdrawn policy.
+        `setpoint` float64[A] is the setpoint in force. `premise` float64[A] is where it was
+        expected to be at the chunk's anchor when the question was asked. A chunk whose premise
+        has failed is refused while the plan in force can go on for another period, unless that
+        plan is of a withdrawn policy.
         """
         refusal = self._judge(now_ns, chunk)
         if refusal is not Refusal.NONE:
@@ -91,23 +92,23 @@ class Arbiter:
         return Refusal.NONE
 
     def begin(self, seq: int) -> None:
-        """Another edge answers from observation `seq` on; what still comes for one before is late.
+        """Refuses answers to observations before `seq` from now on: another edge has taken over.
 
-        A link that reorders may bring an answer of the edge that is gone after one of its
-        successor, who may have gone back to an older policy.
+        A link that reorders may deliver an answer of the old edge after one of the new edge,
+        which may use an older policy.
         """
         self._last_seq = max(self._last_seq, seq - 1)
 
     def part(self, at_ns: int) -> None:
-        """An episode ended at `at_ns`: what answers to later is not blended with what led there."""
+        """Notes that an episode ended at `at_ns`: plans are not blended across that instant."""
         self._parted_ns.append(at_ns)
 
     def halt(self) -> None:
-        """The controlled stop, for good: no chunk ends it."""
+        """Begins a controlled stop that no chunk ends."""
         self._halted, self._plan, self.rung = True, None, Rung.STOP
 
     def _parts(self, chunk: ActionChunk) -> bool:
-        """Whether an episode ended between what the plan in force answers to and what this does."""
+        """Whether an episode ended between the capture of the plan in force and this chunk's."""
         seen_ns = chunk.captured_ns if self._plan is None else self._plan.chunk.captured_ns
         return any(seen_ns < parted_ns <= chunk.captured_ns for parted_ns in self._parted_ns)
 
@@ -139,7 +140,7 @@ class Arbiter:
         return self._spec.horizon, self._spec.action.size
 
     def choose(self, now_ns: int) -> Vector | None:
-        """The setpoint float64[A] wished for now; None means hold still."""
+        """Returns the setpoint wanted now, float64[A]; None means hold still."""
         if self._plan is not None and self._plan.valid(now_ns):
             self.rung, self._held_since_ns, self._armed = Rung.EDGE, None, 0
             return self._plan.at(now_ns)

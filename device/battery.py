@@ -9,12 +9,12 @@ S_PER_H = 3600.0
 
 
 class Battery:
-    """A pack under power. All state in floats: a draw costs about a microsecond.
+    """The state of a battery pack under load, in plain floats: a draw takes about a microsecond.
 
     `soc`: state of charge, 0 to 1. `voltage_v`: at the terminals, under the last load;
     `lowest_v`: its lowest so far. `internal_j`: heat in the resistances, and what the RC pair
     holds. `unserved_j`: asked for, but more than an empty or overloaded pack could give.
-    `cut_out`: the voltage has been below the cut-off, or the pack is empty; it stays so.
+    `cut_out`: the voltage fell below the cut-off or the pack ran empty; it never clears.
     """
 
     __slots__ = (
@@ -43,7 +43,7 @@ class Battery:
         self.cut_out = False
 
     def open_v(self, soc: float) -> float:
-        """The voltage at rest: straight between the curve's points, constant beyond its ends."""
+        """The open-circuit voltage, linear between the curve's points, constant beyond its ends."""
         at = soc * self._last
         if at <= 0.0:
             return self._curve[0]
@@ -53,7 +53,7 @@ class Battery:
         return self._curve[i] + self._slopes[i] * (at - i)
 
     def draw(self, power_w: float, elapsed_s: float) -> None:
-        """Gives `power_w` at the terminals for `elapsed_s`; negative power charges.
+        """Draws `power_w` at the terminals for `elapsed_s`; negative power charges the pack.
 
         The current follows from power and sag, P = (E - R0 I) I, and is held over the step; the RC
         pair and the charge are then exact (zero-order hold).
@@ -85,7 +85,7 @@ class Battery:
                 self.cut_out = True
 
     def settle(self, energy_j: float) -> None:
-        """Energy that was drawn earlier and is known only now: at today's voltage, with no sag."""
+        """Draws energy that was used earlier and is known only now, at the present voltage."""
         charge_c, before_v = energy_j / self.voltage_v, self.open_v(self.soc)
         self.soc -= charge_c / self._charge_c
         after_v = self.open_v(self.soc)
@@ -94,7 +94,7 @@ class Battery:
 
     @property
     def stored_j(self) -> float:
-        """What the cells could give from here to empty with no resistance."""
+        """Joules that the cells can still give, if there were no resistance."""
         at = self.soc * self._last
         i = min(max(int(at), 0), self._last - 1)
         per_step_c = self._charge_c / self._last
@@ -107,5 +107,5 @@ class Battery:
 
     @property
     def given_j(self) -> float:
-        """What the cells have given since the start, by their state of charge alone."""
+        """Joules that the cells have given since the start, by their state of charge alone."""
         return self._from_j - self.stored_j

@@ -1,4 +1,4 @@
-"""Chunks in time: which setpoint an action chunk means at an instant."""
+"""Turns an action chunk into a setpoint at any instant, with blending between chunks."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from tierloop.contract.messages import ActionChunk
 from tierloop.contract.specs import Vector
 
 FADES = 16
-"""Plans that may at most still be fading when another one comes: more than are answered in time."""
+"""Most plans that may still be fading when another one comes; fewer are answered in time."""
 
 
 class ChunkPlan:
     """One chunk in force.
 
-    Row k is due at anchor + (k + 1) * period; rows already past when the chunk comes are
-    never acted. In between, joints move straight from where the setpoint was towards the next
-    row; the switch (last element) takes the row's value at once. A plan that expires while it is
-    faded from is faded from where the setpoint then was. In scalars: for a handful of joints that
-    takes a third of what arrays take.
+    Row k is due at anchor + (k + 1) * period; rows that are already past when the chunk arrives
+    are skipped. Between rows each joint moves linearly to the next row; the switch (last element)
+    takes the row's value at once. If the plan that is blended out expires during the blend, the
+    blend goes on from the setpoint at that moment. Plain floats: for a few joints they take a
+    third of the time of arrays.
     """
 
     def __init__(
@@ -47,16 +47,16 @@ class ChunkPlan:
         self._last_ns = min(chunk.valid_until_ns, end_ns - 1)
 
     def valid(self, now_ns: int) -> bool:
-        """Whether the chunk may act at `now_ns`."""
+        """Whether the chunk is still valid at `now_ns`."""
         return now_ns <= self._last_ns
 
     @property
     def fades(self) -> int:
-        """How many plans are still fading into this one, one after the other."""
+        """Number of earlier plans that are still blended into this one."""
         return 0 if self._before is None else 1 + self._before.fades
 
     def at(self, now_ns: int) -> Vector:
-        """The setpoint float64[A] at `now_ns`, for which `valid` must hold; time goes forward."""
+        """The setpoint float64[A] at `now_ns`; the chunk must be valid. Time must not go back."""
         return np.array(self._at(now_ns))
 
     def _at(self, now_ns: int) -> list[float]:
@@ -77,9 +77,9 @@ class ChunkPlan:
         self._way = [b - a for a, b in zip(start, self._rows[row], strict=True)]
 
     def foreseen(self, at_ns: int) -> Vector:
-        """The setpoint float64[A] it would come to at `at_ns`, not before the last `at`.
+        """Returns the setpoint float64[A] expected at `at_ns`, not before the last `at`.
 
-        After the last row that row. A fade under way is left out.
+        After the last row it is that row. Blending is left out.
         """
         row = min(self._row(at_ns), len(self._rows) - 1)
         if row <= self._next:
@@ -88,7 +88,7 @@ class ChunkPlan:
         return np.array(self._between(start, start_ns, row, at_ns))
 
     def seam_rad(self, other: ChunkPlan) -> float:
-        """Mean disagreement of two chunks' joints where their rows are due within a period."""
+        """Mean difference (rad) between the rows of two plans that are due at the same time."""
         lag = round((self._anchor_ns - other._anchor_ns) / self.chunk.period_ns)
         rows = min(len(self._rows), len(other._rows) - lag)
         if lag < 0 or rows <= 0:

@@ -1,4 +1,4 @@
-"""What a deployment file may say about the device tier."""
+"""The [device] table of a deployment file, checked."""
 
 from typing import Literal
 

@@ -1,7 +1,7 @@
-"""Foresight: what the sensors are expected to say once an answer can act.
+"""Predicts what the sensors will say when the answer to a question starts to act.
 
-An answer acts one delay after the capture of what it answers. A device knows that delay from its
-last answers, and it knows what its body will do meanwhile: the commands are under way already.
+An answer acts one delay after the capture of its observation. The device knows that delay from the
+last answers, and it knows how the body will move meanwhile: those commands are already decided.
 """
 
 from collections import deque
@@ -18,7 +18,7 @@ PREMISES = 64
 
 
 class Foresight:
-    """Expects the delay to be the median of the last ANSWERS, `limit_ns` at most."""
+    """Predicts readings; the delay is the median of the last ANSWERS, `limit_ns` at most."""
 
     def __init__(self, tool_position: ToolPosition, limit_ns: int) -> None:
         self._tool_position = tool_position
@@ -27,25 +27,26 @@ class Foresight:
         self._delays_ns: deque[int] = deque(maxlen=ANSWERS)
 
     def answered(self, delay_ns: int) -> None:
-        """An answer came `delay_ns` after the capture of what it answers, in time or not."""
+        """Notes that an answer came `delay_ns` after its observation's capture, late or not."""
         self._delays_ns.append(max(delay_ns, 0))
 
     @property
     def ahead_ns(self) -> int:
-        """The delay to expect; 0 before the first answer."""
+        """The delay to expect in nanoseconds; 0 before the first answer."""
         return min(median_low(self._delays_ns), self._limit_ns) if self._delays_ns else 0
 
     def premise(self, seq: int) -> Vector | None:
-        """Where the setpoint, float64[A], was expected to be when `seq` was asked; None if not."""
+        """The setpoint float64[A] that was predicted for observation `seq`, or None."""
         return self._premises.get(seq)
 
     def expect(
         self, seq: int, reading: Reading, ahead_ns: int, plan: ChunkPlan | None, setpoint: Vector
     ) -> Reading:
-        """The reading `ahead_ns` later, if the body goes on as commanded, for observation `seq`.
+        """Returns the reading expected `ahead_ns` later, for observation `seq`.
 
-        `setpoint` float64[A] is what is in force now. Each joint moves by what its setpoint will,
-        from where it was measured; without a plan it stays. A tool whose switch goes off lets go.
+        `setpoint` float64[A] is the setpoint in force. Each joint is expected to move, from where
+        it was measured, as far as its setpoint will; without a plan it stays. If the switch will
+        be off, the tool is expected to let go.
         """
         at_ns = reading.captured_ns + ahead_ns
         wish = setpoint if plan is None else plan.foreseen(at_ns)

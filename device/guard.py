@@ -1,4 +1,4 @@
-"""The last thing before the body: no setpoint leaves its limits, whatever was asked for."""
+"""The guard keeps every setpoint within the body's limits, whatever the policy asks for."""
 
 from enum import IntFlag
 from math import copysign, isfinite, sqrt
@@ -12,7 +12,7 @@ from tierloop.device.workspace import Workspace
 
 
 class Limit(IntFlag):
-    """What bit."""
+    """Which limits changed a setpoint."""
 
     NONE = 0
     MALFORMED = 1
@@ -32,7 +32,7 @@ _POSITION, _VELOCITY, _ACCELERATION = (
 
 
 class _Joint(NamedTuple):
-    """The limits of one joint; `dv` is what its velocity may change in a tick."""
+    """The limits of one joint; `dv` (rad/s) is the largest change of its velocity in a tick."""
 
     low: float
     high: float
@@ -43,20 +43,20 @@ class _Joint(NamedTuple):
 
 
 class Guard:
-    """Turns a wish into a setpoint within position, velocity, acceleration, torque, workspace.
+    """Limits position, velocity, acceleration, torque and workspace of each setpoint.
 
-    It keeps the last setpoint and its velocity, and moves from there: towards the wish, no
-    faster than may still brake in time, before the wish and before the end of the joint's range
-    though the wish itself may move. A joint whose measured torque is past its limit may
-    not push on. What could carry the tool out of the workspace before the body rests is braked
-    (device/workspace.py). Joint limits are those of the BodySpec; all arrays float64[joints], the
-    setpoint has the switch behind them.
+    It remembers the last setpoint and its velocity and moves from there towards the wish, never
+    faster than allows to brake in time before the wish and before the end of the joint's range,
+    even if the wish moves. A joint whose measured torque is past its limit may not push further.
+    A motion that could carry the tool out of the workspace before the body rests is braked
+    (device/workspace.py). Limits come from the BodySpec. Arrays are float64[joints]; a setpoint
+    has the switch as one more element.
 
-    In scalars: for a handful of joints that takes a third of what arrays take.
+    Plain floats: for a few joints they take a third of the time of arrays.
     """
 
     def __init__(self, spec: BodySpec, tool_position: ToolPosition, start: Vector) -> None:
-        """`start` float64[joints + 1]: the setpoint in force."""
+        """`start` float64[joints + 1] is the setpoint in force."""
         self._dt_s = dt_s = spec.control_period_ns * 1e-9
         self._joints = [
             _Joint(low, high, velocity, acceleration, acceleration * dt_s, acceleration * dt_s / 2)
@@ -79,14 +79,14 @@ class Guard:
 
     @property
     def moving(self) -> bool:
-        """Whether the setpoint itself is still on its way."""
+        """Whether the setpoint still moves."""
         return max(map(abs, self._velocity)) > 1e-6
 
     def limit(self, wish: Vector | None, position: Vector, torque: Vector) -> tuple[Vector, Limit]:
-        """The setpoint nearest to `wish` that may be written now, and which limits bit.
+        """Returns the allowed setpoint nearest to `wish`, and the limits that changed it.
 
-        `position` and `torque` are what the joints measured. No wish, and a malformed one (shape,
-        NaN, infinity), mean the standstill: every joint brakes as hard as it may.
+        `position` (rad) and `torque` (Nm) are measured. If there is no wish or a malformed one
+        (shape, NaN, infinity), every joint brakes as hard as it may.
         """
         hit, dt_s, last, switch = 0, self._dt_s, self._last, self._switch
         asked = wish.tolist() if wish is not None and wish.shape == self._shape else None
@@ -159,7 +159,7 @@ class Guard:
         return velocities, targets, hit
 
     def _held_back(self, velocity: list[float], position: Vector, torque: Vector) -> bool:
-        """Whether a joint is past its torque; one that pushes on is made to brake.
+        """Returns whether a joint is past its torque limit, and makes one that pushes on brake.
 
         What is measured as no number counts as past, and as pushing on.
         """

@@ -1,4 +1,4 @@
-"""The ledger's rows under way: opened at the capture, closed when nothing more can come."""
+"""The ledger's rows on the device: opened at the capture, closed when nothing can be added."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,7 @@ _TIERS = {tier.name.lower(): int(tier) for tier in Tier}
 
 
 class Rows:
-    """A ring of rows, int64[CAPACITY, C], by sequence number."""
+    """The newest rows, int64[CAPACITY, C], in a ring by sequence number."""
 
     def __init__(self) -> None:
         self._rows = np.zeros((CAPACITY, len(LEDGER)), np.int64)
@@ -43,7 +43,7 @@ class Rows:
     def open(
         self, seq: int, captured_ns: int, ahead_ns: int, place: Place, rung: Rung, meter: Meter
     ) -> None:
-        """A new row; it says what the meter has counted since the row before."""
+        """Opens a row, with the energy that the meter has counted since the row before."""
         row = self._rows[seq % CAPACITY]
         row[:] = 0
         row[_SEQ], row[_CAPTURED], row[_RUNG] = seq, captured_ns, rung
@@ -62,7 +62,7 @@ class Rows:
         row[_SENT], row[_UP] = now_ns, size
 
     def objection(self, chunk: ActionChunk) -> Refusal:
-        """Whether a chunk of this boot is the first with the stamps of the question it answers."""
+        """Why a chunk of this boot is not the first answer to its question, or Refusal.NONE."""
         if not max(0, self._end - CAPACITY) <= chunk.seq < self._end:
             return Refusal.NOT_ASKED
         row = self._rows[chunk.seq % CAPACITY]
@@ -73,10 +73,10 @@ class Rows:
     def answered(
         self, now_ns: int, chunk: ActionChunk, refusal: Refusal, offset: Offset | None
     ) -> bool:
-        """An answer came; True if it is the first to a question of this boot.
+        """Writes an answer into its row; returns whether it is the first to that question.
 
-        What it says about another boot or an old row is not for the ledger. `offset`: how far the
-        answering tier's clock is from the device's, as far as is known.
+        Answers to another boot's questions and to rows that are gone are ignored. `offset`: the
+        answering tier's clock against the device's, or None if it is not known.
         """
         if refusal in (Refusal.WRONG_BODY, Refusal.WRONG_BOOT) or chunk.seq >= self._end:
             return False
@@ -101,7 +101,10 @@ class Rows:
             self._rows[seq % CAPACITY, _APPLIED] = now_ns
 
     def take(self, now_ns: int, last: bool) -> NDArray[np.int64]:
-        """Rows closed since the last call, int64[R, C], ROWS_MAX at most; open ones if `last`."""
+        """Returns the rows closed since the last call, int64[R, C], ROWS_MAX at most.
+
+        With `last` also those that are still open.
+        """
         first = end = self._first
         while end < min(self._end, first + ROWS_MAX):
             if not last and now_ns - self._rows[end % CAPACITY, _CAPTURED] < OPEN_NS:
@@ -112,7 +115,7 @@ class Rows:
 
     @property
     def waiting(self) -> int:
-        """Rows not yet taken."""
+        """Number of rows not yet taken."""
         return self._end - self._first
 
     def _has(self, seq: int) -> bool:

@@ -1,4 +1,4 @@
-"""One control loop without clock and sleep: what a tick does to node, body and link, in order."""
+"""The control loop without clock and sleep: what a tick does to node, body and link, in order."""
 
 from collections.abc import Callable, Mapping
 
@@ -17,7 +17,7 @@ _STILL_RAD_S = 1e-2
 
 
 class Loop:
-    """The same on both clocks; a shell says when, and how long what was done took."""
+    """Serves both clocks; its shell says when a tick is, and how long its work took."""
 
     def __init__(self, node: DeviceNode, body: Body, link: Client, start_ns: int) -> None:
         self._node, self._body, self._link = node, body, link
@@ -35,14 +35,17 @@ class Loop:
         return self._link.poll(now_ns)
 
     def tick(self, now_ns: int, arrived: Arrived) -> tuple[Vector, Effects]:
-        """Takes what arrived, reads, chooses and limits, writes: the setpoint and what is next."""
+        """Takes what arrived, reads, chooses, limits, writes.
+
+        Returns the setpoint float64[A] and the effects to apply.
+        """
         reading = self._begin(now_ns, arrived)
         setpoint, effects = self._node.on_tick(now_ns, reading)
         self._body.write(setpoint)
         return setpoint, effects
 
     def brake(self, now_ns: int, arrived: Arrived) -> tuple[Vector, bool]:
-        """A tick on the way to rest: the setpoint, and whether the body is there."""
+        """One tick of braking. Returns the setpoint float64[A], and whether the body is at rest."""
         reading, guard = self._begin(now_ns, arrived), self._node.guard
         setpoint, _ = guard.limit(None, reading.position_rad, reading.torque_nm)
         self._body.write(setpoint)
@@ -58,13 +61,13 @@ class Loop:
         return self._body.read(now_ns)
 
     def apply(self, effects: Effects, clock: Callable[[], int]) -> None:
-        """Sends what is to be sent; `clock` says when the link had taken each."""
+        """Sends the messages of `effects`; `clock` says when the link had taken each."""
         for effect in effects:
             if type(effect) is Send and self._link.send(effect.message):
                 self._node.on_sent(clock(), effect.message, self._link.last_bytes)
 
     def reports(self, now_ns: int) -> bool:
-        """Whether the report of this second is due; it is so once."""
+        """Whether a report is due; True once a second."""
         due = now_ns >= self._report_ns
         if due:
             self._report_ns = max(self._report_ns, now_ns - NS_PER_S) + NS_PER_S
@@ -73,7 +76,7 @@ class Loop:
     def report(
         self, now_ns: int, busy_s: float, carried: Mapping[str, float], last: bool = False
     ) -> Report:
-        """What happened since the last one; `carried` is what the transport counted."""
+        """Makes the report since the last one; `carried` holds the transport's counters."""
         self._node.meter.busy_until(busy_s)
         report = self._node.report(now_ns, self._lateness, last)
         report.counters.update(self._link.tally.counters())

@@ -1,4 +1,4 @@
-"""The device's wall-clock shell: the control loop of one robot, one process, one thread."""
+"""The device's process on the wall clock: one robot's control loop, in one thread."""
 
 import signal
 import time
@@ -21,7 +21,7 @@ from tierloop.link.waiting import Waits
 
 
 class ControlLoop:
-    """Ticks a node against a body at absolute deadlines; no call in it waits for a peer."""
+    """Ticks a node and a body at absolute deadlines; it never waits for a peer."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class ControlLoop:
         self._halt()
 
     def tick(self) -> None:
-        """Waits for the next deadline; then link, read, choose and limit, write, record."""
+        """Waits for the next deadline; then receives, reads, chooses, writes, sends and reports."""
         clock = self._clock
         self._wait()
         now_ns = clock.now_ns()
@@ -62,7 +62,7 @@ class ControlLoop:
             self._report(now_ns)
 
     def _wait(self) -> None:
-        """Sleeps to the next deadline; frames of a modelled link that are due wake it."""
+        """Sleeps until the next deadline; moves frames of a modelled link when they are due."""
         deadline_ns = self._loop.rate.deadline_ns + time.monotonic_ns() - self._clock.now_ns()
         if self._shaped is None or self._poller is None:
             sleep_until(deadline_ns)
@@ -112,9 +112,9 @@ def run(
     connect: Callable[[str], ClientSocket] = ClientSocket,
     clock: Clock | None = None,
 ) -> int:
-    """Runs one robot until SIGTERM; 0 if it ended well, 2 if the edge does not want this robot.
+    """Runs one robot until SIGTERM. Returns 0, or 2 if the edge refuses this robot for good.
 
-    That is so if its first word is a final refusal; once in session, the robot waits to be let in.
+    Only a refusal before the first session ends it; after that the robot waits to be let in again.
 
     `boot` tells this start from every other; `core` is the processor to stay on; `connect` makes
     the connection to the edge; `clock` is the host's monotonic one by default.

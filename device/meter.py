@@ -1,5 +1,6 @@
-"""Joules of a body, by part and by cause, from models: every figure is `model`.
+"""Estimates the energy of a device by part and by cause, in joules, from models.
 
+Every figure is labelled `model`, not measured.
 Joint: tau*w + copper*tau^2 + viscous*w^2 + coulomb*|w|, and what is negative of that comes back
 times the regeneration. Holding against gravity costs copper loss through the torque. Compute: idle
 + busy time * (busy - idle). Radio: idle, per frame, per byte, tail. Sensors, switch, base load:
@@ -58,7 +59,7 @@ class Meter:
         """Ticks whose readings were no numbers; their joints cost nothing, which is too little."""
 
     def tick(self, elapsed_s: float, torque: Vector, velocity: Vector, switch: float) -> float:
-        """Accounts for `elapsed_s` at these joint torques (Nm) and velocities (rad/s).
+        """Adds the energy of `elapsed_s` at these joint torques (Nm) and velocities (rad/s).
 
         The joules of joints and switch; every other part moves on as well.
         """
@@ -109,7 +110,7 @@ class Meter:
         return actuation_j
 
     def sent(self, size: int) -> None:
-        """One frame of `size` bytes left."""
+        """Adds the energy of sending a frame of `size` bytes."""
         radio = self._radio
         self._sent += 1
         self._sent_bytes += size
@@ -119,7 +120,7 @@ class Meter:
         self._tail_left_s = radio.radio_tail_s.value
 
     def received(self, size: int) -> None:
-        """One frame of `size` bytes came."""
+        """Adds the energy of receiving a frame of `size` bytes."""
         radio = self._radio
         self._received += 1
         self._received_bytes += size
@@ -129,7 +130,7 @@ class Meter:
         self._tail_left_s = radio.radio_tail_s.value
 
     def busy_until(self, processor_s: float) -> None:
-        """The process has used `processor_s` of processor time since it started."""
+        """Corrects the computer's energy to `processor_s` of processor time since the start."""
         self._busy_s = min(processor_s - self._busy_from_s, self._elapsed_s)
         busy_j = self._busy_above_w * self._busy_s
         self.battery.settle((busy_j - self._busy_drawn_j) * (1.0 + self._loss))
@@ -141,7 +142,7 @@ class Meter:
 
     @property
     def joules(self) -> dict[str, float]:
-        """Energy by part: what the battery gave, and where it went."""
+        """Joules by part that the battery gave."""
         elapsed_s = self._elapsed_s
         compute_j = self._idle_w * elapsed_s + self._busy_drawn_j
         radio_j = self._radio.radio_idle_w.value * elapsed_s + self._radio_j

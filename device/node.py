@@ -1,4 +1,4 @@
-"""The device's behaviour: one tick is read, choose, limit, record; nothing in it waits."""
+"""The device's node: what one robot does in a control tick and with each message."""
 
 from collections import Counter, deque
 from collections.abc import Sequence
@@ -54,7 +54,7 @@ _TELLING = (Refusal.NONE, Refusal.EXPIRED, Refusal.STOPPED, Refusal.PREMISE)
 
 
 class DeviceNode:
-    """One robot. `on_tick` comes at the control rate, decisions every `policy.period_ns`."""
+    """One robot, ticked at the control rate; every `policy.period_ns` it asks the edge."""
 
     def __init__(
         self,
@@ -106,7 +106,7 @@ class DeviceNode:
         return []
 
     def on_tick(self, now_ns: int, reading: Reading) -> tuple[Vector, Effects]:
-        """One control tick: the setpoint to write, float64[A], and what else to do."""
+        """Does one control tick. Returns the setpoint to write, float64[A], and effects."""
         passed_ns = now_ns - self._last_ns
         elapsed_ns = min(passed_ns, LEAP_NS)
         self._leapt_ns += passed_ns - elapsed_ns
@@ -156,13 +156,13 @@ class DeviceNode:
         return effects
 
     def on_sent(self, now_ns: int, message: Message, size: int) -> None:
-        """The link took a message of `size` bytes."""
+        """Notes that the link took a message of `size` bytes."""
         self.meter.sent(size)
         if type(message) is Observation:
             self.rows.sent(message.seq, now_ns, size)
 
     def on_written(self, now_ns: int) -> None:
-        """The body has taken the last tick's setpoint."""
+        """Notes that the body has taken the last tick's setpoint."""
         chunk = self.arbiter.chunk
         self.watch.wrote(self._last_ns, self._applied, chunk)
         if chunk is not None and chunk.seq != self._applied_seq:
@@ -205,7 +205,7 @@ class DeviceNode:
             self._event(now_ns, "policy", f"v{chunk.policy_version} acts")
 
     def _objection(self, chunk: ActionChunk) -> Refusal:
-        """Why a chunk answers no open question of this life, if it says that it does."""
+        """Why a chunk of this device and boot answers no open question, or Refusal.NONE."""
         if chunk.device != self.name or chunk.boot != self.boot:
             return Refusal.NONE  # the arbiter has words for it
         if chunk.seq >= self._seq:
@@ -217,7 +217,7 @@ class DeviceNode:
         return []
 
     def _cut(self, now_ns: int) -> None:
-        """The battery has cut out: the controlled stop, which nothing ends."""
+        """Begins the final controlled stop: the battery has cut out."""
         battery = self.meter.battery
         self._cut_out, self._cut_out_v = True, battery.voltage_v
         self.arbiter.halt()
@@ -246,7 +246,7 @@ class DeviceNode:
         self._account.event(now_ns, name, detail)
 
     def flush(self, now_ns: int) -> Effects:
-        """Seals what is under way, before the end."""
+        """Seals the unfinished segment before the end. Returns the messages to send."""
         self.uplink.seal()
         return [Send("edge", sealed) for sealed in self.uplink.due(now_ns)]
 
@@ -302,5 +302,5 @@ class DeviceNode:
 
     @property
     def untold(self) -> bool:
-        """Whether rows or outcomes wait for another report, as at the end after a long silence."""
+        """Whether rows or outcomes did not fit into the last report."""
         return bool(self.rows.waiting or self._outcomes)

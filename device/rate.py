@@ -1,8 +1,8 @@
-"""Keeps a period by absolute deadlines, and judges how well it was kept."""
+"""Keeps a fixed rate by absolute deadlines, and measures how late each tick is."""
 
 
 class Rate:
-    """Deadlines `period_ns` apart. A missed one is skipped and counted, never replayed."""
+    """Deadlines `period_ns` apart. A missed deadline is skipped and counted, never made up for."""
 
     def __init__(self, period_ns: int, start_ns: int) -> None:
         self.period_ns = period_ns
@@ -11,7 +11,7 @@ class Rate:
         self.missed = 0
 
     def tick(self, now_ns: int) -> int:
-        """Takes the deadline as met at `now_ns`; returns the lateness in ns, never below 0."""
+        """Moves to the next deadline. Returns how late the tick at `now_ns` is: ns, at least 0."""
         late_ns = max(0, now_ns - self.deadline_ns)
         skipped = late_ns // self.period_ns
         self.ticks += 1

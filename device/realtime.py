@@ -1,4 +1,4 @@
-"""Real-time habits of a control process; each is recorded as got or refused."""
+"""Real-time settings of a control process: priority, processor, memory, garbage collector."""
 
 import ctypes
 import gc
@@ -12,7 +12,7 @@ _PR_SET_TIMERSLACK = 29
 
 
 def habits(ask: bool, core: int | None) -> dict[str, str]:
-    """Freezes the collector and, if `ask`, asks for what the operating system may refuse.
+    """Freezes the garbage collector; with `ask` also asks for what the system may refuse.
 
     `core` is the processor to stay on. Call it before any thread starts: threads made later
     inherit scheduling and affinity.
@@ -57,7 +57,7 @@ def _try(action: Callable[[], None], got: str) -> str:
 
 
 def sleep_until(deadline_ns: int) -> None:
-    """Sleeps to an instant of the monotonic clock; returns at once if it is past."""
+    """Sleeps until an instant of the monotonic clock; returns at once if it is past."""
     remaining_ns = deadline_ns - time.monotonic_ns()
     if remaining_ns > 0:
         time.sleep(remaining_ns / 1e9)

@@ -1,4 +1,4 @@
-"""Experience on its way up: sealed segments, kept until the edge has them on disk."""
+"""Collects experience into segments and keeps each until the edge has it on disk."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -19,14 +19,14 @@ SEAM_MAX_RAD = 1e3
 
 
 class Place(NamedTuple):
-    """Where a decision's datum is: the segment's seq, and the row in it."""
+    """Where a decision is recorded: the segment's number, and the row in it."""
 
     segment: int
     row: int
 
 
 class Uplink:
-    """Fills segments, seals them, and keeps a bounded backlog until `Stored` comes."""
+    """Fills and seals segments; keeps at most `backlog` of them until `Stored` comes."""
 
     def __init__(
         self, device: str, boot: int, body: str, software: str, spec: PolicySpec,
@@ -57,14 +57,14 @@ class Uplink:
 
     @property
     def waiting(self) -> int:
-        """Segments not yet acknowledged."""
+        """Number of sealed segments that are not acknowledged."""
         return len(self._backlog)
 
     def add(
         self, captured_ns: int, features: FloatArray, applied: Vector, age_ns: int, version: int,
         seam_rad: float,
     ) -> Place:  # fmt: skip
-        """Takes one decision and says where it is; a full segment is sealed into the backlog."""
+        """Adds one decision and returns its place; seals the segment when it is full."""
         i = self._filled
         place = Place(self._seq, i)
         self._captured[i], self._ages[i], self._versions[i] = captured_ns, age_ns, version
@@ -76,7 +76,7 @@ class Uplink:
         return place
 
     def judged(self, outcome: Outcome) -> None:
-        """Takes an outcome; a segment that can hold no more is sealed."""
+        """Adds an outcome; seals the segment when it can hold no more."""
         self._outcomes.append(outcome)
         if len(self._outcomes) == OUTCOMES_MAX:
             self.seal()
@@ -85,7 +85,7 @@ class Uplink:
         self._refused[reason] += 1
 
     def seal(self) -> None:
-        """Closes the segment under way, if it holds anything."""
+        """Seals the unfinished segment, if it holds anything."""
         n = self._filled
         if not n and not self._outcomes:
             return
@@ -113,7 +113,7 @@ class Uplink:
             self.shed += 1
 
     def due(self, now_ns: int) -> list[Sealed]:
-        """The next few to send now: never sent, or sent RESEND_NS ago and not acknowledged."""
+        """Returns segments to send now: never sent, or not acknowledged for RESEND_NS."""
         ready: list[Sealed] = []
         for seq, sealed in self._backlog.items():
             if now_ns >= self._resend_ns.get(seq, now_ns):
@@ -125,13 +125,13 @@ class Uplink:
         return ready
 
     def resume(self, welcome: Welcome) -> None:
-        """A session was opened: drops what the edge has, sends the rest again."""
+        """Begins a session: drops the segments that the edge has; the rest is sent again."""
         if self._sent(welcome.acked):
             self._drop(lambda seq: seq < welcome.acked)
         self._resend_ns.clear()
 
     def stored(self, message: Stored) -> None:
-        """Drops what the edge has committed."""
+        """Drops the segments that the edge has committed."""
         if message.device == self._device and message.boot == self._boot:
             also = set(message.also)
             if self._sent(max(message.below, *(seq + 1 for seq in also), 0)):

@@ -1,7 +1,7 @@
-"""The watch at the actuator port: judges every setpoint written, apart from whoever chose it.
+"""Checks every setpoint that is written to the body, independently of arbiter and guard.
 
-Plain Python over what was written, by whom it was asked for and when; it knows neither arbiter nor
-guard, and changes nothing. The same on both clocks.
+It sees what was written, when, and which chunk asked for it; it changes nothing. It runs on both
+clocks.
 """
 
 from collections import Counter
@@ -32,7 +32,7 @@ Tell = Callable[[int, str, str], None]
 
 
 class Watch:
-    """One life of one device. `tell(now_ns, name, detail)` hears of each violation."""
+    """Checks one device in one boot; calls `tell(now_ns, name, detail)` on a violation."""
 
     def __init__(
         self,
@@ -73,18 +73,18 @@ class Watch:
 
     @property
     def due(self) -> int:
-        """Ticks due from the first to the last, both included."""
+        """Number of ticks that were due from the first to the last, both included."""
         return round((self._last_ns - self._first_ns) / self._period_ns) + (self._last_ns >= 0)
 
     def asked(self, observation: Observation) -> None:
-        """A question was put; what acts from now on must answer one, with its stamps."""
+        """Notes a question: a chunk may act only if it answers one and has its stamps."""
         asked = self._asked
         asked[observation.seq] = observation.boot, observation.captured_ns, observation.ahead_ns
         if len(asked) > ASKED_MAX:
             del asked[next(iter(asked))]
 
     def wrote(self, now_ns: int, setpoint: Vector, chunk: ActionChunk | None) -> None:
-        """The tick of `now_ns` has written float64[A] on behalf of `chunk`, or of nobody."""
+        """Checks what the tick of `now_ns` wrote, float64[A], for `chunk` if it is not None."""
         values: list[float] = setpoint.tolist()
         self._timed(now_ns)
         if chunk is not None:
@@ -95,7 +95,7 @@ class Watch:
             self._looked(now_ns, setpoint)
 
     def _timed(self, now_ns: int) -> None:
-        """Of three ticks that keep to deadlines the outer two are more than a period apart."""
+        """Checks that the outer two of any three ticks are more than a period apart."""
         if self._first_ns < 0:
             self._first_ns = now_ns
         elif self._before_ns >= 0 and now_ns - self._before_ns <= self._period_ns:
@@ -123,7 +123,7 @@ class Watch:
                 self._broken(now_ns, "row_due", f"action {chunk.seq}: not row {row}, which is due")
 
     def _moved(self, now_ns: int, values: list[float], held: bool) -> None:
-        """Position, velocity, acceleration; without an action the joints only brake."""
+        """Checks position, velocity and acceleration; without a chunk joints may only brake."""
         last, speeds = self._setpoint, self._velocity
         for i, (low, high, fastest, change) in enumerate(self._joints):
             value, before = values[i], speeds[i]
@@ -144,7 +144,7 @@ class Watch:
         self._setpoint = values
 
     def _looked(self, now_ns: int, setpoint: Vector) -> None:
-        """A tool outside may only come back."""
+        """Checks the workspace: a tool that is outside may only come back."""
         outside_m = self._outside_m(setpoint)
         if outside_m > self._nearest_m + OUTSIDE_M:
             self._broken(now_ns, "limit_workspace", f"the tool {1e3 * outside_m:.1f} mm outside")

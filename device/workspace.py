@@ -1,4 +1,4 @@
-"""Whether the tool stays in the workspace, wherever the body may be stopped from now on."""
+"""Judges whether the tool stays in the workspace if the body has to brake from here."""
 
 from math import dist, hypot, inf, isfinite, sqrt
 from typing import NamedTuple
@@ -49,7 +49,7 @@ class _Way(NamedTuple):
 
 
 class Workspace:
-    """Judges a posture and a velocity by where the tool passes if every joint brakes from there.
+    """Judges a posture and a velocity by the path of the tool while every joint brakes.
 
     A joint moves the tool no further than its reach times its angle. So, once a way to rest was
     looked at, no other is until its ends have moved by the room that was left. Looked at are
@@ -75,7 +75,7 @@ class Workspace:
         self._floor_m = (outside_m if isfinite(outside_m) else 0.0) - SLACK_M
 
     def keeps(self, posture: list[float], velocity: list[float]) -> bool:
-        """Whether the tool stays inside if the joints, float[joints], move on from here.
+        """Whether the tool stays inside if the joints (rad, rad/s, float[joints]) move on so.
 
         In whole ticks a joint at speed v covers what one that slows down evenly covers from
         v - dv / 2; it may end up to dv dt / 8 before that.
@@ -160,7 +160,7 @@ class Workspace:
 
 
 def _reaches_m(spec: BodySpec, tool_position: ToolPosition) -> list[float]:
-    """How far one radian of each joint moves the tool at most, metres, tried in many postures."""
+    """How far one radian of each joint moves the tool at most, in metres, over many postures."""
     low, high = np.array(spec.position_low_rad), np.array(spec.position_high_rad)
     longest = [0.0] * len(low)
     for posture in np.random.default_rng(0).uniform(low, high, (POSTURES, len(low))):

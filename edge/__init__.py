@@ -1,4 +1,4 @@
-"""The edge tier: local inference for many robots, and the relay of what they live through."""
+"""The edge tier: inference for many robots, and the relay of their experience to the cloud."""
 
 if __name__ == "edge":
     raise ImportError("this room is imported as tierloop.edge, not as edge")

@@ -1,4 +1,4 @@
-"""The batcher: one waiting observation a device, taken together, oldest wait first."""
+"""Collects observations into batches: one per device, the longest waiting first."""
 
 from itertools import islice
 from typing import NamedTuple
@@ -13,21 +13,21 @@ from tierloop.contract.specs import FloatArray, finite
 
 
 class Request(msgspec.Struct, frozen=True, gc=False):
-    """An observation and when it came in, on the edge's clock."""
+    """An observation, and when it arrived on the edge's clock."""
 
     arrived_ns: int
     observation: Observation
 
 
 class Batch(NamedTuple):
-    """`features`: float32[len(requests), D], valid until the next `take`."""
+    """Requests with their `features`, float32[len(requests), D], valid until the next `take`."""
 
     requests: list[Request]
     features: FloatArray
 
 
 class Batcher:
-    """Newest wins per device; what cannot be served is dropped, each with its count.
+    """Keeps the newest observation of each device; drops and counts what cannot be served.
 
     A newer observation takes the place in line of the one it supersedes, so that the deadline
     that ends first is served first and, with more devices than a batch holds, none is starved.
@@ -44,18 +44,18 @@ class Batcher:
         self._newest: dict[str, int] = {}
 
     def open(self, device: str) -> None:
-        """A session began: its observations are numbered afresh, nothing of the last one waits."""
+        """Begins a session: numbers start anew; observations of the last one are dropped."""
         self.close(device)
         self._newest[device] = -1
 
     def close(self, device: str) -> None:
-        """A session ended."""
+        """Ends a session."""
         self._newest.pop(device, None)
         if self.waiting.pop(device, None):
             self._counts["dropped.lost"] += 1
 
     def add(self, now_ns: int, observation: Observation) -> bool:
-        """Takes an observation of an open session; False if it was refused and counted."""
+        """Adds an observation of an open session. Returns False if it was refused and counted."""
         counts, device, seq = self._counts, observation.device, observation.seq
         counts["observations"] += 1
         if seq <= self._newest[device]:
@@ -76,7 +76,7 @@ class Batcher:
         return True
 
     def take(self, now_ns: int) -> Batch | None:
-        """The next batch, `batch_max` at most, without what has waited past its deadline."""
+        """Returns the next batch, `batch_max` at most, or None; drops what is past its deadline."""
         oldest_ns = now_ns - self._deadline_ns
         requests: list[Request] = []
         while self.waiting and not requests:
@@ -90,6 +90,6 @@ class Batcher:
         return Batch(requests, self._rows[: len(requests)]) if requests else None
 
     def clear(self) -> None:
-        """Drops what waits, for no policy is in force."""
+        """Drops all that waits and counts it: there is no policy."""
         self._counts["dropped.no_policy"] += len(self.waiting)
         self.waiting.clear()

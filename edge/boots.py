@@ -1,4 +1,4 @@
-"""What is kept of each boot's numbers, what of them is forgotten, and what is acknowledged."""
+"""Bookkeeping of segment numbers by boot: which are kept, forgotten and acknowledged."""
 
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping
@@ -23,7 +23,7 @@ Marks = Mapping[Boot, Spans]
 
 
 def forget(db: sqlite3.Connection, marks: Marks, touched: Marks) -> list[Boot]:
-    """Forgets the oldest boots of devices which have just brought one too many."""
+    """Forgets the oldest boots of each device whose new boot is one too many."""
     forgotten: list[Boot] = []
     for device in dict.fromkeys(key[0] for key in touched if key not in marks):
         boots = {key for key in marks if key[0] == device}
@@ -34,7 +34,7 @@ def forget(db: sqlite3.Connection, marks: Marks, touched: Marks) -> list[Boot]:
 
 
 def grown(marks: Marks, touched: Marks, forgotten: Collection[Boot]) -> int:
-    """By how many the runs of all boots have grown."""
+    """Returns by how many runs the numbers of all boots have grown."""
     gone = set(forgotten)
     after = sum(len(spans) for key, spans in touched.items() if key not in gone)
     known = (touched.keys() | gone) & marks.keys()
@@ -42,7 +42,7 @@ def grown(marks: Marks, touched: Marks, forgotten: Collection[Boot]) -> int:
 
 
 def acks(touched: Marks, numbers: Mapping[Boot, list[int]]) -> Iterator[Stored]:
-    """What says to each boot that these numbers of it are taken in, and all below."""
+    """Returns an acknowledgement for each boot, of these numbers and all below them."""
     for (device, boot), spans in touched.items():
         above = sorted({seq for seq in numbers[device, boot] if seq >= spans.below})
         for at in range(0, len(above) or 1, ALSO_MAX):

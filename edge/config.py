@@ -1,4 +1,4 @@
-"""What a deployment file may say about the edge tier."""
+"""The [edge] table of a deployment file, checked."""
 
 import msgspec
 

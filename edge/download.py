@@ -1,4 +1,4 @@
-"""A download: an offered policy fetched part by part, with no clock and no socket."""
+"""Downloads an offered policy part by part; a state machine without clock and socket."""
 
 import math
 
@@ -13,7 +13,7 @@ WINDOW = 8
 
 
 class Download:
-    """Gathers the bytes of one offer; what a lost session had asked for is asked for again.
+    """Collects the bytes of one offer; parts lost with a session are asked for again.
 
     Raises ArtefactError with reason oversize for an offer past the cap, empty for one of nothing.
     """
@@ -34,7 +34,7 @@ class Download:
         return not self._missing
 
     def fetches(self) -> list[Fetch]:
-        """What to ask for now, so that `WINDOW` parts are under way."""
+        """Returns the requests to send now, so that WINDOW parts are under way."""
         fetches: list[Fetch] = []
         for offset in self._missing:
             if len(self._asked) == WINDOW:
@@ -46,7 +46,7 @@ class Download:
         return fetches
 
     def take(self, part: Part) -> bool:
-        """Keeps a part; False if it is not one that is missing, whole."""
+        """Keeps a part. Returns False if it is incomplete or was not missing."""
         offset = part.offset
         if (
             part.digest != self.offer.digest
@@ -60,11 +60,11 @@ class Download:
         return True
 
     def resume(self) -> None:
-        """Nothing is under way any more; the next `fetches` asks for what is still missing."""
+        """Begins a session: the next `fetches` asks again for all that is missing."""
         self._asked.clear()
 
     def blob(self) -> bytes:
-        """The bytes offered. Raises ArtefactError (hash) if they are not what the digest names."""
+        """Returns the artefact's bytes. Raises ArtefactError (hash) if the digest is another."""
         blob = bytes(self._data)
         if digest(blob) != self.offer.digest:
             raise ArtefactError("hash", "the bytes fetched are not what was offered")

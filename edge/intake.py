@@ -1,4 +1,4 @@
-"""Intake: what is done with a group of sealed segments before it is safe on disk."""
+"""Checks, ranks, deflates and commits groups of sealed segments."""
 
 import zlib
 from collections import Counter
@@ -22,11 +22,12 @@ class Intake:
         self._triage = Triage()
 
     def take(self, group: Sequence[Sealed]) -> Committed:
-        """Commits a group. Raises sqlite3.Error; then nothing of it is acknowledged.
+        """Commits a group and returns what came of it.
 
-        Bytes that are not what the device sealed are counted and not acknowledged, for it has
-        the right ones; what holds no segment is acknowledged, for it has nothing better. What
-        goes by another's name is not: that would acknowledge the other.
+        Bytes that do not match their digest are counted and not acknowledged: the device still
+        has the right ones. Bytes that are no segment are acknowledged: the device has nothing
+        better. A segment under another one's name is not: that would acknowledge the other.
+        Raises sqlite3.Error; then nothing of the group is acknowledged.
         """
         counts: Counter[str] = Counter()
         parcels: list[Parcel] = []

@@ -1,4 +1,4 @@
-"""The edge's process: sockets, disk and shell around one node."""
+"""The edge's process on the wall clock: sockets, disk and shell around one node."""
 
 import signal
 import time
@@ -75,7 +75,7 @@ def build(
     state: Path,
     boot: int,
 ) -> EdgeNode:
-    """A node with its shelf and outbox under `state`. Raises UserError if that cannot be."""
+    """Makes a node with its shelf and outbox under `state`. Raises UserError if that fails."""
     try:
         state.mkdir(parents=True, exist_ok=True)
         shelf = Shelf(state / "policies", spec, pace=require_pace)

@@ -1,8 +1,8 @@
-"""The edge's energy, from its two powers and the time in which it was busy."""
+"""Estimates the edge's energy from its idle power, its busy power and its busy time."""
 
 
 class Meter:
-    """Energy of a computer by its two powers: idle all the time, busy while any job is under way.
+    """Energy of a computer with two powers in watts: idle, and busy while any job is under way.
 
     A job counts from its issue to its end, so that waiting for the disk counts as busy: the
     figure is a model's upper bound, not a measurement.
@@ -19,22 +19,22 @@ class Meter:
         self._start_ns = now_ns
 
     def begin(self, now_ns: int) -> None:
-        """A job was issued."""
+        """Notes that a job was issued."""
         if not self._jobs:
             self._since_ns = now_ns
         self._jobs += 1
 
     def end(self, now_ns: int) -> None:
-        """A job is done."""
+        """Notes that a job is done."""
         self._jobs -= 1
         if not self._jobs:
             self._busy_ns += now_ns - self._since_ns
 
     def busy_s(self, now_ns: int) -> float:
-        """Seconds with a job under way, from the start until `now_ns`."""
+        """Returns the seconds with a job under way, from the start until `now_ns`."""
         return (self._busy_ns + (now_ns - self._since_ns if self._jobs else 0)) / 1e9
 
     def energy_j(self, now_ns: int) -> float:
-        """Joules from the start until `now_ns`."""
+        """Returns the joules from the start until `now_ns`."""
         up_s = (now_ns - self._start_ns) / 1e9
         return self._idle_w * up_s + (self._busy_w - self._idle_w) * self.busy_s(now_ns)

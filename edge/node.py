@@ -1,4 +1,4 @@
-"""The edge's behaviour: who may speak, and which part of the edge answers."""
+"""The edge's node: checks who may speak, and hands each message to the part that answers."""
 
 from collections.abc import Callable, Collection
 from typing import Any
@@ -37,7 +37,7 @@ ROBOTS_TOLD = 600
 
 
 class EdgeNode:
-    """One edge: devices by name below it, the cloud above it.
+    """One edge between its devices, known by name, and the cloud.
 
     `shelf` is touched in line once, at the start, and then in the lane "policy" alone; `outbox`
     in the lane "disk" alone. `boot` tells this start of the edge from every other. `robots` are
@@ -137,14 +137,14 @@ class EdgeNode:
         return self._account.report(NAME, self._boot, now_ns, counters, labels)
 
     def _knows(self, peer: str, message: Observation | Sealed) -> bool:
-        """Whether it comes from the device and the boot it names."""
+        """Whether a message comes from the device and the boot that it names; counts it if not."""
         if self._boots.get(peer) == message.boot and message.device == peer:
             return True
         self._counts["refused.stranger"] += 1
         return False
 
     def _on_hello(self, now_ns: int, claim: str, hello: Hello) -> Effects:
-        """Answers once the outbox is open: only then is it known what is stored."""
+        """Answers a Hello once the outbox is open: only then is it known what is stored."""
         if not self.relay.loaded:
             return []
         name, objection = hello.node, self._objection(hello)

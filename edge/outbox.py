@@ -1,4 +1,4 @@
-"""The outbox: experience on disk until the cloud has it. One SQLite file, one lane, one connection.
+"""The outbox keeps experience on disk until the cloud has it: one SQLite file, one connection.
 
 A commit is durable before it returns (WAL, synchronous=FULL). Which numbers of which boot have
 ever been taken in is kept as runs beside the parcels, so that a segment that comes again after it
@@ -38,7 +38,7 @@ _NEXT = (
 
 
 class Name(NamedTuple):
-    """Names a segment for good."""
+    """The name of a segment, unique for ever."""
 
     device: str
     boot: int
@@ -72,14 +72,14 @@ class Committed(NamedTuple):
 
 
 class Loaded(NamedTuple):
-    """What a restart finds: per boot, the number below which everything is stored."""
+    """What a restart finds: per boot, the number below which all segments are stored."""
 
     below: dict[tuple[str, int], int]
     standing: Standing
 
 
 class Outbox:
-    """Every method belongs to one thread and may raise sqlite3.Error; then it changed nothing.
+    """Use it from one thread. Every method may raise sqlite3.Error; then it has changed nothing.
 
     The file is opened by the first call that needs it, and locked against other processes.
     """
@@ -95,13 +95,13 @@ class Outbox:
         self._damage: Exception | None = None
 
     def close(self) -> None:
-        """Lets go of the file; the next call opens it again."""
+        """Closes the file; the next call opens it again."""
         if self._db is not None:
             self._db.close()
             self._db = None
 
     def load(self) -> Loaded:
-        """Opens the file and tells what is in it.
+        """Opens the file and returns what is in it.
 
         A file that is damaged, and is so again when asked anew, or was found so while open, is kept
         beside, never deleted: that is raised as sqlite3.DatabaseError; the next call begins anew.
@@ -127,7 +127,7 @@ class Outbox:
         return spans is not None and name.seq in spans
 
     def commit(self, parcels: Sequence[Parcel], others: Iterable[Name] = ()) -> Committed:
-        """Stores what is new in one transaction and acknowledges it, with `others`.
+        """Stores new parcels in one transaction and acknowledges them, with `others`.
 
         `others` are known already or refused for good: their numbers are taken in, and that they
         were refused is kept, for what was acknowledged and is nowhere must be told from a loss.
@@ -171,7 +171,7 @@ class Outbox:
         return Committed(acks, counts, self._standing(), tuple(forgotten))
 
     def lend(self, limit: int) -> tuple[list[Parcel], Standing]:
-        """The next parcels to send, most telling first, oldest first among equals; each once."""
+        """Returns the next parcels to send, each once: by priority, then the oldest first."""
         found: dict[int, Parcel] = {}
         for priority in sorted(Priority, reverse=True):
             with self._watched():
@@ -183,7 +183,7 @@ class Outbox:
         return list(found.values()), self._standing()
 
     def settle(self, receipts: Iterable[Stored]) -> tuple[int, Standing]:
-        """Deletes what the cloud has stored; the number deleted."""
+        """Deletes what the cloud has stored. Returns the number deleted."""
         gone: list[tuple[int, int]] = []
         with self._transaction() as db:
             for receipt in receipts:
@@ -215,7 +215,7 @@ class Outbox:
             raise
 
     def _shed(self, db: sqlite3.Connection) -> tuple[int, int] | None:
-        """Drops one parcel that is not under way; its priority and bytes."""
+        """Drops one parcel that is not under way. Returns its priority and bytes, or None."""
         row: tuple[int, int] | None = db.execute(
             "DELETE FROM parcels WHERE id = (SELECT id FROM parcels "
             "WHERE id NOT IN (SELECT value FROM json_each(?)) ORDER BY priority, id LIMIT 1) "

@@ -1,4 +1,4 @@
-"""The relay: experience from devices onto the disk, and from there to the cloud.
+"""The relay stores experience from devices on disk and forwards it to the cloud.
 
 A segment is acknowledged after its commit, and deleted after the cloud's. One group is committed
 at a time; what comes in meanwhile is the next group.
@@ -45,14 +45,14 @@ HEADER_BYTES = 96
 
 
 class Flight(NamedTuple):
-    """A parcel under way."""
+    """A parcel under way to the cloud, and when it was sent."""
 
     parcel: Parcel
     sent_ns: int
 
 
 class Relay:
-    """Store and forward. `below`: per boot, the number below which everything is committed."""
+    """Stores and forwards. `below`: per boot, the number below which everything is committed."""
 
     def __init__(self, outbox: Outbox, uplink_bytes_per_s: float, account: Account) -> None:
         self._outbox, self._intake = outbox, Intake(outbox)
@@ -81,7 +81,7 @@ class Relay:
         return [Compute(LOAD, self._outbox.load, LANE)]
 
     def load_done(self, now_ns: int, result: Any) -> Effects:
-        """The outbox is open, or is not: then devices are served, and keep their segments."""
+        """Begins, with the outbox open or failed; if it failed, devices keep their segments."""
         self.loaded = True
         if isinstance(result, Exception):
             return self._failed(now_ns, result)
@@ -90,7 +90,7 @@ class Relay:
         return self._forward(now_ns)
 
     def take(self, sealed: Sealed) -> Effects:
-        """A segment came in from a device whose session is open."""
+        """Takes a segment of a device whose session is open; it waits for its commit."""
         self._counts["segments_in"] += 1
         if sealed.deflated:
             self._counts["refused.misfit"] += 1
@@ -107,7 +107,7 @@ class Relay:
         return self._commit()
 
     def commit_done(self, now_ns: int, result: Any) -> Effects:
-        """A group is on disk, and is acknowledged; or it is not, and will come again."""
+        """Acknowledges a group that is on disk; after a failure the devices send it again."""
         self._committing = False
         if isinstance(result, Exception):
             return self._failed(now_ns, result) + self._commit()
@@ -121,7 +121,7 @@ class Relay:
         return acks + self._commit() + self._forward(now_ns)
 
     def connected(self, now_ns: int) -> Effects:
-        """The cloud is there: what it had not acknowledged goes first, again."""
+        """Begins a session with the cloud: sends first what was not acknowledged."""
         self._open = True
         self._recall(list(self._flying))
         return self._forward(now_ns)
@@ -130,7 +130,7 @@ class Relay:
         self._open = False
 
     def lend_done(self, now_ns: int, result: Any) -> Effects:
-        """The outbox handed out the next parcels."""
+        """Forwards the parcels that the outbox handed out."""
         self._lending = False
         if isinstance(result, Exception):
             return self._failed(now_ns, result)
@@ -139,7 +139,7 @@ class Relay:
         return self._forward(now_ns)
 
     def receipt(self, now_ns: int, stored: Stored) -> Effects:
-        """The cloud has stored something."""
+        """Takes an acknowledgement of the cloud."""
         if len(self._receipts) >= RECEIPTS_MAX:
             self._counts["dropped.receipt"] += 1
             return []
@@ -156,7 +156,7 @@ class Relay:
         return self._settle() + self._forward(now_ns)
 
     def settle_done(self, now_ns: int, result: Any) -> Effects:
-        """What the cloud has is deleted here; or it stays a little longer."""
+        """Notes that the outbox deleted what the cloud has; after a failure it tries again."""
         receipts, self._settling = self._settling, []
         if isinstance(result, Exception):
             self._receipts = receipts + self._receipts
@@ -173,7 +173,7 @@ class Relay:
         return self._settle() + self._forward(now_ns)
 
     def _resend(self, now_ns: int) -> Effects:
-        """Sends again what is long under way; to a cloud that is gone, `connected` will."""
+        """Sends again what was not acknowledged for RESEND_NS; not while the cloud is gone."""
         if not self._open:
             return []
         self._recall([n for n, f in self._flying.items() if now_ns - f.sent_ns >= RESEND_NS])
@@ -198,7 +198,7 @@ class Relay:
         return [Compute(SETTLE, settle, LANE, len(self._settling))]
 
     def _forward(self, now_ns: int) -> Effects:
-        """Sends what is ready and may go, and asks the outbox for what fits behind it."""
+        """Sends what may be sent now, and asks the outbox for more if there is room."""
         effects: Effects = []
         if not self._open:
             return effects
@@ -235,7 +235,7 @@ class Relay:
         return effects
 
     def _recall(self, names: list[Name]) -> None:
-        """Puts parcels under way first in line again."""
+        """Puts parcels that were under way back to the front of the queue."""
         self._counts["resent"] += len(names)
         self._ready.extendleft(self._flying.pop(name).parcel for name in reversed(names))
 

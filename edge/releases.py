@@ -1,4 +1,4 @@
-"""Releases: an offer is fetched, verified, warmed up and put in force, or refused with a reason."""
+"""Fetches, verifies, warms up and activates offered policies, or refuses them with a reason."""
 
 from functools import partial
 from typing import Any, NamedTuple
@@ -39,19 +39,19 @@ class Live(NamedTuple):
 
 
 def standing(shelf: Shelf) -> Live | None:
-    """What the shelf holds active."""
+    """Returns the shelf's active policy, or None."""
     policy = shelf.active()
     return None if policy is None else Live(policy, shelf.journal[-1].digest)
 
 
 def anew(shelf: Shelf) -> Live | None:
-    """What the shelf holds active, with a new engine."""
+    """Returns the shelf's active policy with a new engine, or None."""
     shelf.reload()
     return standing(shelf)
 
 
 def install(shelf: Shelf, download: Download) -> Live:
-    """Verifies, warms up and activates on disk. Raises ArtefactError or SpecError."""
+    """Verifies, warms up and activates a downloaded policy. Raises ArtefactError or SpecError."""
     offer = download.offer
     policy = shelf.stage(download.blob(), offer.digest)
     try:
@@ -65,12 +65,12 @@ def install(shelf: Shelf, download: Download) -> Live:
 
 
 def undo(shelf: Shelf) -> Live:
-    """Steps back to the policy before. Raises ArtefactError if there is none."""
+    """Goes back to the previous policy. Raises ArtefactError if there is none."""
     return Live(shelf.rollback(), shelf.journal[-1].digest)
 
 
 class Releases:
-    """Keeps one policy live; the shelf is touched in one lane only, one job at a time."""
+    """Keeps one policy in force; all work on the shelf is done in one lane, one job at a time."""
 
     def __init__(self, node: str, shelf: Shelf, account: Account) -> None:
         self._node, self._shelf, self._account = node, shelf, account
@@ -89,11 +89,11 @@ class Releases:
 
     @property
     def label(self) -> str:
-        """Version and digest for a person to read."""
+        """Version and digest of the policy in force, for a person to read."""
         return f"v{self.live.policy.version} {self.live.digest[:6]}" if self.live else "none"
 
     def start(self) -> Effects:
-        """Takes up what was active before a restart, before anything else happens."""
+        """Loads the policy that was active before a restart."""
         return [Compute(LOAD, partial(standing, self._shelf))]
 
     def loaded(self, now_ns: int, result: Any) -> Effects:
@@ -106,13 +106,13 @@ class Releases:
         return []
 
     def reload(self, now_ns: int) -> Effects:
-        """The policy in force failed and is the only one: a new engine may do better."""
+        """Loads the policy in force anew: it failed and is the only one."""
         if self._installing or self._undoing:
             return [Timer(RELOAD, now_ns + RELOAD_NS)]
         return [Compute(LOAD, partial(anew, self._shelf), LANE)]
 
     def connected(self, now_ns: int) -> Effects:
-        """The cloud is there: tells it what is live, asks again for what is missing."""
+        """Begins a session with the cloud: says what is in force, asks for missing parts."""
         self._open = True
         if self._download:
             self._download.resume()
@@ -122,7 +122,7 @@ class Releases:
         self._open = False
 
     def offer(self, now_ns: int, offer: Offer) -> Effects:
-        """A release is on offer."""
+        """Takes an offer of a release."""
         if self._installing or self._undoing:
             self._next = offer
             return []
@@ -145,7 +145,7 @@ class Releases:
         return self._fetch(now_ns)
 
     def part(self, now_ns: int, part: Part) -> Effects:
-        """Bytes of a release came in."""
+        """Takes bytes of a release."""
         download = self._download
         if download is None or not download.take(part):
             self._account.counts["parts_unasked"] += 1
@@ -156,7 +156,7 @@ class Releases:
         return [Compute(INSTALL, partial(install, self._shelf, download), LANE)]
 
     def stalled(self, now_ns: int) -> Effects:
-        """No part has come for a while."""
+        """Asks again for parts: none has come for STALL_NS."""
         if self._download is None or not self._open:
             return []
         self._account.counts["download_stalls"] += 1
@@ -164,7 +164,7 @@ class Releases:
         return self._fetch(now_ns)
 
     def installed(self, now_ns: int, result: Any) -> Effects:
-        """The shelf is done with a release: it goes live here, or is refused."""
+        """Puts an installed release in force, or refuses it if the installation failed."""
         offer, self._installing = self._installing, None
         assert offer is not None
         if isinstance(result, Exception):
@@ -179,7 +179,7 @@ class Releases:
         return effects + self._take_next(now_ns)
 
     def fault(self, now_ns: int, policy: Policy, wrong: str) -> Effects:
-        """The engine of the policy in force failed: steps back, unless the next is on its way."""
+        """Goes back to the previous policy: the engine failed. Not if another job is under way."""
         self._account.counts["engine_faults"] += 1
         live = self.live
         if live is None or live.policy is not policy or live.digest in self.refused:
@@ -192,7 +192,7 @@ class Releases:
         return [Compute(UNDO, partial(undo, self._shelf), LANE)]
 
     def undone(self, now_ns: int, result: Any) -> Effects:
-        """The shelf stepped back, or had nothing to step back to."""
+        """Puts the previous policy in force, or loads the failed one anew if there is none."""
         bad, self._undoing = self._undoing, None
         assert bad is not None
         if isinstance(result, Exception):
@@ -218,7 +218,7 @@ class Releases:
         return self._status()
 
     def _bar(self, digest: str, reason: str) -> None:
-        """Keeps in mind what is not to be tried again."""
+        """Remembers a policy that is not to be tried again, and why."""
         self.refused[digest] = reason[:REASON_MAX]
         while len(self.refused) > REFUSED_MAX:
             del self.refused[next(iter(self.refused))]

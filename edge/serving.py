@@ -1,8 +1,8 @@
-"""Serving: observations in, batches through the engine, action chunks out.
+"""Answers observations: collects them into batches, runs the policy, sends action chunks.
 
-An engine that raises is at fault at once; one whose batches bring nothing of use (no number for
-any robot, or all past their validity), when they do so in a row and for a while. A batch with one
-good answer ends the row: a robot that alone gets no numbers takes the policy from nobody.
+A policy that raises is faulty at once. A policy whose batches are of no use (not a number for any
+robot, or all past their validity) is faulty after USELESS_BATCHES in a row over USELESS_NS. One
+good answer in a batch resets the count: a single robot that gets no numbers does not stop the rest.
 """
 
 from collections.abc import Callable
@@ -61,7 +61,7 @@ class Serving:
         self._useless_version = -1
 
     def take(self, now_ns: int, observation: Observation) -> Effects:
-        """An observation has come in."""
+        """Takes an observation; sets a timer for the batch if none is set."""
         if not self.batcher.add(now_ns, observation) or self._batch is not None:
             return []
         if len(self.batcher.waiting) >= self._batch_max:
@@ -73,7 +73,7 @@ class Serving:
         return [Timer(SERVE, now_ns + self._window_ns)]
 
     def serve(self, now_ns: int, policy: Policy | None) -> Effects:
-        """The window is over: asks `policy` for the answers to the next batch."""
+        """Starts the next batch: asks `policy` for the answers. The window is over."""
         self._due = False
         if policy is None:
             self.batcher.clear()
@@ -86,7 +86,7 @@ class Serving:
         return [Compute(INFER, partial(policy.act, batch.features), self._lane, rows)]
 
     def answered(self, now_ns: int, result: Any) -> Effects:
-        """The engine is done; `result` is float32[B, H, A] or an exception."""
+        """Sends the answers of a batch; `result` is float32[B, H, A] or an exception."""
         batch, policy, self._batch = self._batch, self._policy, None
         assert batch is not None
         assert policy is not None
@@ -119,7 +119,7 @@ class Serving:
         return effects
 
     def _of_no_use(self, now_ns: int, policy: Policy) -> Effects:
-        """Counts a batch that helped nobody; too many in a row, for too long, are a fault."""
+        """Counts a batch without a useful answer; too many in a row, for too long, are a fault."""
         self._counts["batches_of_no_use"] += 1
         if not self._useless or self._useless_version != policy.version:
             self._useless, self._useless_since_ns = 0, self._issued_ns

@@ -1,11 +1,11 @@
-"""Which numbers of a boot are stored: a set of integers as few runs without gaps."""
+"""A set of integers kept as runs without gaps: the stored segment numbers of one boot."""
 
 from bisect import bisect_right
 from collections.abc import Iterable
 
 
 class Spans:
-    """Disjoint runs [first, end), ascending. Grows with the number of gaps, not of members."""
+    """Disjoint runs [first, end), ascending. Memory grows with the gaps, not with the members."""
 
     def __init__(self, runs: Iterable[tuple[int, int]] = ()) -> None:
         self._firsts: list[int] = []
@@ -24,7 +24,7 @@ class Spans:
 
     @property
     def below(self) -> int:
-        """All numbers from 0 up to this one, itself excluded, are members."""
+        """The first number that is not a member, counted from 0."""
         return self._ends[0] if self._firsts and self._firsts[0] == 0 else 0
 
     def __contains__(self, number: int) -> bool:
@@ -35,7 +35,10 @@ class Spans:
         return Spans(self.runs)
 
     def forget(self, most: int) -> int:
-        """Keeps `most` runs, the first if it begins at 0 and the highest; how many were more."""
+        """Keeps at most `most` runs: the first if it begins at 0, and the highest.
+
+        Returns how many were dropped.
+        """
         surplus = max(0, len(self._firsts) - most)
         at = 1 if self.below else 0
         del self._firsts[at : at + surplus]
@@ -43,7 +46,7 @@ class Spans:
         return surplus
 
     def add(self, number: int) -> bool:
-        """Takes in a number >= 0; False if it was a member already."""
+        """Adds a number >= 0. Returns False if it was a member already."""
         if number in self:
             return False
         firsts, ends = self._firsts, self._ends

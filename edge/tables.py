@@ -1,4 +1,4 @@
-"""The outbox's tables, and what is done to them row by row."""
+"""The tables of the outbox's database, and single-row operations on them."""
 
 import sqlite3
 from contextlib import closing, suppress
@@ -30,7 +30,7 @@ CREATE TABLE IF NOT EXISTS shed (priority INTEGER PRIMARY KEY, parcels INTEGER N
 
 
 def check(path: Path) -> None:
-    """Raises UserError for the file of a later version; one that cannot be read is left alone."""
+    """Raises UserError if a later version wrote the file; ignores a file that cannot be read."""
     if path.exists():
         with suppress(sqlite3.Error), closing(sqlite3.connect(path, timeout=0)) as db:
             _check_version(db, path)
@@ -61,7 +61,7 @@ def prepare(db: sqlite3.Connection, path: Path) -> None:
 
 
 def damaged(error: Exception) -> bool:
-    """Whether it says that the file holds something else than what was written."""
+    """Whether an error means that the file is damaged."""
     if isinstance(error, msgspec.MsgspecError):
         return True
     code = getattr(error, "sqlite_errorcode", None)
@@ -73,7 +73,7 @@ ASIDE = ".damaged-"
 
 
 def set_aside(path: Path) -> Path:
-    """Renames a database, with its log, to the first free NAME.damaged-N; where it now lies."""
+    """Renames a database and its log to the first free NAME.damaged-N. Returns the new path."""
     taken = (path.with_name(f"{path.name}{ASIDE}{n}") for n in count(1))
     kept = next(place for place in taken if not place.exists())
     for suffix in ("-shm", "-wal", ""):
@@ -90,7 +90,7 @@ def marks(db: sqlite3.Connection) -> dict[tuple[str, int], Spans]:
 
 
 def note_shed(db: sqlite3.Connection, priority: int) -> None:
-    """On disk, as what was acknowledged and is gone must be known after any crash."""
+    """Counts a dropped parcel on disk, so that the count survives a crash."""
     db.execute(
         "INSERT INTO shed VALUES (?, 1) ON CONFLICT DO UPDATE SET parcels = parcels + 1",
         (priority,),
@@ -98,7 +98,7 @@ def note_shed(db: sqlite3.Connection, priority: int) -> None:
 
 
 def forget(db: sqlite3.Connection, device: str, surplus: int) -> list[tuple[str, int]]:
-    """Deletes the marks of so many of a device's oldest boots of which no parcel waits."""
+    """Deletes the marks of a device's `surplus` oldest boots of which no parcel waits."""
     return db.execute(
         "DELETE FROM marks WHERE (device, boot) IN (SELECT device, boot FROM marks m WHERE "
         "device = ? AND "

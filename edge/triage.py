@@ -1,4 +1,4 @@
-"""Triage: which experience teaches most, so that a narrow uplink carries it first."""
+"""Ranks segments by how much they are expected to teach, for an uplink that is narrow."""
 
 from enum import IntEnum
 
@@ -26,13 +26,13 @@ EXPECTED = Refusal.PREMISE.name.lower()
 
 
 class Triage:
-    """Looks into sealed segments. For one thread: it keeps a codec."""
+    """Ranks sealed segments. Use it from one thread: it keeps a codec."""
 
     def __init__(self) -> None:
         self._codec = Codec()
 
     def weigh(self, sealed: Sealed) -> Priority:
-        """What a sealed segment is worth. Raises WireError if it holds no segment of that name."""
+        """Returns a sealed segment's priority. Raises WireError unless it holds that segment."""
         segment = self._codec.decode(sealed.body.data)
         if not isinstance(segment, Segment):
             raise WireError("not_a_segment")
