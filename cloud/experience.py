@@ -7,11 +7,10 @@ from typing import NamedTuple
 import numpy as np
 
 from tierloop.cloud.ingest import Misfitting, open_body
-from tierloop.cloud.lineage import Key
 from tierloop.cloud.store import Store
 from tierloop.cloud.testimony import Heard, Witness
 from tierloop.contract.codec import Codec
-from tierloop.contract.messages import Segment
+from tierloop.contract.messages import Segment, SegmentId
 from tierloop.contract.specs import FloatArray, PolicySpec
 
 
@@ -24,7 +23,7 @@ class Experience(NamedTuple):
     """
 
     features: FloatArray
-    keys: tuple[Key, ...]
+    keys: tuple[SegmentId, ...]
     samples: dict[str, int]
     last: int
     outcomes: tuple[Heard, ...] = ()
@@ -33,7 +32,7 @@ class Experience(NamedTuple):
 
 
 class _Read(NamedTuple):
-    key: Key
+    key: SegmentId
     source: str
     segment: Segment
 

@@ -14,13 +14,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tierloop.cloud.lineage import Key
 from tierloop.cloud.plausible import implausible
 from tierloop.cloud.store import Committed, Datum, Misfit, Store
 from tierloop.contract.codec import Codec, digest64
 from tierloop.contract.counters import REFUSED, member
 from tierloop.contract.errors import SpecError, WireError
-from tierloop.contract.messages import ALSO_MAX, Sealed, Segment, Stored
+from tierloop.contract.messages import ALSO_MAX, Sealed, Segment, SegmentId, Stored
 from tierloop.contract.specs import PolicySpec
 from tierloop.contract.streams import MAX_BYTES
 
@@ -66,7 +65,7 @@ class Ingest:
         """Stores a batch in one commit. Raises sqlite3.Error; then nothing is acknowledged."""
         data, misfits, nameless = [], [], 0
         for sealed in batch:
-            key = Key(sealed.device, sealed.boot, sealed.seq)
+            key = SegmentId(sealed.device, sealed.boot, sealed.seq)
             try:
                 data.append(self._datum(key, sealed, now_ns))
             except Nameless:
@@ -85,7 +84,7 @@ class Ingest:
             data.append(_datum(segment, digest64(body), body, now_ns, "twin"))
         self._store.commit(data)
 
-    def _datum(self, key: Key, sealed: Sealed, now_ns: int) -> Datum:
+    def _datum(self, key: SegmentId, sealed: Sealed, now_ns: int) -> Datum:
         if sealed.device not in self._robots:
             raise Misfitting("stranger")
         body = inflate(sealed) if sealed.deflated else sealed.body.tobytes()
@@ -97,7 +96,7 @@ class Ingest:
         check(segment, self._spec, self._spec_digest)
         return _datum(segment, sealed.digest, body, now_ns, "lived")
 
-    def _acks(self, keys: Sequence[Key]) -> tuple[Stored, ...]:
+    def _acks(self, keys: Sequence[SegmentId]) -> tuple[Stored, ...]:
         numbers: dict[tuple[str, int], set[int]] = {}
         for device, boot, seq in keys:
             numbers.setdefault((device, boot), set()).add(seq)
@@ -156,7 +155,7 @@ def check(segment: Segment, spec: PolicySpec, digest: str) -> None:
 
 def _datum(segment: Segment, digest: int, body: bytes, now_ns: int, source: str) -> Datum:
     versions = tuple(int(v) for v in np.unique(segment.versions))
-    key = Key(segment.device, segment.boot, segment.seq)
+    key = SegmentId(segment.device, segment.boot, segment.seq)
     return Datum(key, digest, now_ns, versions, segment.software, segment.spec, body, source)
 
 
@@ -178,5 +177,5 @@ def _account(
     return {name: n for name, n in counts.items() if n}, tuple(notes)
 
 
-def _name(key: Key) -> str:
+def _name(key: SegmentId) -> str:
     return f"{key.device} boot {key.boot} segment {key.seq}"

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import msgspec
 
 from tierloop.cloud.database import Transaction
+from tierloop.contract.messages import SegmentId
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS policies (
@@ -26,14 +27,6 @@ CREATE TABLE IF NOT EXISTS policy_data (
     PRIMARY KEY (version, device, boot, first_seq)
 ) STRICT, WITHOUT ROWID;
 """
-
-
-class Key(NamedTuple):
-    """Names a datum for good."""
-
-    device: str
-    boot: int
-    seq: int
 
 
 class Span(NamedTuple):
@@ -139,7 +132,7 @@ class Policies:
         )
         return tuple(Span(*row) for row in rows)
 
-    def acted(self, version: int, key: Key) -> bool:
+    def acted(self, version: int, key: SegmentId) -> bool:
         """Whether a version may have acted in a datum: a release that did not learn from it."""
         row = self._db.execute(
             "SELECT EXISTS (SELECT 1 FROM policies WHERE version=:version AND state='released') "
@@ -149,7 +142,7 @@ class Policies:
         ).fetchone()
         return bool(row[0])
 
-    def policies_of(self, key: Key) -> tuple[int, ...]:
+    def policies_of(self, key: SegmentId) -> tuple[int, ...]:
         """The versions that a datum was part of."""
         rows = self._db.execute(
             "SELECT DISTINCT version FROM policy_data "
@@ -159,7 +152,7 @@ class Policies:
         return tuple(version for (version,) in rows)
 
 
-def spans(keys: Sequence[Key]) -> tuple[Span, ...]:
+def spans(keys: Sequence[SegmentId]) -> tuple[Span, ...]:
     """Keys, in any order, as the fewest spans that hold exactly them."""
     found: list[Span] = []
     for key in sorted(set(keys)):

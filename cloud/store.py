@@ -8,7 +8,8 @@ import msgspec
 
 from tierloop.cloud import lineage
 from tierloop.cloud.database import Transaction, connect
-from tierloop.cloud.lineage import Key, Policies
+from tierloop.cloud.lineage import Policies
+from tierloop.contract.messages import SegmentId
 
 STORE_FILE = "store.sqlite"
 
@@ -36,7 +37,7 @@ REFUSED_MAX = 100_000
 class Datum(NamedTuple):
     """One segment as it is kept; `source` says where it was lived: "lived" or "twin"."""
 
-    key: Key
+    key: SegmentId
     digest: int
     received_ns: int
     versions: tuple[int, ...]
@@ -49,7 +50,7 @@ class Datum(NamedTuple):
 class Misfit(NamedTuple):
     """A datum that can never fit, kept by name and reason, without its body."""
 
-    key: Key
+    key: SegmentId
     digest: int
     received_ns: int
     reason: str
@@ -61,7 +62,7 @@ class Committed(NamedTuple):
     fresh: int
     duplicate: int
     refused: tuple[Misfit, ...]
-    altered: tuple[Key, ...]
+    altered: tuple[SegmentId, ...]
 
 
 class Store:
@@ -111,13 +112,13 @@ class Store:
             below += 1
         return below
 
-    def experience(self, after: int) -> list[tuple[int, Key, str, bytes]]:
+    def experience(self, after: int) -> list[tuple[int, SegmentId, str, bytes]]:
         """Segments stored behind row `after`: (row, key, source, body), oldest first."""
         rows = self._db.execute(
             "SELECT id, device, boot, seq, source, body FROM segments WHERE id>? ORDER BY id",
             (after,),
         )
-        return [(row, Key(*key), source, body) for row, *key, source, body in rows]
+        return [(row, SegmentId(*key), source, body) for row, *key, source, body in rows]
 
     def close(self) -> None:
         """Folds the WAL into the file and closes it."""
@@ -147,7 +148,7 @@ class Store:
         )
         return done.rowcount == 1
 
-    def _digest(self, key: Key) -> int:
+    def _digest(self, key: SegmentId) -> int:
         row = self._db.execute(
             "SELECT digest FROM segments WHERE device=? AND boot=? AND seq=?", key
         ).fetchone()

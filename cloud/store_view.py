@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from tierloop.cloud.lineage import Key
+from tierloop.contract.messages import SegmentId
 
 
 class StoredSegment(NamedTuple):
@@ -54,10 +54,10 @@ def segments(db: sqlite3.Connection) -> list[StoredSegment]:
     return [StoredSegment(*row) for row in db.execute(query)]
 
 
-def segment_keys(db: sqlite3.Connection) -> list[Key]:
+def segment_keys(db: sqlite3.Connection) -> list[SegmentId]:
     """The names of the segments that devices recorded."""
     query = "SELECT device, boot, seq FROM segments WHERE source='lived'"
-    return [Key(*row) for row in db.execute(query)]
+    return [SegmentId(*row) for row in db.execute(query)]
 
 
 def refused(db: sqlite3.Connection) -> list[RefusedSegment]:

@@ -5,10 +5,9 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from typing import NamedTuple
 
-from tierloop.cloud.lineage import Key
 from tierloop.contract.bounds import MIXED
 from tierloop.contract.clock import NS_PER_S
-from tierloop.contract.messages import Outcome, Segment
+from tierloop.contract.messages import Outcome, Segment, SegmentId
 
 LATE_NS = 60 * NS_PER_S
 """An outcome lies within the stamps of its segment, give or take this much: so long may a body's
@@ -17,7 +16,7 @@ sensors have been silent. What it comes to after that says nothing of a policy."
 ROOM = 16
 """Outcomes of a segment beyond one a decision."""
 
-Acted = Callable[[int, Key], bool]
+Acted = Callable[[int, SegmentId], bool]
 """Whether a version may have acted in a segment."""
 
 
@@ -39,7 +38,9 @@ class Witness:
         self._robots = robots
         self._told: dict[tuple[str, int], list[tuple[int, int]]] = {}
 
-    def hear(self, key: Key, segment: Segment, acted: Acted) -> tuple[list[Heard], Counter[str]]:
+    def hear(
+        self, key: SegmentId, segment: Segment, acted: Acted
+    ) -> tuple[list[Heard], Counter[str]]:
         """What is believed of a segment, and how much is not, by reason."""
         believed: list[Heard] = []
         refused: Counter[str] = Counter()
@@ -52,7 +53,7 @@ class Witness:
         return believed, refused
 
     def _objection(
-        self, key: Key, segment: Segment, outcome: Outcome, acted: Acted, so_far: int
+        self, key: SegmentId, segment: Segment, outcome: Outcome, acted: Acted, so_far: int
     ) -> str:
         if self._robots is not None and key.device not in self._robots:
             return "stranger"

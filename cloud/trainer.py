@@ -16,9 +16,9 @@ from tierloop.cloud.config import LearnerConfig
 from tierloop.cloud.experience import Experience
 from tierloop.cloud.export import export
 from tierloop.cloud.gate import Verdict, judge
-from tierloop.cloud.lineage import Key, PolicyRecord, spans
+from tierloop.cloud.lineage import PolicyRecord, spans
 from tierloop.cloud.rollout import Play, successes
-from tierloop.contract.messages import Segment
+from tierloop.contract.messages import Segment, SegmentId
 from tierloop.contract.specs import FloatArray, PolicySpec
 from tierloop.policy.artefact import DataRange, digest, pack, unpack
 from tierloop.policy.mlp import Mlp
@@ -65,7 +65,7 @@ class Trainer:
         self._features: list[FloatArray] = []
         self._labels: list[FloatArray] = []
         self._owners: list[tuple[str, int]] = []
-        self._keys: list[Key] = []
+        self._keys: list[SegmentId] = []
         self._played = 0
         self._loss = 0.0
         self.samples: Counter[str] = Counter()

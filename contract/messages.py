@@ -1,6 +1,6 @@
 """Messages: frozen, keyword-only, checked when made. Times are ns on the named host's clock."""
 
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from msgspec import Meta
@@ -166,6 +166,14 @@ class Outcome(Bounded, frozen=True, kw_only=True, array_like=True, gc=False):
     policy_version: Version
     started_ns: Signed
     ended_ns: Signed
+
+
+class SegmentId(NamedTuple):
+    """Names a segment for good: the robot, the start of its process, the number within that."""
+
+    device: str
+    boot: int
+    seq: int
 
 
 class Segment(Message, tag="segment", frozen=True, kw_only=True):

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from tierloop.contract.codec import digest64
 from tierloop.contract.counters import REFUSED, member
 from tierloop.contract.errors import WireError
-from tierloop.contract.messages import Sealed
-from tierloop.edge.outbox import Committed, Name, Outbox, Parcel
+from tierloop.contract.messages import Sealed, SegmentId
+from tierloop.edge.outbox import Committed, Outbox, Parcel
 from tierloop.edge.triage import Triage
 
 DEFLATE_LEVEL = 1
@@ -31,9 +31,9 @@ class Intake:
         """
         counts: Counter[str] = Counter()
         parcels: list[Parcel] = []
-        others: list[Name] = []
+        others: list[SegmentId] = []
         for sealed in group:
-            name = Name(sealed.device, sealed.boot, sealed.seq)
+            name = SegmentId(sealed.device, sealed.boot, sealed.seq)
             if self._outbox.knows(name):
                 counts["duplicates"] += 1
                 others.append(name)
@@ -49,7 +49,7 @@ class Intake:
         committed = self._outbox.commit(parcels, others)
         return committed._replace(counts=committed.counts + counts)
 
-    def _parcel(self, name: Name, sealed: Sealed, counts: Counter[str]) -> Parcel:
+    def _parcel(self, name: SegmentId, sealed: Sealed, counts: Counter[str]) -> Parcel:
         priority = self._triage.weigh(sealed)
         body = zlib.compress(sealed.body.data, DEFLATE_LEVEL)
         counts["segment_bytes.raw"] += len(sealed.body)

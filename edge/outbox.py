@@ -15,7 +15,7 @@ from typing import NamedTuple, NoReturn
 import msgspec
 
 from tierloop.contract.counters import SHED, member
-from tierloop.contract.messages import Stored
+from tierloop.contract.messages import SegmentId, Stored
 from tierloop.edge import boots, tables
 from tierloop.edge.boots import RUNS_MAX, Boot
 from tierloop.edge.spans import Spans
@@ -37,18 +37,10 @@ _NEXT = (
 )
 
 
-class Name(NamedTuple):
-    """The name of a segment, unique for ever."""
-
-    device: str
-    boot: int
-    seq: int
-
-
 class Parcel(NamedTuple):
     """A segment on its way up; `body` is deflated, `digest` that of the body as sealed."""
 
-    name: Name
+    name: SegmentId
     digest: int
     priority: Priority
     body: bytes
@@ -120,13 +112,13 @@ class Outbox:
         below = {key: spans.below for key, spans in self._marks.items()}
         return Loaded(below, self._standing())
 
-    def knows(self, name: Name) -> bool:
+    def knows(self, name: SegmentId) -> bool:
         """Whether this segment was ever taken in, or refused for good."""
         self._connection()
         spans = self._marks.get((name.device, name.boot))
         return spans is not None and name.seq in spans
 
-    def commit(self, parcels: Sequence[Parcel], others: Iterable[Name] = ()) -> Committed:
+    def commit(self, parcels: Sequence[Parcel], others: Iterable[SegmentId] = ()) -> Committed:
         """Stores new parcels in one transaction and acknowledges them, with `others`.
 
         `others` are known already or refused for good: their numbers are taken in, and that they
@@ -178,7 +170,7 @@ class Outbox:
                 wanted = (priority, _json(self._lent), limit - len(found))
                 rows = self._connection().execute(_NEXT, wanted).fetchall()
             for row, device, boot, seq, digest, body in rows:
-                found[row] = Parcel(Name(device, boot, seq), digest, priority, body)
+                found[row] = Parcel(SegmentId(device, boot, seq), digest, priority, body)
         self._lent.update(found)
         return list(found.values()), self._standing()
 

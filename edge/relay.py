@@ -13,10 +13,10 @@ import numpy as np
 from tierloop.contract.account import Account
 from tierloop.contract.clock import NS_PER_S
 from tierloop.contract.effects import Compute, Effects, Send, Timer
-from tierloop.contract.messages import Sealed, Stored
+from tierloop.contract.messages import Sealed, SegmentId, Stored
 from tierloop.edge import tables
 from tierloop.edge.intake import Intake
-from tierloop.edge.outbox import Name, Outbox, Parcel, Standing
+from tierloop.edge.outbox import Outbox, Parcel, Standing
 
 LANE = "disk"
 LOAD, COMMIT, LEND, SETTLE = "relay.load", "relay.commit", "relay.lend", "relay.settle"
@@ -68,7 +68,7 @@ class Relay:
         self._lending = False
         self._failing, self._read = "", False
         self._ready: deque[Parcel] = deque()
-        self._flying: dict[Name, Flight] = {}
+        self._flying: dict[SegmentId, Flight] = {}
         self._free_ns = 0
         self._receipts: list[Stored] = []
         self._settling: list[Stored] = []
@@ -145,7 +145,7 @@ class Relay:
             return []
         also = set(stored.also)
 
-        def settled(name: Name) -> bool:
+        def settled(name: SegmentId) -> bool:
             return name[:2] == (stored.device, stored.boot) and (
                 name.seq < stored.below or name.seq in also
             )
@@ -234,7 +234,7 @@ class Relay:
             effects.append(Timer(RESEND, now_ns + RESEND_NS))
         return effects
 
-    def _recall(self, names: list[Name]) -> None:
+    def _recall(self, names: list[SegmentId]) -> None:
         """Puts parcels that were under way back to the front of the queue."""
         self._counts["resent"] += len(names)
         self._ready.extendleft(self._flying.pop(name).parcel for name in reversed(names))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tierloop.cloud import store_view
+from tierloop.contract.messages import SegmentId
 from tierloop.contract.reading import Unreadable
 from tierloop.edge import outbox_view
 from tierloop.edge.outbox_view import Runs
@@ -14,8 +15,6 @@ from tierloop.stack.record.record import ROOF, Record
 
 Life = tuple[str, int]
 """A device and its boot."""
-Named = tuple[str, int, int]
-"""A segment: device, boot, seq."""
 
 AHEAD_MAX = 1024
 """So many segments beyond those that a life reported are believed to be its own."""
@@ -59,9 +58,9 @@ class Books(NamedTuple):
 
 
 def kept(
-    stored: Iterable[Named],
-    refused: Iterable[Named],
-    waiting: Iterable[Named],
+    stored: Iterable[SegmentId],
+    refused: Iterable[SegmentId],
+    waiting: Iterable[SegmentId],
     promised: Mapping[Life, Runs],
 ) -> dict[Life, Kept]:
     """What the stores hold, by life; a segment in two places is counted in the first."""
@@ -92,8 +91,8 @@ def holdings(out: Path) -> dict[Life, Kept]:
         stored = read(cloud, store_view.segment_keys)
         return kept(
             stored,
-            (row[:3] for row in read(cloud, store_view.refused)),
-            (row[:3] for row in read(edge, outbox_view.waiting)),
+            (SegmentId(*row[:3]) for row in read(cloud, store_view.refused)),
+            (SegmentId(*row[:3]) for row in read(edge, outbox_view.waiting)),
             {(device, boot): runs for device, boot, runs in promised},
         )
     except Unreadable:

@@ -5,7 +5,6 @@ import pytest
 from toy import ToyBackend, toy_trainer
 
 from tierloop.cloud.config import CloudConfig
-from tierloop.cloud.lineage import Key
 from tierloop.cloud.node import BATCH_MAX, PENDING_BYTES, PENDING_MAX, CloudNode
 from tierloop.contract.clock import NS_PER_S
 from tierloop.contract.effects import Compute, Send, Timer
@@ -18,6 +17,7 @@ from tierloop.contract.messages import (
     Part,
     PolicyStatus,
     Refused,
+    SegmentId,
     Stored,
     Welcome,
 )
@@ -238,7 +238,7 @@ def test_rounds_wait_for_enough_lived_data_then_release_what_is_better(
     assert report.counters["samples.twin"] > 0
     record = store.policies.newest()
     assert (record.version, record.parents) == (1, (0,))
-    assert store.policies.policies_of(Key("arm-0", 7, 3)) == (1,)
+    assert store.policies.policies_of(SegmentId("arm-0", 7, 3)) == (1,)
     manifest = unpack(record.blob).manifest
     assert manifest.samples["lived"] == 40
     assert {d.device for d in manifest.trained_on} == {"arm-0", "twin"}

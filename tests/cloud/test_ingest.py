@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from tierloop.cloud.experience import read
 from tierloop.cloud.ingest import BODY_MAX, Ingest
-from tierloop.cloud.lineage import Key, Span, spans
+from tierloop.cloud.lineage import Span, spans
 from tierloop.cloud.store import Store
 from tierloop.contract.codec import Codec, digest64
-from tierloop.contract.messages import ALSO_MAX, Beat
+from tierloop.contract.messages import ALSO_MAX, Beat, SegmentId
 
 ROBOTS = ("arm-0", "arm-1", "arm-9")
 
@@ -33,7 +33,7 @@ def test_a_segment_is_stored_as_it_was_sealed(store, ingest, spec, make_segment,
     assert [(a.device, a.boot, a.below, a.also) for a in done.acks] == [("arm-0", 7, 1, ())]
     experience = read(store, spec, 0)
     np.testing.assert_array_equal(experience.features, segment.features)
-    assert experience.keys == (Key("arm-0", 7, 0),)
+    assert experience.keys == (SegmentId("arm-0", 7, 0),)
     assert experience.samples == {"lived": 3, "twin": 0}
 
 

@@ -6,10 +6,10 @@ import pytest
 from tierloop.cloud.backend import Cancelled, Hands, SerialBackend
 from tierloop.cloud.config import LearnerConfig
 from tierloop.cloud.experience import Experience
-from tierloop.cloud.lineage import Key
 from tierloop.cloud.rollout import PARTS, TWIN, Play, TwinRollout, successes
 from tierloop.cloud.trainer import Trainer
 from tierloop.contract.codec import Codec
+from tierloop.contract.messages import SegmentId
 from tierloop.policy.mlp import Mlp
 from tierloop.sim.embody import embody
 from tierloop.sim.scenario import Scenario, policy_spec
@@ -83,7 +83,7 @@ def one_round(config):
     home = robot.perceiver.features(robot.body.read(0))[np.newaxis]
     segments = trainer.play([Experience(home, (), {"lived": 1, "twin": 0}, 0)])
     features = np.concatenate([segment.features for segment in segments])
-    keys = tuple(Key(s.device, s.boot, s.seq) for s in segments)
+    keys = tuple(SegmentId(s.device, s.boot, s.seq) for s in segments)
     trainer.fit([Experience(features, keys, {"lived": 0, "twin": len(features)}, 0)])
     return trainer.judge(), trainer.conclude()
 

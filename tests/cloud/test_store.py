@@ -14,14 +14,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tierloop.cloud.lineage import Key, PolicyRecord, Span, spans
+from tierloop.cloud.lineage import PolicyRecord, Span, spans
 from tierloop.cloud.store import Datum, Misfit, Store
+from tierloop.contract.messages import SegmentId
 
 ROOT = Path(__file__).parents[2]
 
 
 def datum(seq, digest=1, device="arm-0", boot=7, source="lived"):
-    return Datum(Key(device, boot, seq), digest, 5, (1, 2), "1", "abcd", b"body", source)
+    return Datum(SegmentId(device, boot, seq), digest, 5, (1, 2), "1", "abcd", b"body", source)
 
 
 def policy(version, state="released", data=()):
@@ -51,13 +52,13 @@ def test_a_datum_is_stored_once_and_its_double_counted(store):
 def test_other_bytes_under_a_known_name_are_told_and_change_nothing(store):
     store.commit([datum(0, digest=1)])
     done = store.commit([datum(0, digest=2)._replace(body=b"other")])
-    assert done.altered == (Key("arm-0", 7, 0),)
+    assert done.altered == (SegmentId("arm-0", 7, 0),)
     assert done.fresh == done.duplicate == 0
     assert [body for _, _, _, body in store.experience(0)] == [b"body"]
 
 
 def test_a_misfit_is_kept_by_name_once_and_does_not_shut_out_the_right_datum(store):
-    misfit = Misfit(Key("arm-0", 7, 0), 9, 5, "digest")
+    misfit = Misfit(SegmentId("arm-0", 7, 0), 9, 5, "digest")
     assert store.commit([], [misfit]).refused == (misfit,)
     again = store.commit([], [misfit])
     assert again.refused == ()
@@ -66,7 +67,7 @@ def test_a_misfit_is_kept_by_name_once_and_does_not_shut_out_the_right_datum(sto
 
 
 def test_contiguous_counts_what_is_stored_or_refused_and_stops_at_a_gap(store):
-    store.commit([datum(0), datum(2), datum(4)], [Misfit(Key("arm-0", 7, 1), 1, 5, "spec")])
+    store.commit([datum(0), datum(2), datum(4)], [Misfit(SegmentId("arm-0", 7, 1), 1, 5, "spec")])
     assert store.contiguous("arm-0", 7) == 3
     store.commit([datum(3)])
     assert store.contiguous("arm-0", 7, 3) == 5
@@ -90,12 +91,12 @@ def test_lineage_reads_both_ways(store):
     store.policies.record(policy(2, "refused", [Span("arm-0", 7, 0, 8)]))
     assert store.policies.data_of(1) == (Span("arm-0", 7, 0, 3), Span("arm-0", 7, 5, 6))
     assert (
-        store.policies.policies_of(Key("arm-0", 7, 3))
-        == store.policies.policies_of(Key("arm-0", 7, 5))
+        store.policies.policies_of(SegmentId("arm-0", 7, 3))
+        == store.policies.policies_of(SegmentId("arm-0", 7, 5))
         == (1, 2)
     )
-    assert store.policies.policies_of(Key("arm-0", 7, 4)) == (2,)
-    assert store.policies.policies_of(Key("arm-0", 8, 3)) == ()
+    assert store.policies.policies_of(SegmentId("arm-0", 7, 4)) == (2,)
+    assert store.policies.policies_of(SegmentId("arm-0", 8, 3)) == ()
 
 
 def test_the_newest_release_is_not_a_refused_candidate_and_numbers_go_on(store):
@@ -112,9 +113,9 @@ def test_the_newest_release_is_not_a_refused_candidate_and_numbers_go_on(store):
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 1), st.integers(0, 12))))
 def test_spans_hold_exactly_their_keys(triples):
-    keys = [Key(*triple) for triple in triples]
+    keys = [SegmentId(*triple) for triple in triples]
     found = spans(keys)
-    held = [Key(s.device, s.boot, n) for s in found for n in range(s.first, s.last + 1)]
+    held = [SegmentId(s.device, s.boot, n) for s in found for n in range(s.first, s.last + 1)]
     assert held == sorted(set(keys))
     assert all(a[:2] != b[:2] or a.last + 1 < b.first for a, b in itertools.pairwise(found))
 
@@ -134,12 +135,12 @@ def test_any_order_of_doubles_ends_in_each_once(tmp_path_factory, batches):
 WRITER = """
 import sys
 from pathlib import Path
-from tierloop.cloud.lineage import Key
+from tierloop.contract.messages import SegmentId
 from tierloop.cloud.store import Datum, Store
 
 store, seq = Store(Path(sys.argv[1])), int(sys.argv[2])
 while True:
-    keys = [Key("arm-0", 7, seq + i) for i in range(5)]
+    keys = [SegmentId("arm-0", 7, seq + i) for i in range(5)]
     store.commit([Datum(k, k.seq + 1, 5, (), "1", "s", b"x" * 2000) for k in keys])
     seq += 5
     print(seq, flush=True)

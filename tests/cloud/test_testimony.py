@@ -5,11 +5,11 @@ import pytest
 
 from tierloop.cloud.experience import read
 from tierloop.cloud.ingest import Ingest
-from tierloop.cloud.lineage import Key, PolicyRecord, Span
+from tierloop.cloud.lineage import PolicyRecord, Span
 from tierloop.cloud.store import Store
 from tierloop.cloud.testimony import LATE_NS, ROOM, Witness
 from tierloop.cloud.withdrawal import Lived
-from tierloop.contract.messages import Outcome
+from tierloop.contract.messages import Outcome, SegmentId
 
 S = 10**9
 
@@ -99,7 +99,7 @@ def test_a_segment_does_not_tell_of_a_version_that_learnt_from_it(lives, make_se
     lives.store.policies.record(record)
     assert lives(segment(make_segment, 3, told(0, 4))).refused == {("arm-0", "version"): 1}
     assert believed(lives(segment(make_segment, 4, told(0, 4)))) == [0]
-    assert lives.store.policies.acted(4, Key("arm-0", 8, 0))
+    assert lives.store.policies.acted(4, SegmentId("arm-0", 8, 0))
 
 
 def test_more_than_a_body_can_have_lived_is_not_believed(lives, make_segment):

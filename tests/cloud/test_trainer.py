@@ -8,22 +8,23 @@ import pytest
 from toy import ToyBackend, label, toy_trainer
 
 from tierloop.cloud.experience import Experience
-from tierloop.cloud.lineage import Key, Span
+from tierloop.cloud.lineage import Span
 from tierloop.cloud.rollout import TWIN
 from tierloop.cloud.trainer import _shared
 from tierloop.contract.errors import SpecError
+from tierloop.contract.messages import SegmentId
 from tierloop.policy.artefact import unpack
 
 
 def lived(n, first=0, seed=0):
     rng = np.random.default_rng(seed)
     features = rng.uniform(-1, 1, (n, 3)).astype(np.float32)
-    return Experience(features, (Key("arm-0", 7, first),), {"lived": n, "twin": 0}, first)
+    return Experience(features, (SegmentId("arm-0", 7, first),), {"lived": n, "twin": 0}, first)
 
 
 def twin(segments):
     features = np.concatenate([segment.features for segment in segments])
-    keys = tuple(Key(s.device, s.boot, s.seq) for s in segments)
+    keys = tuple(SegmentId(s.device, s.boot, s.seq) for s in segments)
     return Experience(features, keys, {"lived": 0, "twin": len(features)}, 0)
 
 

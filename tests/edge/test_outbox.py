@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from tierloop.contract.errors import UserError
-from tierloop.contract.messages import ALSO_MAX, Stored
+from tierloop.contract.messages import ALSO_MAX, SegmentId, Stored
 from tierloop.edge.boots import RUNS_MAX
 from tierloop.edge.config import EdgeConfig
 from tierloop.edge.main import build
-from tierloop.edge.outbox import MARK_BYTES, ROW_BYTES, RUN_BYTES, Name, Outbox, Parcel
+from tierloop.edge.outbox import MARK_BYTES, ROW_BYTES, RUN_BYTES, Outbox, Parcel
 from tierloop.edge.triage import Priority
 
 QUOTA = 2500
@@ -26,7 +26,7 @@ QUOTA = 2500
 def parcel(
     seq: int, priority: int = 0, size: int = 10, device: str = "arm", boot: int = 1
 ) -> Parcel:
-    name = Name(device, boot, seq)
+    name = SegmentId(device, boot, seq)
     return Parcel(name, hash(name) % 2**62, Priority(priority), bytes([seq % 256]) * size)
 
 
@@ -57,8 +57,8 @@ class OutboxMachine(RuleBasedStateMachine):
         self.outbox = Outbox(self.path, QUOTA)
         self.dead: list[Outbox] = []
         self.held: list[Parcel] = []
-        self.lent: set[Name] = set()
-        self.seen: set[Name] = set()
+        self.lent: set[SegmentId] = set()
+        self.seen: set[SegmentId] = set()
         self.stored = self.gone = self.shed = 0
 
     @rule(
@@ -107,7 +107,7 @@ class OutboxMachine(RuleBasedStateMachine):
         return held + len(boots) * MARK_BYTES + runs * RUN_BYTES
 
     def below(self, device: str, boot: int) -> int:
-        return next(n for n in range(100) if Name(device, boot, n) not in self.seen)
+        return next(n for n in range(100) if SegmentId(device, boot, n) not in self.seen)
 
     @rule(limit=st.integers(0, 5))
     def lend(self, limit):
@@ -146,7 +146,9 @@ class OutboxMachine(RuleBasedStateMachine):
     @invariant()
     def holds_exactly_what_it_should(self):
         rows = self.outbox._connection().execute("SELECT device, boot, seq, body FROM parcels")
-        assert [(Name(*row[:3]), row[3]) for row in rows] == [(p.name, p.body) for p in self.held]
+        assert [(SegmentId(*row[:3]), row[3]) for row in rows] == [
+            (p.name, p.body) for p in self.held
+        ]
         standing = self.outbox.load().standing
         assert standing.rows == len(self.held) == self.stored - self.gone - self.shed
         assert standing.bytes == sum(len(p.body) for p in self.held)

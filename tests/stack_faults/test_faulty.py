@@ -10,8 +10,8 @@ from plant import embodiment
 
 from tierloop.contract.body import Scan
 from tierloop.contract.effects import Compute, Send, Timer
-from tierloop.contract.messages import Beat, Report
-from tierloop.edge.outbox import Name, Outbox, Parcel
+from tierloop.contract.messages import Beat, Report, SegmentId
+from tierloop.edge.outbox import Outbox, Parcel
 from tierloop.edge.triage import Priority
 from tierloop.stack.faults.body import FaultyBody
 from tierloop.stack.faults.clock import Skew
@@ -206,7 +206,7 @@ def test_a_process_started_during_a_hang_does_not_hang():
 
 
 def parcel(seq):
-    return Parcel(Name("arm", 1, seq), 5, Priority(0), b"x" * 5000)
+    return Parcel(SegmentId("arm", 1, seq), 5, Priority(0), b"x" * 5000)
 
 
 def test_a_full_disk_fails_real_writes_and_then_no_more(tmp_path):
@@ -224,7 +224,7 @@ def test_a_full_disk_fails_real_writes_and_then_no_more(tmp_path):
     done = well.job()
     assert done.counts["stored"] == 1
     assert done.standing.rows == 2
-    assert outbox.knows(Name("arm", 1, 1))
+    assert outbox.knows(SegmentId("arm", 1, 1))
 
 
 def test_a_full_disk_is_no_matter_for_what_does_not_write():

@@ -8,12 +8,12 @@ import zlib
 import msgspec
 import pytest
 
-from tierloop.cloud.lineage import Key, PolicyRecord
+from tierloop.cloud.lineage import PolicyRecord
 from tierloop.cloud.store import Datum, Misfit, Store
 from tierloop.contract.codec import digest64
 from tierloop.contract.errors import UserError
-from tierloop.contract.messages import Stored
-from tierloop.edge.outbox import Name, Outbox, Parcel
+from tierloop.contract.messages import SegmentId, Stored
+from tierloop.edge.outbox import Outbox, Parcel
 from tierloop.edge.triage import Priority
 from tierloop.stack.record.audit import Audit, audit
 from tierloop.stack.record.books import holdings
@@ -28,7 +28,7 @@ def body(seq: int) -> bytes:
 
 def datum(seq: int, source: str = "lived") -> Datum:
     digest = digest64(body(seq))
-    return Datum(Key(*LIFE, seq), digest, 1, (0,), "test", "spec", body(seq), source)
+    return Datum(SegmentId(*LIFE, seq), digest, 1, (0,), "test", "spec", body(seq), source)
 
 
 @pytest.fixture
@@ -38,13 +38,13 @@ def tiers(tmp_path):
     outbox = Outbox(tmp_path / EDGE_OUTBOX, 10**9)
     outbox.commit(
         [
-            Parcel(Name(*LIFE, n), digest64(body(n)), Priority.ROUTINE, zlib.compress(body(n)))
+            Parcel(SegmentId(*LIFE, n), digest64(body(n)), Priority.ROUTINE, zlib.compress(body(n)))
             for n in range(10)
         ]
     )
     store = Store(tmp_path / CLOUD_STORE)
     store.commit([datum(n) for n in range(8)])
-    store.commit([Datum(Key("twin", 1, 0), 5, 1, (), "test", "spec", b"x", "twin")])
+    store.commit([Datum(SegmentId("twin", 1, 0), 5, 1, (), "test", "spec", b"x", "twin")])
     outbox.settle([Stored(device=LIFE[0], boot=LIFE[1], below=8)])
     outbox._connection().close()
     store.close()
@@ -72,7 +72,7 @@ def test_a_segment_that_vanished_behind_its_acknowledgement_is_missing(tiers):
 
 def test_what_the_outbox_dropped_is_known_after_a_crash_of_the_edge(tiers):
     outbox = Outbox(tiers / EDGE_OUTBOX, 1)
-    outbox.commit([Parcel(Name(*LIFE, 10), digest64(body(10)), Priority.ROUTINE, b"x" * 9)])
+    outbox.commit([Parcel(SegmentId(*LIFE, 10), digest64(body(10)), Priority.ROUTINE, b"x" * 9)])
     outbox.close()
     assert audit(tiers, {LIFE: 11}, 0) == Audit(8, 0, 0, 0, 0)
 
@@ -82,7 +82,7 @@ def test_what_the_outbox_dropped_of_a_boot_that_it_forgot_is_not_missing(tiers, 
     outbox = Outbox(tiers / EDGE_OUTBOX, 1)
     lives = {("arm-1", boot): 1 for boot in (1, 2)}
     for device, boot in lives:
-        name = Name(device, boot, 0)
+        name = SegmentId(device, boot, 0)
         outbox.commit([Parcel(name, digest64(body(boot)), Priority.ROUTINE, b"x" * 9)])
     assert ("arm-1", 1) not in outbox.load().below
     outbox.close()
@@ -92,7 +92,7 @@ def test_what_the_outbox_dropped_of_a_boot_that_it_forgot_is_not_missing(tiers, 
 
 def test_what_a_stranger_damaged_is_no_broken_promise(tiers):
     store = Store(tiers / CLOUD_STORE)
-    store.commit([], [Misfit(Key("evil", 7, n), n, 1, "stranger") for n in range(549)])
+    store.commit([], [Misfit(SegmentId("evil", 7, n), n, 1, "stranger") for n in range(549)])
     store.close()
     assert audit(tiers, {LIFE: 10}, 0).altered == 0
 
@@ -116,7 +116,9 @@ def test_a_changed_byte_is_altered(tiers):
     sql(tiers / CLOUD_STORE, "UPDATE segments SET body = x'00' WHERE seq = 2")
     assert audit(tiers, {LIFE: 10}, 0).altered == 1
     store = Store(tiers / CLOUD_STORE)
-    store.commit([], [Misfit(Key(*LIFE, 8), 1, 1, "digest"), Misfit(Key(*LIFE, 9), 1, 1, "spec")])
+    store.commit(
+        [], [Misfit(SegmentId(*LIFE, 8), 1, 1, "digest"), Misfit(SegmentId(*LIFE, 9), 1, 1, "spec")]
+    )
     store.close()
     assert audit(tiers, {LIFE: 10}, 0).altered == 2
 
@@ -149,7 +151,10 @@ def test_releases_are_listed_by_version_without_the_refused(tmp_path):
 
 def test_a_body_that_the_cloud_found_damaged_is_altered(tiers):
     store = Store(tiers / CLOUD_STORE)
-    store.commit([], [Misfit(Key(*LIFE, 8), 5, 1, "deflate"), Misfit(Key("b", 1, 0), 6, 1, "spec")])
+    store.commit(
+        [],
+        [Misfit(SegmentId(*LIFE, 8), 5, 1, "deflate"), Misfit(SegmentId("b", 1, 0), 6, 1, "spec")],
+    )
     store.close()
     assert audit(tiers, {LIFE: 10}, 0).altered == 1
 
@@ -172,9 +177,9 @@ def test_a_store_that_is_no_database_is_one_line(tiers):
 
 def test_what_the_edge_refused_for_good_is_acknowledged_and_not_missing(tiers):
     outbox = Outbox(tiers / EDGE_OUTBOX, 10**9)
-    stranger = [Name("arm-1", 9, seq) for seq in range(5)]
+    stranger = [SegmentId("arm-1", 9, seq) for seq in range(5)]
     outbox.commit([], stranger)
-    outbox.commit([], [*stranger, Name(*LIFE, 10)])
+    outbox.commit([], [*stranger, SegmentId(*LIFE, 10)])
     outbox.close()
     assert audit(tiers, {LIFE: 11}, 0).missing == 0
     sql(tiers / EDGE_OUTBOX, "DELETE FROM parcels WHERE seq = 9")
@@ -184,7 +189,11 @@ def test_what_the_edge_refused_for_good_is_acknowledged_and_not_missing(tiers):
 def test_damage_by_a_life_that_nobody_heard_is_a_strangers(tiers):
     store = Store(tiers / CLOUD_STORE)
     store.commit(
-        [], [Misfit(Key("arm-0", 8, 0), 1, 1, "digest"), Misfit(Key(*LIFE, 77), 2, 1, "digest")]
+        [],
+        [
+            Misfit(SegmentId("arm-0", 8, 0), 1, 1, "digest"),
+            Misfit(SegmentId(*LIFE, 77), 2, 1, "digest"),
+        ],
     )
     store.close()
     assert audit(tiers, {LIFE: 10}, 0).altered == 1

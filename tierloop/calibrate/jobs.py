@@ -9,11 +9,12 @@ from typing import NamedTuple
 import numpy as np
 
 from tierloop.contract.body import Embodiment, Reading
+from tierloop.contract.messages import SegmentId
 from tierloop.contract.specs import FloatArray, PolicySpec, Vector
 from tierloop.contract.version import __version__
 from tierloop.device.config import DeviceConfig
 from tierloop.device.unlinked import Unlinked
-from tierloop.edge.outbox import Name, Outbox, Parcel
+from tierloop.edge.outbox import Outbox, Parcel
 from tierloop.edge.triage import Priority
 from tierloop.policy.artefact import Artefact, Manifest, digest, pack, unpack
 from tierloop.policy.engine import Backend, load, warm_up
@@ -103,7 +104,9 @@ class _Commit:
         self._next += self._rows
         body = bytes(PARCEL_BYTES)
         name = f"rows-{self._rows}"
-        self._outbox.commit([Parcel(Name(name, 0, n), n, Priority.ROUTINE, body) for n in numbers])
+        self._outbox.commit(
+            [Parcel(SegmentId(name, 0, n), n, Priority.ROUTINE, body) for n in numbers]
+        )
 
 
 class _Still:

@@ -10,7 +10,7 @@ from tierloop.cloud.node import CloudNode
 from tierloop.contract.body import Body, Embodiment, Reading
 from tierloop.contract.codec import digest64
 from tierloop.contract.effects import Effects, Node, Send
-from tierloop.contract.messages import ActionChunk, Message, Sealed, Stored, Welcome
+from tierloop.contract.messages import ActionChunk, Message, Sealed, SegmentId, Stored, Welcome
 from tierloop.contract.specs import Vector
 from tierloop.device.config import DeviceConfig
 from tierloop.device.node import DeviceNode
@@ -22,8 +22,6 @@ from tierloop.policy.artefact import unpack
 from tierloop.policy.mlp import Mlp
 from tierloop.stack.record.disks import CLOUD_STORE, EDGE_OUTBOX, read
 from tierloop.stack.virtual.faults import FaultyParts
-
-Key = tuple[str, int, int]
 
 
 class Life(NamedTuple):
@@ -112,8 +110,8 @@ class Witness:
         self.edge: EdgeNode | None = None
         self.cloud: CloudNode | None = None
         self.restarts = -2
-        self._sealed: dict[Key, int] = {}
-        self._promised: set[Key] = set()
+        self._sealed: dict[SegmentId, int] = {}
+        self._promised: set[SegmentId] = set()
         self._answers: dict[tuple[int, bytes], ActionChunk] = {}
 
     def broken(self, name: str, detail: str) -> None:
@@ -158,12 +156,12 @@ class Witness:
                 pass
 
     def _seal(self, sealed: Sealed) -> None:
-        key = (sealed.device, sealed.boot, sealed.seq)
+        key = SegmentId(sealed.device, sealed.boot, sealed.seq)
         if self._sealed.setdefault(key, sealed.digest) != sealed.digest:
             self.broken("name_reused", f"{_words(key)} names two segments")
 
     def _promise(self, node: DeviceNode, numbers: Iterable[int]) -> None:
-        self._promised |= {(node.name, node.boot, n) for n in numbers}
+        self._promised |= {SegmentId(node.name, node.boot, n) for n in numbers}
 
     def judge_links(self, ways: Iterable[Way]) -> None:
         """Nothing is under way any more: what was sent came, or was dropped for a reason."""
@@ -187,11 +185,11 @@ class Witness:
             if n > 1:
                 self.broken("stored_twice", f"{_words(key)} is there {n} times")
         for segment in stored:
-            key, digest = segment[:3], segment.digest
+            key, digest = SegmentId(*segment[:3]), segment.digest
             if digest64(segment.body) != digest or self._sealed.get(key, digest) != digest:
                 self.broken("altered", f"{_words(key)} is not what was sealed")
         for waits in waiting:
-            key, digest = waits[:3], waits.digest
+            key, digest = SegmentId(*waits[:3]), waits.digest
             if self._sealed.get(key, digest) != digest:
                 self.broken("altered", f"{_words(key)} at the edge is not what was sealed")
         missing = self._promised - {*times} - {row[:3] for row in waiting}
