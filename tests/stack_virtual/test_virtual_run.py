@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from virtual_plants import deployment
 
@@ -133,8 +134,7 @@ def kept_run(made, seed, out):
 
 def test_without_a_folder_the_summary_is_the_same(tmp_path):
     made = deployment()
-    made = type(made)(name=made.name, scenario=made.scenario, learner=made.learner,
-                      links=made.links, run=type(made.run)(duration_s=2))  # fmt: skip
+    made = msgspec.structs.replace(made, run=type(made.run)(duration_s=2))
     kept, unkept = kept_run(made, 5, tmp_path / "out"), run_virtual(made, 5)
     assert kept == unkept
 
@@ -143,13 +143,13 @@ def test_a_given_policy_acts_and_nothing_is_learnt(tmp_path):
     made = deployment()
     first = tmp_path / "first"
     run = type(made.run)(duration_s=3)
-    tables = {"name": made.name, "scenario": made.scenario, "learner": made.learner, "run": run}
-    summary = kept_run(type(made)(**tables), 5, first)
+    made = msgspec.structs.replace(made, run=run)
+    summary = kept_run(made, 5, first)
     (stored,) = (first / "state" / "edge" / "policies").glob("*.policy")
     given = tmp_path / "given.policy"
     given.write_bytes(stored.read_bytes())
     policy = type(made.policy)(initial=str(given))
-    again = run_virtual(type(made)(**tables, policy=policy), 6)
+    again = run_virtual(msgspec.structs.replace(made, policy=policy), 6)
     manifest = read(given).manifest
     assert manifest.spec == policy_spec(made.scenario)
     digests = [v["digest"] for v in again["policy_versions"]]

@@ -60,9 +60,9 @@ def test_no_clock_of_the_host_decides_what_is_staged(monkeypatch):
 
 
 def test_the_age_of_action_is_that_of_the_link():
-    made = deployment(device=LinkSpec(delay_ms=40))
+    file = plants_file(device=LinkSpec(delay_ms=40))
     device = DeviceConfig(acting=ActingConfig(predict=False))
-    with plants(msgspec.structs.replace(made, device=device)) as p:
+    with plants(resolve(msgspec.structs.replace(file, device=device))) as p:
         p.run(6)
         ages = p.ages_ms()
     assert len(ages) > 40, "an untrained policy contradicts itself: the rest is left, by premise"
