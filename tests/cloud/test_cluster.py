@@ -282,7 +282,7 @@ def test_a_cloud_told_to_stop_while_ray_starts_stops_in_time(tmp_path, address, 
 
 @pytest.mark.process
 def test_a_cloud_told_to_stop_does_not_wait_for_a_start_that_never_ends(tmp_path, address):
-    mute = "from cloud import cluster; import sys; "
+    mute = "from tierloop.cloud.ray import cluster; import sys; "
     mute += "cluster._DRIVER = (sys.executable, '-c', 'import time; time.sleep(100)')\n"
     cloud = subprocess.Popen(
         [sys.executable, "-c", mute + CLOUD, address, str(tmp_path)], cwd=HERE.parents[1]
