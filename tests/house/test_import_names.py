@@ -26,3 +26,13 @@ def test_a_bare_name_is_refused_with_the_right_one(room):
     assert done.returncode == 1
     said = f"ImportError: this room is imported as tierloop.{room}, not as {room}"
     assert done.stderr.splitlines()[-1] == said
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_an_installed_tierloop_leaves_the_bare_name_to_the_user(room, tmp_path, monkeypatch):
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    done = subprocess.run(
+        [sys.executable, "-c", f"import tierloop.{room}\nimport {room}"],
+        cwd=tmp_path, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.stderr.splitlines()[-1] == f"ModuleNotFoundError: No module named '{room}'"
