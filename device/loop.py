@@ -1,6 +1,6 @@
 """The control loop without clock and sleep: what a tick does to node, body and link, in order."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from tierloop.contract.body import Body, Reading
 from tierloop.contract.clock import NS_PER_S
@@ -73,14 +73,11 @@ class Loop:
             self._report_ns = max(self._report_ns, now_ns - NS_PER_S) + NS_PER_S
         return due
 
-    def report(
-        self, now_ns: int, busy_s: float, carried: Mapping[str, float], last: bool = False
-    ) -> Report:
-        """Makes the report since the last one; `carried` holds the transport's counters."""
+    def report(self, now_ns: int, busy_s: float, last: bool = False) -> Report:
+        """Makes the report since the last one."""
         self._node.meter.busy_until(busy_s)
         report = self._node.report(now_ns, self._lateness, last)
-        report.counters.update(self._link.tally.counters())
-        report.counters.update(carried)
+        report.counters.update(self._link.counters())
         report.counters.update(ticks=self.rate.ticks, missed=self.rate.missed)
         report.gauges.update(self._link.session.gauges())
         self._lateness.clear()

@@ -93,8 +93,7 @@ class ControlLoop:
     def _report(self, now_ns: int, last: bool = False) -> None:
         for event in self._waits.look(now_ns):
             self._node.note(event)
-        carried = self._shaped.counters() if self._shaped is not None else {}
-        report = self._loop.report(now_ns, time.process_time(), carried, last)
+        report = self._loop.report(now_ns, time.process_time(), last)
         if self._reporter is not None:
             self._reporter.send(report)
 

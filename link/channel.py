@@ -29,6 +29,10 @@ class ClientTransport(Protocol):
     def receive(self) -> bytes | None: ...
     def close(self) -> None: ...
 
+    def counters(self) -> dict[str, float]:
+        """What the link made of the frames, where it is a modelled one; else nothing."""
+        ...
+
 
 class ServerTransport(Protocol):
     def send(self, route: bytes, data: bytes) -> bool: ...
@@ -101,6 +105,10 @@ class Client:
             return []
         self._out.clear()
         return [self.server]
+
+    def counters(self) -> dict[str, float]:
+        """What was sent, received and dropped here, and what the link made of it."""
+        return self.tally.counters() | self.transport.counters()
 
     def send(self, message: Message) -> bool:
         """Sends or queues; False if the message was dropped (and counted)."""

@@ -12,6 +12,7 @@ import msgspec
 
 from tierloop.contract.clock import NS_PER_MS, NS_PER_S, Clock
 from tierloop.contract.effects import Compute, Effects, Node, Send, Timer
+from tierloop.contract.messages import Report
 from tierloop.link.channel import Client, Server
 from tierloop.link.reports import ReportSource
 from tierloop.link.sockets import ClientSocket, Poller, ServerSocket
@@ -35,6 +36,22 @@ def attempt(job: Callable[[], Any]) -> Any:
         return job()
     except Exception as error:
         return error
+
+
+def with_links(report: Report, server: Server | None, client: Client | None) -> Report:
+    """The report of a node with what its links counted, and the state of its session."""
+    counters, gauges = dict(report.counters), dict(report.gauges)
+    if server is not None:
+        _add(counters, server.tally.counters())
+    if client is not None:
+        _add(counters, client.counters())
+        gauges |= client.session.gauges()
+    return msgspec.structs.replace(report, counters=counters, gauges=gauges)
+
+
+def _add(counters: dict[str, float], more: dict[str, float]) -> None:
+    for name, value in more.items():
+        counters[name] = counters.get(name, 0.0) + value
 
 
 class Lane:
@@ -177,17 +194,6 @@ class WallShell:
     def _report(self, now_ns: int) -> None:
         if self._reporter is None:
             return
-        report = self._node.report(now_ns)
-        counters = dict(report.counters)
-        for channel in self._channels:
-            for name, value in channel.tally.counters().items():
-                counters[name] = counters.get(name, 0.0) + value
-        gauges = dict(report.gauges)
-        if self._client is not None:
-            gauges |= self._client.session.gauges()
-            if isinstance(self._client.transport, ClientSocket):
-                counters.update(self._client.transport.counters())
+        report = with_links(self._node.report(now_ns), self._server, self._client)
         events = (*report.events, *self._waits.look(now_ns))
-        self._reporter.send(
-            msgspec.structs.replace(report, counters=counters, gauges=gauges, events=events)
-        )
+        self._reporter.send(msgspec.structs.replace(report, events=events))

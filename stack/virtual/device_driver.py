@@ -11,7 +11,6 @@ from tierloop.contract.specs import Vector
 from tierloop.device.loop import HALT_NS, Loop
 from tierloop.device.node import DeviceNode
 from tierloop.link.channel import Client
-from tierloop.link.virtual import VirtualClient
 from tierloop.stack.virtual.costs import Charge
 from tierloop.stack.virtual.heap import Heap
 from tierloop.stack.virtual.wrappers import OwnClock
@@ -140,6 +139,4 @@ class DeviceDriver:
             self._loop.apply(effects, self._own_ns)
 
     def _report(self, now_ns: int, last: bool = False) -> None:
-        transport = self._link.transport
-        carried = transport.counters() if isinstance(transport, VirtualClient) else {}
-        self._tell(self._loop.report(now_ns, self._busy_ns / NS_PER_S, carried, last))
+        self._tell(self._loop.report(now_ns, self._busy_ns / NS_PER_S, last))

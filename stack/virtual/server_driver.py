@@ -5,14 +5,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
 
-import msgspec
-
 from tierloop.contract.clock import NS_PER_MS, NS_PER_S
 from tierloop.contract.effects import Compute, Effect, Effects, Node, Send, Timer
 from tierloop.contract.messages import Report
 from tierloop.link.channel import Client, Server
-from tierloop.link.shell import attempt
-from tierloop.link.virtual import VirtualClient
+from tierloop.link.shell import attempt, with_links
 from tierloop.stack.virtual.heap import Heap
 from tierloop.stack.virtual.wrappers import OwnClock
 
@@ -130,17 +127,7 @@ class ServerDriver:
             self._after(REPORT_EVERY_NS, self._report)
         if self._hung:
             return
-        report = self.node.report(self.now_ns)
-        counters = dict(report.counters)
-        for channel in self._channels:
-            for name, value in channel.tally.counters().items():
-                counters[name] = counters.get(name, 0.0) + value
-        gauges = dict(report.gauges)
-        if self._client is not None:
-            gauges |= self._client.session.gauges()
-            if isinstance(self._client.transport, VirtualClient):
-                counters.update(self._client.transport.counters())
-        self._tell(msgspec.structs.replace(report, counters=counters, gauges=gauges))
+        self._tell(with_links(self.node.report(self.now_ns), self._server, self._client))
 
     def _poll(self) -> None:
         self._arrived = False
