@@ -138,6 +138,43 @@ def test_another_python_is_refused_in_one_line():
     assert done.stderr == "tierloop: needs Python 3.11 to 3.13, this is Python 3.10\n"
 
 
+def without(library: str, *words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """The command in a Python that lacks this library."""
+    code = (
+        f"import sys; sys.modules[{library!r}] = None; sys.argv = ['tierloop', *{list(words)}];"
+        "from tierloop.__main__ import main; sys.exit(main())"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=cwd,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "library", "extra"),
+    [
+        (["run", str(SHIPPED), "--clock", "virtual", "--for", "0.3"], "pyarrow", "report"),
+        (["run", str(SHIPPED), "--for", "0.3"], "matplotlib", "report"),
+        (["sweep", str(SHIPPED), "--over", "run.duration_s=0.3"], "scipy", "bench"),
+        (["sweep", str(SHIPPED), "--over", "run.duration_s=0.3"], "jinja2", "report"),
+    ],
+)
+def test_what_the_end_of_a_command_needs_is_asked_for_at_its_start(tmp_path, words, library, extra):
+    done = without(library, *words, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"tierloop: {library} is needed for this: pip install 'tierloop[{extra}]'\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.process
+def test_a_tier_alone_needs_nothing_that_a_report_needs(tmp_path):
+    words = ["device", str(SHIPPED), *options(tmp_path), "--for", "0.5"]
+    done = without("matplotlib", *words, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
 def test_a_device_loads_nothing_that_belongs_to_other_tiers():
     code = (
         "import sys, tierloop.stack.wall.processes, tierloop.device.main, tierloop.sim.cell;"

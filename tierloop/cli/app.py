@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from tierloop.cli import measure
+from tierloop.cli.extras import lacking, require
 from tierloop.cli.measure import ClockName, File, Sets
 from tierloop.cli.panels import LOOK, MAKE, RUN, Panels, example
 from tierloop.contract.errors import UserError
@@ -61,12 +62,9 @@ def main() -> int:
         print(f"tierloop: {_line(str(error))}", file=sys.stderr)
         return WRONG_INPUT
     except ModuleNotFoundError as error:
-        from tierloop.cli.doctor import extra
-
-        if not (wanted := extra(error.name)):
+        if not (words := lacking(error.name or "")):
             raise
-        remedy = f"pip install 'tierloop[{wanted}]'"
-        print(f"tierloop: {error.name} is needed for this: {remedy}", file=sys.stderr)
+        print(f"tierloop: {words}", file=sys.stderr)
         return WRONG_INPUT
     return FINE
 
@@ -101,6 +99,7 @@ def run(
     Exits 1 if an invariant was violated or no robot acted, 3 if a budget was exceeded, 4 without a
     verdict.
     """
+    require("report")
     _run(TIERS, file, for_, seed, set_, out, faults, clock is ClockName.VIRTUAL)
 
 
@@ -140,6 +139,7 @@ def report(folder: Folder) -> None:
     from tierloop.cli.run import judge, print_summary
     from tierloop.views.finish import join
 
+    require("report")
     summary = join(folder)
     print_summary(summary, folder)
     raise typer.Exit(judge(summary, interrupted=True))

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tierloop.cli.extras import NEEDS, remedy
 from tierloop.cloud.config import CloudConfig
 from tierloop.cloud.ray.place import SHARED
 from tierloop.cloud.scratch import first, free_bytes
@@ -25,15 +26,6 @@ from tierloop.stack.config.deployment_file import LinksConfig
 from tierloop.stack.machine import memory_bytes, processors
 from tierloop.stack.record.summary import library
 
-NEEDS: dict[str, tuple[str, ...]] = {
-    "device": ("numpy", "msgspec", "pyzmq", "psutil"),
-    "sim": ("pybullet", "gymnasium"),
-    "edge": ("onnxruntime",),
-    "cloud": ("ray", "torch", "onnx"),
-    "report": ("matplotlib", "jinja2", "pyarrow"),
-    "bench": ("scipy",),
-}
-"""Distributions by the extra that brings them; those of `device` every role needs."""
 ADVISED_CPUS = 2
 STORE = CloudConfig().object_store_mb * 2**20
 WIDE = 200
@@ -59,12 +51,6 @@ def examine(file: Path | None) -> bool:
     console = Console()
     (console if console.is_terminal else Console(width=WIDE)).print(table)
     return all(finding.good is not False for finding in findings)
-
-
-def extra(module: str | None) -> str:
-    """Which extra brings what this module is of; empty if none does."""
-    top = (module or "").partition(".")[0]
-    return next((name for name, needed in NEEDS.items() if top in needed), "")
 
 
 def _machine() -> Iterator[Finding]:
@@ -116,8 +102,7 @@ def _libraries() -> Iterator[Finding]:
         versions = {name: library(name) for name in names}
         missing = [name for name, version in versions.items() if version is None]
         if missing:
-            remedy = f"pip install 'tierloop[{extra}]'"
-            yield Finding(extra, False, f"{', '.join(missing)} missing; {remedy}")
+            yield Finding(extra, False, f"{', '.join(missing)} missing; {remedy(extra)}")
         else:
             yield Finding(extra, True, ", ".join(f"{n} {v}" for n, v in versions.items()))
     if library("pybullet"):

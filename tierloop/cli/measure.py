@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from tierloop.cli.extras import require
 from tierloop.cli.panels import MEASURE, example
 from tierloop.contract.errors import UserError
 
@@ -72,6 +73,7 @@ def sweep(
         raise UserError(
             "--clock wall: parallel runs would slow one another down; use --clock virtual"
         )
+    require("bench", "report")
     from tierloop.sweep.session import conduct
 
     raise typer.Exit(conduct(file, over or (), seeds, set_ or (), jobs, out))

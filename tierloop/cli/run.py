@@ -48,9 +48,10 @@ def conduct(deployment: Deployment, roles: tuple[str, ...], out: Path) -> int:
     """Runs `roles` of a deployment into `out`; the exit code. Raises UserError before it starts."""
     check(deployment, roles, out)
     _check_budgets(deployment)
-    Thread(
-        target=import_module, args=("tierloop.views.charts",), daemon=True
-    ).start()  # for the end
+    whole = set(roles) == set(ROLES)
+    if whole:
+        charts = "tierloop.views.charts"  # takes long to import, and is needed at the end
+        Thread(target=import_module, args=(charts,), daemon=True).start()
     console = Console()
     screen.wait_at_most(0)
     shown = view(console)
@@ -65,7 +66,7 @@ def conduct(deployment: Deployment, roles: tuple[str, ...], out: Path) -> int:
         return WRONG_INPUT
     lived = _lived(run.lived_s, deployment)
     console.print(f"Ended: {_ENDS[why]}, {lived}.", highlight=False)
-    if set(roles) != set(ROLES):
+    if not whole:
         lonely = sessions.alone(run.record)
         for one in sessions.silence(run.record, lonely):
             if one["lasting"]:
