@@ -132,7 +132,7 @@ class DeploymentFile(_Table, frozen=True, kw_only=True):
         if not 0 <= self.seed < 2**63:
             raise ValueError("seed must lie between 0 and 2^63 - 1")
         for robot in self.scenario.robots:
-            if not _NAME.fullmatch(robot) or robot in ("device", "edge", "cloud", "roof"):
+            if not _NAME.fullmatch(robot) or robot in (*TIERS, "roof"):
                 raise ValueError(
                     f"'{robot}' is not a valid name of a robot: use a to z, 0 to 9 and dash"
                 )

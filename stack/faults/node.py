@@ -19,12 +19,7 @@ from tierloop.contract.clock import NS_PER_S
 from tierloop.contract.effects import Compute, Effects, Node, Timer
 from tierloop.contract.messages import Message, Report
 from tierloop.stack.faults.clock import Skew
-from tierloop.stack.faults.kinds import (
-    Faults,
-    FullDisk,
-    Hang,
-    SlowLearner,
-)
+from tierloop.stack.faults.kinds import Faults, FullDisk, Hang, SlowLearner
 from tierloop.stack.faults.timeline import Span, spans, within
 
 HELD_MAX = 1024

@@ -5,13 +5,7 @@ from typing import NamedTuple
 
 from tierloop.contract.clock import NS_PER_S
 from tierloop.link.model import Conditions
-from tierloop.stack.faults.kinds import (
-    SLOWEST,
-    ClockDrift,
-    Direction,
-    Faults,
-    LinkFault,
-)
+from tierloop.stack.faults.kinds import SLOWEST, ClockDrift, Direction, Faults, LinkFault
 
 
 def check(faults: Faults, robots: Sequence[str]) -> None:

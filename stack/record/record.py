@@ -134,9 +134,9 @@ class Record:
                     total[name] += value
         return dict(total)
 
-    def newest(self) -> dict[str, Report]:
-        """The last report of every process that is there, by name."""
-        return {life.process: life.last for life in self.lives.values()}
+    def newest(self) -> dict[str, Life]:
+        """The newest life of each process, by name; the supervisors' own reports are none."""
+        return {life.process: life for life in self.lives.values() if life.role != ROOF}
 
     def decisions(self) -> Rows:
         """The ledger, int64[R, C], all devices one after the other."""

@@ -7,10 +7,7 @@ began.
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
-from tierloop.stack.faults.kinds import (
-    Crash,
-    Faults,
-)
+from tierloop.stack.faults.kinds import Crash, Faults
 from tierloop.stack.faults.timeline import told
 
 

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from tierloop.contract.clock import NS_PER_S
 from tierloop.stack.record.invariants import FAULTS
-from tierloop.stack.record.record import ROOF, Happening, Life, Record
+from tierloop.stack.record.record import Happening, Life, Record
 from tierloop.stack.record.summary import ages_ms
 from tierloop.stack.watch import Status, View
 
@@ -76,8 +76,8 @@ class Figures(NamedTuple):
 
 def figures(record: Record) -> Figures:
     """The figures of the last RECENT seconds; ticks since the start."""
-    newest = {life.process: life for life in record.lives.values()}
-    rows = [d for life in newest.values() for d in life.decisions[-RECENT:]]
+    newest = record.newest().values()
+    rows = [d for life in newest for d in life.decisions[-RECENT:]]
     ages = ages_ms(np.concatenate(rows)) if rows else np.zeros(0)
     p50, p99 = np.percentile(ages, (50, 99)) if len(ages) else (np.nan, np.nan)
     counters = record.counters("device")
@@ -86,7 +86,7 @@ def figures(record: Record) -> Figures:
         float(p99),
         int(counters.get("ticks", 0)),
         int(counters.get("missed", 0)),
-        sum(life.watts for life in newest.values()),
+        sum(life.watts for life in newest),
     )
 
 
@@ -174,7 +174,7 @@ def line(status: Status) -> str:
             f"  missed {now.missed}/{now.ticks + now.missed}"
         )
     else:
-        lives = _newest(status.record)
+        lives = status.record.newest()
         said = "  ".join(f"{name}: {_gauges(lives.get(name))}" for name in status.states)
     return f"{status.elapsed_s:7.1f} s {status.phase}  {said}  {now.watts:.0f} W"
 
@@ -246,17 +246,12 @@ def _processes(status: Status) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for column in ("process", "state", "W", "activity and queues"):
         table.add_column(column, justify="right" if column == "W" else "left", no_wrap=True)
-    lives = _newest(status.record)
+    lives = status.record.newest()
     for name in sorted({*status.states, *lives}, key=lambda n: (n in ("edge", "cloud"), n)):
         life = lives.get(name)
         watts = f"{life.watts:.1f}" if life else ""
         table.add_row(name, status.states.get(name, "elsewhere"), watts, _gauges(life))
     return table
-
-
-def _newest(record: Record) -> dict[str, Life]:
-    """The newest life of each process."""
-    return {life.process: life for life in record.lives.values() if life.role != ROOF}
 
 
 def _gauges(life: Life | None) -> str:
