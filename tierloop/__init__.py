@@ -1,3 +1,3 @@
-"""The roof: the deployment file, the launcher, the command line, the report."""
+"""What a person does with a stack, and the one name below which every room is imported."""
 
 from tierloop.contract.version import __version__ as __version__

@@ -1,10 +1,10 @@
-"""Marks: rare states that a fuzzer must reach now and then, or it proves little."""
+"""Coverage: the rare states that a fuzzer must reach now and then, or it proves little."""
 
 from collections import Counter
 from pathlib import Path
 
 from tierloop.contract.counters import FRAMES_REFUSED, RUNG_S, parsed
-from tierloop.fuzz.oracle import Witness
+from tierloop.fuzz.oracle import Oracle
 from tierloop.policy import journal
 from tierloop.stack.record.disks import EDGE_JOURNAL
 from tierloop.stack.record.record import Record
@@ -54,18 +54,18 @@ JOURNALLED = {"policy rolled back": "rollback", "damaged policy replaced": "dama
 ALL = (*COUNTED, *EVENTS, *JOURNALLED, "segment acknowledged")
 
 
-def reached(record: Record, witness: Witness, place: Path) -> Counter[str]:
+def reached(record: Record, oracle: Oracle, place: Path) -> Counter[str]:
     """How often each state was reached in a run."""
     found: Counter[str] = Counter()
-    for mark, (role, counter) in COUNTED.items():
+    for state, (role, counter) in COUNTED.items():
         for name, value in record.counters(role).items():
             if parsed(counter, name) is not None:
-                found[mark] += int(value > 0) if parsed(RUNG_S, name) else int(value)
-    for mark, event in EVENTS.items():
-        found[mark] += sum(h.name == event for h in record.happenings)
+                found[state] += int(value > 0) if parsed(RUNG_S, name) else int(value)
+    for state, event in EVENTS.items():
+        found[state] += sum(h.name == event for h in record.happenings)
     for entry in journal.read(place / EDGE_JOURNAL):
-        for mark, action in JOURNALLED.items():
-            found[mark] += entry.action == action
-    found["process restarted"] += witness.restarts
-    found["segment acknowledged"] = witness.promises
+        for state, action in JOURNALLED.items():
+            found[state] += entry.action == action
+    found["process restarted"] += oracle.restarts
+    found["segment acknowledged"] = oracle.acknowledged
     return found

@@ -1,4 +1,4 @@
-"""The witness: follows every life of every process from outside, and tells what it saw broken."""
+"""The oracle: follows every life of every process from outside, and tells what was violated."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -34,12 +34,12 @@ class Life(NamedTuple):
 
 
 class Parts(FaultyParts):
-    """The parts of a stack with their faults, each followed by the witness."""
+    """The parts of a stack with their faults, each followed by the oracle."""
 
-    witness: "Witness"
+    oracle: "Oracle"
 
     def node(self, name: str, node: Node) -> Node:
-        self.witness.follow(node)
+        self.oracle.follow(node)
         return super().node(name, node)
 
     def device(
@@ -47,8 +47,8 @@ class Parts(FaultyParts):
     ) -> DeviceNode:
         port = embodiment.body
         assert isinstance(port, _Port)
-        node = _Followed(self.witness, name, boot, embodiment, config, software)
-        self.witness.meet(Life(name, boot, node, port))
+        node = _Followed(self.oracle, name, boot, embodiment, config, software)
+        self.oracle.meet(Life(name, boot, node, port))
         return node
 
     def embodiment(self, name: str, embodiment: Embodiment) -> Embodiment:
@@ -57,30 +57,30 @@ class Parts(FaultyParts):
 
 
 class _Followed(DeviceNode):
-    """A device's node that tells the witness what goes in and what comes out."""
+    """A device's node that tells the oracle what goes in and what comes out."""
 
-    def __init__(self, witness: "Witness", *arguments: Any) -> None:
+    def __init__(self, oracle: "Oracle", *arguments: Any) -> None:
         super().__init__(*arguments)
-        self._witness = witness
+        self._oracle = oracle
         self.watch.tell = self._violated
 
     def on_tick(self, now_ns: int, reading: Reading) -> tuple[Vector, Effects]:
         setpoint, effects = super().on_tick(now_ns, reading)
-        self._witness.said(effects)
+        self._oracle.said(effects)
         return setpoint, effects
 
     def flush(self, now_ns: int) -> Effects:
         effects = super().flush(now_ns)
-        self._witness.said(effects)
+        self._oracle.said(effects)
         return effects
 
     def on_message(self, now_ns: int, peer: str, message: Message) -> Effects:
-        self._witness.heard(self, message)
+        self._oracle.heard(self, message)
         return super().on_message(now_ns, peer, message)
 
     def _violated(self, _now_ns: int, _name: str, detail: str) -> None:
-        promise, _, words = detail.partition(": ")
-        self._witness.broken(promise, f"{self.name}: {words}")
+        invariant, _, words = detail.partition(": ")
+        self._oracle.broken(invariant, f"{self.name}: {words}")
 
 
 class _Port:
@@ -100,8 +100,8 @@ class _Port:
         self._body.write(setpoint)
 
 
-class Witness:
-    """`found` holds each broken promise with the first word about it."""
+class Oracle:
+    """`found`: each invariant that was violated, with the first detail."""
 
     def __init__(self, now_ns: Callable[[], int]) -> None:
         self._now_ns = now_ns
@@ -111,16 +111,16 @@ class Witness:
         self.cloud: CloudNode | None = None
         self.restarts = -2
         self._sealed: dict[SegmentId, int] = {}
-        self._promised: set[SegmentId] = set()
+        self._acknowledged: set[SegmentId] = set()
         self._answers: dict[tuple[int, bytes], ActionChunk] = {}
 
     def broken(self, name: str, detail: str) -> None:
         self.found.setdefault(name, f"{self._now_ns() / 1e9:.3f} s: {detail}")
 
     @property
-    def promises(self) -> int:
+    def acknowledged(self) -> int:
         """Segments that devices know to be safe."""
-        return len(self._promised)
+        return len(self._acknowledged)
 
     def meet(self, life: Life) -> None:
         """A device is about to start."""
@@ -148,10 +148,10 @@ class Witness:
             case ActionChunk(policy_version=version, actions=actions):
                 self._answers.setdefault((version, actions[:, -1].tobytes()), message)
             case Welcome():
-                self._promise(node, range(min(message.acked, produced)))
+                self._acknowledge(node, range(min(message.acked, produced)))
             case Stored(device=node.name, boot=node.boot):
                 also = [n for n in message.also if 0 <= n < produced]
-                self._promise(node, [*range(min(message.below, produced)), *also])
+                self._acknowledge(node, [*range(min(message.below, produced)), *also])
             case _:
                 pass
 
@@ -160,8 +160,8 @@ class Witness:
         if self._sealed.setdefault(key, sealed.digest) != sealed.digest:
             self.broken("name_reused", f"{_words(key)} names two segments")
 
-    def _promise(self, node: DeviceNode, numbers: Iterable[int]) -> None:
-        self._promised |= {SegmentId(node.name, node.boot, n) for n in numbers}
+    def _acknowledge(self, node: DeviceNode, numbers: Iterable[int]) -> None:
+        self._acknowledged |= {SegmentId(node.name, node.boot, n) for n in numbers}
 
     def judge_links(self, ways: Iterable[Way]) -> None:
         """Nothing is under way any more: what was sent came, or was dropped for a reason."""
@@ -177,7 +177,7 @@ class Witness:
                 self.broken("conservation", f"way {number}: {words}")
 
     def judge_disks(self, place: Path) -> None:
-        """What was promised to be safe is on disk once, as it was sealed."""
+        """What was acknowledged is on disk once, as it was sealed."""
         stored = read(place / CLOUD_STORE, store_view.segments)
         waiting = read(place / EDGE_OUTBOX, outbox_view.waiting)
         times = Counter(row[:3] for row in stored)
@@ -192,7 +192,7 @@ class Witness:
             key, digest = SegmentId(*waits[:3]), waits.digest
             if self._sealed.get(key, digest) != digest:
                 self.broken("altered", f"{_words(key)} at the edge is not what was sealed")
-        missing = self._promised - {*times} - {row[:3] for row in waiting}
+        missing = self._acknowledged - {*times} - {row[:3] for row in waiting}
         shed = sum(read(place / EDGE_OUTBOX, outbox_view.dropped))
         if len(missing) > shed:
             first = _words(min(missing))

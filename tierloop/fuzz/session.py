@@ -1,4 +1,4 @@
-"""Conducts a fuzzing session: seeds over worker processes, progress, marks, the first failures."""
+"""Conducts a fuzzing session: seeds over worker processes, progress, coverage, first failures."""
 
 import signal
 import sys
@@ -156,10 +156,10 @@ def _conclude(console: Console, outcomes: Sequence[Outcome], took_s: float) -> i
     for outcome in outcomes:
         reached.update(outcome.marks)
     console.print("\nRare states, and how often each was reached:")
-    for mark in coverage.ALL:
-        if reached[mark]:
-            console.print(f"  {reached[mark]:>9}  {mark}")
-    never = [mark for mark in coverage.ALL if not reached[mark]]
+    for state in coverage.ALL:
+        if reached[state]:
+            console.print(f"  {reached[state]:>9}  {state}")
+    never = [state for state in coverage.ALL if not reached[state]]
     console.print(f"Never reached: {'; '.join(never) or 'none'}")
     simulated_s, cpu_s = (sum(getattr(o, n) for o in outcomes) for n in ("simulated_s", "cpu_s"))
     failed = [o.seed for o in outcomes if o.found]

@@ -14,7 +14,7 @@ from tierloop.contract.clock import NS_PER_S
 from tierloop.contract.ledger import Rung
 from tierloop.fuzz import coverage, signed_policies
 from tierloop.fuzz.case import Case, Mishap
-from tierloop.fuzz.oracle import Parts, Witness
+from tierloop.fuzz.oracle import Oracle, Parts
 from tierloop.sim.scenario import policy_spec
 from tierloop.stack.config.deployment_file import PolicyConfig
 from tierloop.stack.faults.kinds import ClockDrift, ClockStep
@@ -35,7 +35,7 @@ _SLACK_SEGMENTS = 4
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a case: broken promises with a word about each, and states reached."""
+    """What became of a case. `found`: violated invariants with details; `marks`: states reached."""
 
     seed: int
     mode: str
@@ -47,7 +47,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def live(case: Case) -> Outcome:
-    """Runs a case. What a node raises is a broken promise too."""
+    """Runs a case. What a node raises is a violation too."""
     began_s = time.process_time()
     with closing(in_memory()) as scratch:
         day = _Day(case, scratch.path)
@@ -56,14 +56,14 @@ def live(case: Case) -> Outcome:
                 day.live()
             except Exception as error:
                 where = _place(error)
-                day.witness.broken("raised", f"{type(error).__name__}: {error} ({where})")
-        if "raised" not in day.witness.found:
+                day.oracle.broken("raised", f"{type(error).__name__}: {error} ({where})")
+        if "raised" not in day.oracle.found:
             day.judge()
         return Outcome(
             seed=case.seed,
             mode=case.mode,
-            found=day.witness.found,
-            marks=dict(+day.marks),
+            found=day.oracle.found,
+            marks=dict(+day.reached),
             simulated_s=day.simulated_s,
             cpu_s=time.process_time() - began_s,
             trace=day.stack.trace.hexdigest(),
@@ -86,7 +86,7 @@ class _Day:
         self._case, self._place = case, place
         self._record = Record()
         self._newest: tuple[int, str] | None = None
-        self.marks: Counter[str] = Counter()
+        self.reached: Counter[str] = Counter()
         self.simulated_s = case.deployment.run.duration_s
         scenario = case.deployment.scenario
         self._spec = policy_spec(scenario)
@@ -94,7 +94,7 @@ class _Day:
         signed_policies.write(initial, self._spec, case.first)
         deployment = replace(case.deployment, policy=PolicyConfig(initial=str(initial)))
         self._deployment, parts = deployment, Parts(deployment)
-        parts.witness = self.witness = Witness(lambda: self.stack.now_ns)
+        parts.oracle = self.oracle = Oracle(lambda: self.stack.now_ns)
         self.stack = VirtualStack(
             deployment, case.seed, place / "state", wrappers=parts,
             backend=signed_policies.Rounds(self._spec, case.first), observers=[self._record.take],
@@ -126,17 +126,17 @@ class _Day:
 
     def judge(self) -> None:
         """What the record, the disks and the links say afterwards."""
-        self.witness.judge_links(self.stack.ways.values())
-        self.witness.judge_disks(self._place)
-        self.witness.judge_answers(self._place)
+        self.oracle.judge_links(self.stack.ways.values())
+        self.oracle.judge_disks(self._place)
+        self.oracle.judge_answers(self._place)
         summary = audited(self._record, self._deployment, self._place)
         for name, n in summary["invariants"].items():
             if n:
-                self.witness.found.setdefault(name, f"{n} by the record")
-        self.marks = coverage.reached(self._record, self.witness, self._place)
+                self.oracle.found.setdefault(name, f"{n} by the record")
+        self.reached = coverage.reached(self._record, self.oracle, self._place)
 
     def _befall(self, mishap: Mishap) -> None:
-        stack, edge = self.stack, self.witness.edge
+        stack, edge = self.stack, self.oracle.edge
         live = edge.releases.live if edge is not None and stack.alive("edge") else None
         if live is None:
             return
@@ -153,7 +153,7 @@ class _Day:
 
     def _look(self) -> None:
         """What has been released by now must be live at the end."""
-        cloud = self.witness.cloud
+        cloud = self.oracle.cloud
         if cloud is not None and self.stack.alive("cloud") and cloud.publisher.newest:
             self._newest = cloud.publisher.newest.version, cloud.publisher.newest.digest
 
@@ -166,19 +166,19 @@ class _Day:
             if isinstance(fault, ClockStep | ClockDrift)
             for name in fault.names(scenario.robots)
         }
-        for life in self.witness.lives:
+        for life in self.oracle.lives:
             due, done = life.node.watch.due, life.port.writes
             if life.name not in skewed and abs(done - due) > 1:
                 words = f"{life.name} boot {life.boot}: {done} of {due}"
-                self.witness.broken("ticks", words)
+                self.oracle.broken("ticks", words)
 
     def _progress(self) -> None:
         """Faults are over for long: every device acts, and every backlog is drained."""
-        stack, broken = self.stack, self.witness.broken
+        stack, broken = self.stack, self.oracle.broken
         scenario, device = self._deployment.scenario, self._deployment.device
         fresh = scenario.decision_hz * SETTLE_NS / NS_PER_S / device.segment_decisions
         most = round(fresh) + _SLACK_SEGMENTS
-        edge = self.witness.edge
+        edge = self.oracle.edge
         if not all(stack.alive(name) for name in stack.processes) or edge is None:
             broken("not_nominal", "a process is down")
             return
