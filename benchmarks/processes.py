@@ -57,16 +57,16 @@ MEMORY = {role: Metric("memory", "MB", role) for role in PROCESSES}
 
 @contextmanager
 def ended(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
-    """Ends a process, and waits for it, at the end."""
-    try:
-        yield process
-    finally:
-        process.terminate()
+    """Ends a process, waits for it and closes its pipes, at the end."""
+    with process:
         try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            yield process
+        finally:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
 
 
 def cold_start(folder: Path) -> float:
@@ -81,7 +81,7 @@ def cold_start(folder: Path) -> float:
         begun_ns = time.perf_counter_ns()
         with ended(subprocess.Popen(device.command, stdin=subprocess.PIPE)) as process:
             assert process.stdin is not None
-            process.stdin.write(device.order + b"\n")
+            process.stdin.write(device.begin(boot=1))
             process.stdin.flush()
 
             def heard() -> bool:

@@ -139,6 +139,10 @@ class Process(NamedTuple):
     order: bytes
     patience: float = 1.0
 
+    def begin(self, boot: int) -> bytes:
+        """What a life of it reads first on standard input: the order, and the boot number."""
+        return b"%s\n%d\n" % (self.order, boot)
+
 
 def table(
     deployment: Deployment, roles: tuple[str, ...], out: Path, report_to: str, began_ns: int

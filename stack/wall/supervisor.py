@@ -76,7 +76,7 @@ class Child:
             )
         assert self.popen.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # died at once: the next look finds out
-            self.popen.stdin.write(b"%s\n%d\n" % (self.process.order, self.boot))
+            self.popen.stdin.write(self.process.begin(self.boot))
         self.lives += 1
         self.pulse = Pulse(self.popen.pid, now_s, self.process.patience)
         self.started_s = now_s
