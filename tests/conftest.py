@@ -1,11 +1,18 @@
 """Shared by all tests."""
 
+import signal
+
 import pytest
 from hypothesis import settings
 from ports import free_address
 
 settings.register_profile("ci", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("ci")
+
+
+def pytest_configure() -> None:
+    """Lets what tests start hear Ctrl-C, which a background job of a script ignores."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
