@@ -6,7 +6,10 @@ import msgspec
 import numpy as np
 import pytest
 
+from tierloop.cloud.config import CloudConfig
 from tierloop.contract.errors import UserError
+from tierloop.device.config import ComputePower, DeviceConfig
+from tierloop.edge.config import EdgeConfig
 from tierloop.stack.config import hardware
 from tierloop.stack.config.deployment import Deployment, load, resolve
 from tierloop.stack.config.deployment_file import DeploymentFile
@@ -100,6 +103,20 @@ def test_a_tier_draws_the_watts_of_its_hardware(tmp_path):
     assert (default.device.compute.idle_w, default.device.compute.busy_w) == (3.0, 9.0)
     assert (default.edge.idle_w, default.edge.busy_w) == (4.6, 16.9)
     assert (default.cloud.idle_w, default.cloud.busy_w) == (60.0, 150.0)
+
+
+@pytest.mark.parametrize(
+    ("tier", "lacking"),
+    [
+        ("device", DeviceConfig(compute=ComputePower(busy_w=9.0))),
+        ("edge", EdgeConfig(idle_w=4.6)),
+        ("cloud", CloudConfig()),
+    ],
+)
+def test_no_deployment_is_made_without_the_watts_of_a_tier(tier, lacking):
+    whole = resolve(DeploymentFile(name="cell"))
+    with pytest.raises(ValueError, match=f"^{tier}.* does not say its watts: resolve the file"):
+        msgspec.structs.replace(whole, **{tier: lacking})
 
 
 def test_what_the_file_says_of_watts_goes_before_the_profile(tmp_path):
