@@ -8,6 +8,7 @@ import pytest
 from tierloop import contract
 from tierloop.bench import same as s
 from tierloop.bench import same_command
+from tierloop.bench.hot_paths import Side
 from tierloop.contract.errors import UserError
 
 HERE = Path(contract.__path__[0]).resolve().parent
@@ -50,6 +51,19 @@ def test_a_case_that_does_not_run_says_why(other, monkeypatch, capsys):
     assert err == "tierloop: does not run: wifi\n"
 
 
+def test_another_exit_code_is_a_difference(tmp_path):
+    sides = []
+    for code in (0, 3):
+        (tmp_path / f"{code}").mkdir()
+        (tmp_path / f"{code}" / "case.py").write_text(
+            "import sys; from pathlib import Path; out = Path(sys.argv[1]); out.mkdir()\n"
+            """(out / "summary.json").write_text('{"trace_sha256": "0"}')\n"""
+            f"sys.exit({code})"
+        )
+        sides.append(Side(f"{code}", tmp_path / f"{code}"))
+    assert s.run(*sides, ("-m", "case", "{out}")).differences == [("exit_code", "0", "3")]
+
+
 def test_every_key_is_compared_but_those_of_the_machine():
     base = {"a": {"b": [1, 2], "host": 1}, "host": {"cpus": 2}, "gone": None, "empty": {}, "n": 1}
     head = {"a": {"b": [1, 3, 4], "host": 2}, "host": {"cpus": 4}, "empty": [], "n": 1.0, "new": ""}
@@ -74,3 +88,5 @@ def test_the_list_has_the_cases_that_it_promises():
     plants = [f"plant-{name}" for name in ("none", "ethernet", "wifi", "5g", "lte", "satellite")]
     seeds = [f"fuzz-{seed}" for seed in range(20)]
     assert list(s.CASES) == [*cells, *plants, "bad-day", *seeds]
+    assert len(set(s.CASES.values())) == len(s.CASES), "each is another run"
+    assert any(word.endswith("bad-day.toml") for word in s.CASES["bad-day"])
