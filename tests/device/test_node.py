@@ -56,9 +56,7 @@ class Rig:
 
 def answer(observation: Observation, version: int = 1, value: float = 0.3) -> ActionChunk:
     rows = np.full((8, 3), value, np.float32)
-    return ActionChunk.answering(
-        observation, POLICY, rows, version, held_ns=500, compute_ns=300
-    )  # fmt: skip
+    return ActionChunk.answering(observation, POLICY, rows, version, held_ns=500, compute_ns=300)
 
 
 def test_decisions_come_at_their_rate_and_the_body_follows():

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from records import recorded
 
 from tierloop.contract.messages import Report
 from tierloop.contract.specs import BodySpec
@@ -19,7 +20,7 @@ from tierloop.stack.config.hardware import load
 from tierloop.stack.record.audit import Audit
 from tierloop.stack.record.energy import account, balanced
 from tierloop.stack.record.invariants import invariants
-from tierloop.stack.record.record import Life, Record
+from tierloop.stack.record.record import Life
 
 BODY = body_spec(Scenario())
 EMPTY = np.zeros((0, 30), np.int64)
@@ -62,15 +63,8 @@ def report(process: str, role: str, values: dict[str, float]) -> Report:
     )  # fmt: skip
 
 
-def record(*reports: Report) -> Record:
-    made = Record()
-    for one in reports:
-        made.take(one)
-    return made
-
-
 def told(*reports: Report, **tables: Any) -> dict[str, Any]:
-    return account(record(*reports), resolve(DeploymentFile(name="made-up", **tables)), 4)
+    return account(recorded(reports), resolve(DeploymentFile(name="made-up", **tables)), 4)
 
 
 def total(meter: Meter) -> float:
@@ -208,7 +202,7 @@ def test_the_runs_invariant_counts_lives_that_do_not_balance(plain):
     good = counters(plain)
     bad = good | {"energy_j.radio": 1.1 * good["energy_j.radio"]}
     lives = [report(f"arm-{i}", "device", c) for i, c in enumerate((good, bad, bad))]
-    found = invariants(record(*lives), policy_spec(Scenario()), clean)
+    found = invariants(recorded(lives), policy_spec(Scenario()), clean)
     assert found["energy_conserved"] == 2
 
 

@@ -10,8 +10,8 @@ from ports import free_address
 
 from tierloop.stack.config.fault_tables import load
 from tierloop.stack.faults.timeline import told
-from tierloop.stack.record import reports
-from tierloop.stack.record.record import ROOF, Record
+from tierloop.stack.record import folder
+from tierloop.stack.record.record import ROOF
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "deployments" / "faults" / "bad-day.toml"
@@ -45,9 +45,7 @@ def test_the_example_does_harm_and_is_recovered_from(tmp_path, clock):
     done = run(out, clock)
     assert done.returncode == 0, done.stdout + done.stderr
     summary = json.loads((out / "summary.json").read_text())
-    record = Record()
-    for report in reports.read(out / "parts"):
-        record.take(report)
+    _, record = folder.load(out)
     check_timeline(summary)
     check_harm(record)
     check_recovery(summary, record)

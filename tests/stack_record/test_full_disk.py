@@ -7,7 +7,7 @@ import sqlite3
 from contextlib import contextmanager
 
 import pytest
-from records import S, deployment, fill, report, short_run
+from records import S, deployment, fill, recorded, report, short_run
 
 from tierloop.cli.run import INCONCLUSIVE, judge, print_summary, warnings
 from tierloop.cloud.store import Store
@@ -16,7 +16,6 @@ from tierloop.stack.record.audit import audit
 from tierloop.stack.record.damage import Damage
 from tierloop.stack.record.disks import CLOUD_STORE
 from tierloop.stack.record.folder import load
-from tierloop.stack.record.record import Record
 from tierloop.stack.record.reports import LACKS, Parts
 from tierloop.stack.record.reserve import Reserve
 from tierloop.stack.wall.run import Run
@@ -94,13 +93,11 @@ def test_a_run_on_a_full_disk_goes_on_and_says_since_when(tmp_path):
 
 
 def test_the_summary_of_a_run_whose_parts_lack_is_made_of_memory_and_a_later_one_says_so(tmp_path):
-    reports, record = short_run(), Record()
+    reports = short_run()
     label = {LACKS: json.dumps([[106 * S, 109 * S, 2, "No space left on device"]])}
     end = report("roof", "roof", 110, 100 * S, labels=label)
-    for one in (*reports, end):
-        record.take(one)
     fill(tmp_path, [*(one for one in reports if one.process != "arm-1"), end])
-    summary = conclude(tmp_path, deployment(), record, tmp_path)
+    summary = conclude(tmp_path, deployment(), recorded([*reports, end]), tmp_path)
     assert (summary["ticks"]["n"], summary["damaged"], summary["not_judged"]) == (4800, [], ())
     assert summary["lacks"] == [
         {"from_s": 6.0, "to_s": 9.0, "reports": 2, "why": "No space left on device"}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from records import MS, S, fill, report, roof, row, short_run
+from records import MS, S, fill, recorded, report, roof, row, short_run
 from typer.testing import CliRunner
 
 from tierloop.cli.app import app
@@ -26,13 +26,6 @@ from tierloop.views.perfetto import events, write
 from tierloop.views.stepper import moved
 
 ROOT = Path(__file__).parents[2]
-
-
-def recorded(reports: list[Report]) -> Record:
-    record = Record()
-    for one in reports:
-        record.take(one)
-    return record
 
 
 def told(folder: Path, *options: str) -> str:

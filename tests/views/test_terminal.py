@@ -2,20 +2,16 @@
 
 import io
 
-from records import S, report, roof, row, short_run
+from records import S, recorded, report, roof, row, short_run
 from rich.console import Console
 
-from tierloop.stack.record.record import Record
 from tierloop.stack.watch import Status
 from tierloop.views.terminal import EVENTS_SHOWN, PlainView, figures, picture, view
 
 
 def status(reports, elapsed_s: float, phase: str = "running") -> Status:
-    record = Record()
-    for one in reports:
-        record.take(one)
     states = {"arm-0": "up", "arm-1": "starting", "edge": "down"}
-    return Status("cell", phase, elapsed_s, 60.0, 100 * S, states, record)
+    return Status("cell", phase, elapsed_s, 60.0, 100 * S, states, recorded(reports))
 
 
 def text_of(renderable) -> str:
