@@ -6,6 +6,7 @@ import msgspec
 
 from tierloop.contract.clock import period_ns
 from tierloop.contract.specs import BodySpec, PolicySpec
+from tierloop.contract.wording import unknown_choice
 from tierloop.sim import catalogue
 
 ROBOTS_MAX = 1000
@@ -49,7 +50,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         for field, known in (("task", catalogue.TASKS), ("body", catalogue.BODIES)):
             value = getattr(self, field)
             if value not in known:
-                raise ValueError(f"unknown {field} {value!r}; choose one of: {', '.join(known)}")
+                raise ValueError(unknown_choice(field, value, known))
         fitting = catalogue.BODIES_OF[self.task]
         if self.body not in fitting:
             bodies = " or ".join(map(repr, fitting))
