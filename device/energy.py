@@ -13,11 +13,7 @@ CELLS_MAX = 10_000
 
 # Each is checked against the type of the field that takes it, in `Energy` itself.
 _TABLE = files("tierloop.device") / "energy.toml"
-_SHIPPED: dict[str, Any] = dict(
-    constants(
-        files("tierloop.device").joinpath("energy.toml").read_text("utf-8"), "device/energy.toml"
-    )
-)
+_SHIPPED: dict[str, Any] = dict(constants(_TABLE.read_text("utf-8"), "device/energy.toml"))
 
 
 class Energy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

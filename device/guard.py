@@ -45,8 +45,8 @@ class _Joint(NamedTuple):
 class Guard:
     """Limits position, velocity, acceleration, torque and workspace of each setpoint.
 
-    It remembers the last setpoint and its velocity and moves from there towards the wish, never
-    faster than allows to brake in time before the wish and before the end of the joint's range,
+    It remembers the last setpoint and its velocity and moves from there towards the wish, only so
+    fast that it can still brake in time: before the wish, and before the end of the joint's range
     even if the wish moves. A joint whose measured torque is past its limit may not push further.
     A motion that could carry the tool out of the workspace before the body rests is braked
     (device/workspace.py). Limits come from the BodySpec. Arrays are float64[joints]; a setpoint

@@ -61,7 +61,7 @@ class Meter:
     def tick(self, elapsed_s: float, torque: Vector, velocity: Vector, switch: float) -> float:
         """Adds the energy of `elapsed_s` at these joint torques (Nm) and velocities (rad/s).
 
-        The joules of joints and switch; every other part moves on as well.
+        Returns the joules of joints and switch; every other part is counted as well.
         """
         if elapsed_s <= 0.0:
             return 0.0
