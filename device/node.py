@@ -1,13 +1,13 @@
 """The device's node: what one robot does in a control tick and with each message."""
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 
 from tierloop.contract.account import Account
 from tierloop.contract.body import Embodiment, Episode, Reading
-from tierloop.contract.bounds import MIXED, cut
+from tierloop.contract.bounds import MIXED
 from tierloop.contract.clock import NS_PER_S
 from tierloop.contract.counters import (
     CAUSE_J,
@@ -25,7 +25,6 @@ from tierloop.contract.messages import (
     Event,
     Message,
     Observation,
-    Outcome,
     Refused,
     Report,
     Stored,
@@ -38,6 +37,7 @@ from tierloop.device.foresight import Foresight
 from tierloop.device.guard import Guard, Limit
 from tierloop.device.ledger import Rows
 from tierloop.device.meter import Meter
+from tierloop.device.outcomes import Outcomes
 from tierloop.device.uplink import Uplink
 from tierloop.device.watch import Watch
 from tierloop.link.clock_offset import Offset
@@ -45,10 +45,6 @@ from tierloop.link.clock_offset import Offset
 LEAP_NS = NS_PER_S // 2
 """What the clock gains between two ticks beyond this, nobody lived through: it has leapt. It is
 counted, and neither charged to the battery nor to a rung."""
-OUTCOMES_TOLD = 64
-"""Outcomes in one report; the rest are for the next."""
-REASON_MAX = 64
-"""Characters of an episode's reason, which are a task's own words."""
 _TELLING = (Refusal.NONE, Refusal.EXPIRED, Refusal.STOPPED, Refusal.PREMISE)
 """Answers of this body and boot, each once: their delay counts."""
 
@@ -90,8 +86,7 @@ class DeviceNode:
         self._seq = 0
         self._fresh = False
         self._cut_out, self._cut_out_v = False, 0.0
-        self._switches: deque[tuple[int, int]] = deque(maxlen=64)
-        self._outcomes: list[Outcome] = []
+        self._outcomes = Outcomes()
         self._account = Account()
         self._hits: Counter[Limit] = Counter()
         self._refused: dict[Refusal, int] = dict.fromkeys(Refusal, 0)
@@ -201,7 +196,7 @@ class DeviceNode:
             self._refused[refusal] += 1
             self.uplink.refused(refusal.name.lower())
         elif before is None or before.policy_version != chunk.policy_version:
-            self._switches.append((now_ns, chunk.policy_version))
+            self._outcomes.switched(now_ns, chunk.policy_version)
             self._event(now_ns, "policy", f"v{chunk.policy_version} acts")
 
     def _objection(self, chunk: ActionChunk) -> Refusal:
@@ -225,17 +220,8 @@ class DeviceNode:
         self._event(now_ns, "battery", f"{detail} left: controlled stop")
 
     def _judged(self, episode: Episode) -> None:
-        acted = {v for t, v in self._switches if episode.started_ns < t <= episode.ended_ns}
-        before = [v for t, v in self._switches if t <= episode.started_ns]
-        acted |= set(before[-1:])
-        outcome = Outcome(
-            number=episode.number, success=episode.success, reason=cut(episode.reason, REASON_MAX),
-            policy_version=acted.pop() if len(acted) == 1 else MIXED,
-            started_ns=episode.started_ns, ended_ns=episode.ended_ns,
-        )  # fmt: skip
-        self._outcomes.append(outcome)
+        self.uplink.judged(self._outcomes.judged(episode))
         self.arbiter.part(episode.ended_ns)
-        self.uplink.judged(outcome)
         self.rows.episode = episode.number + 1
 
     def note(self, event: Event) -> None:
@@ -277,7 +263,7 @@ class DeviceNode:
             member(LIMIT, b.name.lower()): sum(n for hit, n in self._hits.items() if b in hit)
             for b in Limit if b.name
         }  # fmt: skip
-        report = Report(
+        return Report(
             process=self.name, role="device", boot=self.boot, at_ns=now_ns, counters=counters,
             gauges={
                 "backlog": uplink.waiting,
@@ -295,12 +281,10 @@ class DeviceNode:
             },
             decisions=self.rows.take(now_ns, last),
             lateness_ns=np.array(lateness_ns, np.int64),
-            outcomes=tuple(self._outcomes[:OUTCOMES_TOLD]), events=self._account.take_events(),
+            outcomes=self._outcomes.take(), events=self._account.take_events(),
         )  # fmt: skip
-        del self._outcomes[:OUTCOMES_TOLD]
-        return report
 
     @property
     def untold(self) -> bool:
         """Whether rows or outcomes did not fit into the last report."""
-        return bool(self.rows.waiting or self._outcomes)
+        return bool(self.rows.waiting or self._outcomes.waiting)

@@ -228,7 +228,7 @@ def test_the_fullest_report_of_a_device_fits_its_stream_and_loses_no_row():
         node._decide(rig.now + n, reading)
     ends = [Outcome(number=n, success=True, reason="𝔴" * 64, policy_version=1, started_ns=INT_MAX,
                     ended_ns=INT_MAX) for n in range(300)]  # fmt: skip
-    node._outcomes += ends
+    node._outcomes.waiting += ends
     rows, outcomes = [], []
     while node.untold:
         for n in range(EVENTS_MAX):
