@@ -16,9 +16,7 @@ from tierloop.contract.messages import SegmentId
 class StoredSegment(NamedTuple):
     """A segment as it is stored: `digest` is that of the body as the device sealed it."""
 
-    device: str
-    boot: int
-    seq: int
+    key: SegmentId
     digest: int
     received_ns: int
     body: bytes
@@ -27,9 +25,7 @@ class StoredSegment(NamedTuple):
 class RefusedSegment(NamedTuple):
     """A segment that the cloud refused for good."""
 
-    device: str
-    boot: int
-    seq: int
+    key: SegmentId
     reason: str
 
 
@@ -45,13 +41,13 @@ class Release(NamedTuple):
 def every_segment(db: sqlite3.Connection) -> Iterator[StoredSegment]:
     """All segments, those of the twin too, one at a time."""
     query = "SELECT device, boot, seq, digest, received_ns, body FROM segments ORDER BY id"
-    return (StoredSegment(*row) for row in db.execute(query))
+    return (StoredSegment(SegmentId(*row[:3]), *row[3:]) for row in db.execute(query))
 
 
 def segments(db: sqlite3.Connection) -> list[StoredSegment]:
     """The segments that devices recorded."""
     query = "SELECT device, boot, seq, digest, received_ns, body FROM segments WHERE source='lived'"
-    return [StoredSegment(*row) for row in db.execute(query)]
+    return [StoredSegment(SegmentId(*row[:3]), *row[3:]) for row in db.execute(query)]
 
 
 def segment_keys(db: sqlite3.Connection) -> list[SegmentId]:
@@ -62,7 +58,7 @@ def segment_keys(db: sqlite3.Connection) -> list[SegmentId]:
 
 def refused(db: sqlite3.Connection) -> list[RefusedSegment]:
     query = "SELECT device, boot, seq, reason FROM refused"
-    return [RefusedSegment(*row) for row in db.execute(query)]
+    return [RefusedSegment(SegmentId(*key), reason) for *key, reason in db.execute(query)]
 
 
 def releases(db: sqlite3.Connection) -> list[Release]:

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from tierloop.contract.messages import SegmentId
+
 NUMBERS_MAX = 10**8
 """Segment numbers of one boot that are believed."""
 
@@ -17,9 +19,7 @@ NUMBERS_MAX = 10**8
 class WaitingSegment(NamedTuple):
     """A segment that waits for the cloud: `digest` is that of the body as the device sealed it."""
 
-    device: str
-    boot: int
-    seq: int
+    key: SegmentId
     digest: int
 
 
@@ -67,7 +67,7 @@ class Runs:
 
 def waiting(db: sqlite3.Connection) -> list[WaitingSegment]:
     query = "SELECT device, boot, seq, digest FROM parcels"
-    return [WaitingSegment(*row) for row in db.execute(query)]
+    return [WaitingSegment(SegmentId(*key), digest) for *key, digest in db.execute(query)]
 
 
 def taken_in(db: sqlite3.Connection) -> list[tuple[str, int, Runs]]:

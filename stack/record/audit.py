@@ -56,12 +56,12 @@ def audit(
     disk = _Disk(out, damaged)
     stored = disk.rows(CLOUD_STORE, store_view.segments)
     refused = disk.rows(CLOUD_STORE, store_view.refused)
-    waiting = {row[:3] for row in disk.rows(EDGE_OUTBOX, outbox_view.waiting)}
+    waiting = {segment.key for segment in disk.rows(EDGE_OUTBOX, outbox_view.waiting)}
     runs = disk.rows(EDGE_OUTBOX, outbox_view.taken_in)
     dropped = disk.rows(EDGE_OUTBOX, outbox_view.dropped)
-    keys = [row[:3] for row in stored]
+    keys = [segment.key for segment in stored]
     held: dict[Life, set[int]] = defaultdict(set)
-    for device, boot, seq in {*keys, *(row[:3] for row in refused), *waiting}:
+    for device, boot, seq in {*keys, *(segment.key for segment in refused), *waiting}:
         held[device, boot].add(seq)
     known, vanished = {life: len(numbers) for life, numbers in held.items()}, 0
     for device, boot, promised in runs:
@@ -70,13 +70,13 @@ def audit(
         vanished += absent
     unknown = sum(max(0, n - known.get(life, 0)) for life, n in acked.items())
     gone = max(shed, sum(dropped))
-    changed = sum(digest64(row.body) != row.digest for row in stored)
-    damaged_by = [row.reason for row in refused if not acked or row[:2] in acked]
+    changed = sum(digest64(segment.body) != segment.digest for segment in stored)
+    damaged_by = [segment.reason for segment in refused if not acked or segment.key[:2] in acked]
     stored_here = (out / CLOUD_STORE).exists() and not disk.hides_segments
     return Audit(
         stored=len(keys),
         waiting=len(waiting - {*keys}),
-        duplicate=len(stored) - len({row.digest for row in stored}),
+        duplicate=len(stored) - len({segment.digest for segment in stored}),
         missing=max(0, vanished + unknown - gone) if stored_here else 0,
         altered=changed + sum(reason in DAMAGED for reason in damaged_by),
         checked=stored_here,

@@ -91,8 +91,8 @@ def holdings(out: Path) -> dict[Life, Kept]:
         stored = read(cloud, store_view.segment_keys)
         return kept(
             stored,
-            (SegmentId(*row[:3]) for row in read(cloud, store_view.refused)),
-            (SegmentId(*row[:3]) for row in read(edge, outbox_view.waiting)),
+            (segment.key for segment in read(cloud, store_view.refused)),
+            (segment.key for segment in read(edge, outbox_view.waiting)),
             {(device, boot): runs for device, boot, runs in promised},
         )
     except Unreadable:

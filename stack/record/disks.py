@@ -77,11 +77,12 @@ def journeys(out: Path) -> Iterator[Journey]:
         return
     codec = Codec()
     with reading(path, "leave out --trace to replay without the store"), opened(path) as store:
-        for row in store_view.every_segment(store):
-            segment = codec.decode(row.body)
+        for stored in store_view.every_segment(store):
+            segment = codec.decode(stored.body)
             if isinstance(segment, Segment) and len(segment.captured_ns):
                 first_ns, last_ns = int(segment.captured_ns[0]), int(segment.captured_ns[-1])
-                yield Journey(row.device, row.seq, first_ns, last_ns, row.received_ns)
+                device, _, seq = stored.key
+                yield Journey(device, seq, first_ns, last_ns, stored.received_ns)
 
 
 @contextlib.contextmanager

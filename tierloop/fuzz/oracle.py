@@ -180,19 +180,18 @@ class Oracle:
         """What was acknowledged is on disk once, as it was sealed."""
         stored = read(place / CLOUD_STORE, store_view.segments)
         waiting = read(place / EDGE_OUTBOX, outbox_view.waiting)
-        times = Counter(row[:3] for row in stored)
+        times = Counter(segment.key for segment in stored)
         for key, n in times.items():
             if n > 1:
                 self.broken("stored_twice", f"{_words(key)} is there {n} times")
         for segment in stored:
-            key, digest = SegmentId(*segment[:3]), segment.digest
+            key, digest = segment.key, segment.digest
             if digest64(segment.body) != digest or self._sealed.get(key, digest) != digest:
                 self.broken("altered", f"{_words(key)} is not what was sealed")
-        for waits in waiting:
-            key, digest = SegmentId(*waits[:3]), waits.digest
+        for key, digest in waiting:
             if self._sealed.get(key, digest) != digest:
                 self.broken("altered", f"{_words(key)} at the edge is not what was sealed")
-        missing = self._acknowledged - {*times} - {row[:3] for row in waiting}
+        missing = self._acknowledged - {*times} - {segment.key for segment in waiting}
         shed = sum(read(place / EDGE_OUTBOX, outbox_view.dropped))
         if len(missing) > shed:
             first = _words(min(missing))
@@ -211,6 +210,5 @@ class Oracle:
                 self.broken("version_mixed", f"action {chunk.seq} says v{version}, it is not")
 
 
-def _words(key: tuple[Any, ...]) -> str:
-    device, boot, seq = key
-    return f"{device} boot {boot} segment {seq}"
+def _words(key: SegmentId) -> str:
+    return f"{key.device} boot {key.boot} segment {key.seq}"
