@@ -17,7 +17,7 @@ WEIGHTS_MAX = 2_000_000
 CLOUD = "cloud"
 """The name and the role of its process."""
 
-WAITING = ("starting", "collecting", "retrying", "resting")
+IDLE_PHASES = ("starting", "collecting", "retrying", "resting")
 """Phases of the cloud in which no round is under way; energy counts the others as busy."""
 
 

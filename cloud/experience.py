@@ -17,9 +17,9 @@ from tierloop.contract.specs import FloatArray, PolicySpec
 class Experience(NamedTuple):
     """Observations float32[N, D] of the segments `keys`; `samples` counts rows by source.
 
-    `owners` are the robots and how many rows each lived, in the order of `features`; the twin's is
-    "". `outcomes` are those of the bodies that are believed, `refused` counts the others by robot
-    and reason; `last` is the store's row to go on from.
+    `owners` are the robots and the number of rows of each, in the order of `features`; "" stands
+    for the twin. `outcomes` are those of the robots that are believed, `refused` counts the others
+    by robot and reason; `last` is the store's row to go on from.
     """
 
     features: FloatArray

@@ -77,7 +77,7 @@ class Ingest:
         return Ingested(acks, *_account(committed, nameless))
 
     def keep(self, segments: Sequence[Segment], now_ns: int) -> None:
-        """Stores segments that the twin lived through. Raises sqlite3.Error."""
+        """Stores segments of the twin. Raises sqlite3.Error."""
         data = []
         for segment in segments:
             body = self._codec.encode(segment)
@@ -139,7 +139,7 @@ def inflate(sealed: Sealed) -> bytes:
 
 
 def check(segment: Segment, spec: PolicySpec, digest: str) -> None:
-    """Raises Misfitting unless the segment was lived under this spec, in every element."""
+    """Raises Misfitting unless every element of the segment fits this spec."""
     if segment.spec != digest:
         raise Misfitting("spec")
     rows = len(segment.features)

@@ -124,7 +124,7 @@ class Policies:
         return int(row[0])
 
     def data_of(self, version: int) -> tuple[Span, ...]:
-        """The lived data a policy was trained on."""
+        """The segments that a policy was trained on."""
         rows = self._db.execute(
             "SELECT device, boot, first_seq, last_seq FROM policy_data "
             "WHERE version=? ORDER BY device, boot, first_seq",

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from tierloop.cloud.backend import Backend
-from tierloop.cloud.config import CLOUD, WAITING, CloudConfig
+from tierloop.cloud.config import CLOUD, IDLE_PHASES, CloudConfig
 from tierloop.cloud.ingest import Ingest, Ingested
 from tierloop.cloud.lineage import PolicyRecord
 from tierloop.cloud.publisher import Publisher
@@ -124,7 +124,7 @@ class CloudNode:
     def report(self, now_ns: int) -> Report:
         config, up_s = self._config, (now_ns - self._started_ns) / NS_PER_S
         spent_s = {phase: ns / NS_PER_S for phase, ns in self.rounds.spent_ns(now_ns).items()}
-        busy_s = sum(s for phase, s in spent_s.items() if phase not in WAITING)
+        busy_s = sum(s for phase, s in spent_s.items() if phase not in IDLE_PHASES)
         idle_w, busy_w = config.idle_w or 0.0, config.busy_w or 0.0
         energy_j = idle_w * up_s + (busy_w - idle_w) * busy_s
         counters = {name: float(n) for name, n in self.publisher.counts.items()}

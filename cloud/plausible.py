@@ -19,7 +19,7 @@ AGE_MAX_NS = 60 * NS_PER_S
 
 
 def implausible(segment: Segment, spec: PolicySpec) -> str:
-    """Why no body of this spec can have lived this, in a word fit for a counter; "" if it can."""
+    """Why no body of this spec can have sent this, as a word for a counter; "" if it can."""
     stamps, ages = segment.captured_ns, segment.age_ns
     if len(stamps) and not (stamps[0] >= 0 and stamps[-1] < STAMP_MAX and _ascends(stamps)):
         return "stamps"

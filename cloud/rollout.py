@@ -15,7 +15,7 @@ PARTS = 2
 part an episode, a policy that stalled after its first drop passed for perfect."""
 
 TWIN = "twin"
-"""The name under which the store keeps what was lived here."""
+"""The device of the segments that are recorded here, in the store."""
 
 
 class Play(NamedTuple):

@@ -18,7 +18,7 @@ from tierloop.cloud.publisher import Publisher, Release
 from tierloop.cloud.store import Store
 from tierloop.cloud.testimony import Witness
 from tierloop.cloud.trainer import Trainer
-from tierloop.cloud.withdrawal import Fall, Lived
+from tierloop.cloud.withdrawal import Fall, ReleaseScores
 from tierloop.contract.account import Account
 from tierloop.contract.clock import NS_PER_S
 from tierloop.contract.counters import FAILED, OUTCOMES_REFUSED, SAMPLES, member
@@ -56,7 +56,7 @@ class Rounds:
         self._news: list[Experience] = []
         self._row = 0
         self._record: PolicyRecord | None = None
-        self._lived, self._testimony = Lived(), Witness(robots)
+        self._scores, self._testimony = ReleaseScores(), Witness(robots)
         self._round_ns: int | None = None
         self._since_ns = 0
         self._spent_ns: Counter[str] = Counter()
@@ -127,7 +127,7 @@ class Rounds:
 
     def _looked(self, now_ns: int, experience: Experience) -> Effects:
         self._take(now_ns, experience)
-        fall = self._lived.fallen(self._trainer.incumbent, now_ns)
+        fall = self._scores.fallen(self._trainer.incumbent, now_ns)
         if fall is not None:
             return [self._disk("withdraw", partial(self._withdraw, fall, now_ns))]
         if self._trainer.resting or not self._trainer.enough(self._news):
@@ -155,7 +155,7 @@ class Rounds:
     def _take(self, now_ns: int, experience: Experience) -> None:
         self._news.append(experience)
         self._row = experience.last
-        self._lived.take(experience.outcomes, now_ns)
+        self._scores.take(experience.outcomes, now_ns)
         for (robot, reason), n in experience.refused.items():
             self._account.counts[member(OUTCOMES_REFUSED, reason)] += n
             self._account.event(now_ns, "outcomes_refused", f"{robot}: {n} for their {reason}")
@@ -196,7 +196,7 @@ class Rounds:
 
     def _told(self, _now_ns: int, withdrawn: list[tuple[int, str]]) -> Effects:
         for version, digest in withdrawn:
-            self._lived.leave_out(version)
+            self._scores.leave_out(version)
             self._publisher.withdraw(digest)
         return []
 
@@ -206,9 +206,9 @@ class Rounds:
     def _withdrawn(self, now_ns: int, done: tuple[Fall, PolicyRecord | None]) -> Effects:
         fall, record = done
         if record is None:
-            self._lived.leave_out(fall.before)
+            self._scores.leave_out(fall.before)
             return self._collect(now_ns)
-        self._lived.leave_out(fall.version)
+        self._scores.leave_out(fall.version)
         self._account.event(now_ns, "release_withdrawn", str(fall))
         self._account.counts["withdrawn"] += 1
         bad = self._publisher.newest

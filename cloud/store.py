@@ -35,7 +35,7 @@ REFUSED_MAX = 100_000
 
 
 class Datum(NamedTuple):
-    """One segment as it is kept; `source` says where it was lived: "lived" or "twin"."""
+    """One segment as it is kept; `source` is "lived" if a robot recorded it, or "twin"."""
 
     key: SegmentId
     digest: int

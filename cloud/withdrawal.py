@@ -17,11 +17,12 @@ WITHDRAW_P = 0.01
 """Below the gate's, since every new episode is another chance to be wrong."""
 
 WAIT_NS = 60 * NS_PER_S
-"""So long, from the first word on a release, the verdict waits for robots that lived before it."""
+"""How long the verdict on a release waits, from the first outcome of it on, for the robots that ran
+the one before."""
 
 
 class Fall(NamedTuple):
-    """Release `version` lives worse than `before`; `p`: how likely that would be by chance."""
+    """Release `version` does worse than `before`; `p`: how likely that would be by chance."""
 
     version: int
     before: int
@@ -46,15 +47,15 @@ class Score(NamedTuple):
 
 
 class Word(NamedTuple):
-    """What one robot has to say: of the release, and of `before`, which it lived before that."""
+    """The scores of one robot: with the release, and with `before`, which it ran before that."""
 
     before: int
     now: Score
     then: Score
 
 
-class Lived:
-    """Episodes of the bodies by robot and by the one version that acted in them."""
+class ReleaseScores:
+    """Counts the episodes of each robot by the one version that acted in them."""
 
     def __init__(self) -> None:
         self._scores: defaultdict[str, dict[int, Score]] = defaultdict(dict)
@@ -74,7 +75,7 @@ class Lived:
         self._out.add(version)
 
     def fallen(self, version: int, now_ns: int = WAIT_NS) -> Fall | None:
-        """Whether the release `version` lives worse, beyond chance, than those lived before it."""
+        """Says if release `version` does worse, beyond chance, than those that ran before it."""
         words, silent = self._words(version)
         if not words or (silent and now_ns - self._first_ns[version] < WAIT_NS):
             return None
@@ -110,7 +111,7 @@ def _verdict(words: list[Word]) -> tuple[float, str]:
 
 
 def _sum(scores: list[Score]) -> Score:
-    """No robot counts for more than the one that lived most after it."""
+    """Adds the scores; the robot with most episodes counts for no more than the next one."""
     if len(scores) > 1:
         most = sorted(score.episodes for score in scores)[-2]
         scores = [score.most(most) for score in scores]

@@ -177,7 +177,7 @@ class SegmentId(NamedTuple):
 
 
 class Segment(Message, tag="segment", frozen=True, kw_only=True):
-    """What a body lived through in N consecutive decisions, numbered without gaps in a boot.
+    """What a device recorded in N consecutive decisions, numbered without gaps in a boot.
 
     `features` float32[N, D]; `applied` float32[N, A], the setpoint really written at that
     decision; `captured_ns` int64[N]; `age_ns` int64[N], -1 where no action was in force;

@@ -43,8 +43,8 @@ from tierloop.device.watch import Watch
 from tierloop.link.clock_offset import Offset
 
 LEAP_NS = NS_PER_S // 2
-"""What the clock gains between two ticks beyond this, nobody lived through: it has leapt. It is
-counted, and neither charged to the battery nor to a rung."""
+"""If more time than this lies between two ticks, the clock has leapt. The excess is counted, and is
+charged neither to the battery nor to a rung."""
 _TELLING = (Refusal.NONE, Refusal.EXPIRED, Refusal.STOPPED, Refusal.PREMISE)
 """Answers of this body and boot, each once: their delay counts."""
 

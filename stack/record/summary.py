@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from tierloop.cloud.config import WAITING
+from tierloop.cloud.config import IDLE_PHASES
 from tierloop.cloud.store_view import Release
 from tierloop.contract.clock import NS_PER_MS, NS_PER_S, NS_PER_US
 from tierloop.contract.counters import PHASE_S, REFUSED, RUNG_S, SHED, members
@@ -218,7 +218,8 @@ def _lacks(record: Record, start_ns: int) -> list[dict[str, Any]]:
 
 def _cloud(counters: dict[str, float]) -> dict[str, Any]:
     spent_s = members(PHASE_S, counters)
-    whole_s, waiting_s = sum(spent_s.values()), sum(spent_s.get(phase, 0.0) for phase in WAITING)
+    whole_s = sum(spent_s.values())
+    waiting_s = sum(spent_s.get(phase, 0.0) for phase in IDLE_PHASES)
     return {
         "phase_s": {name: round(s, 3) for name, s in spent_s.items()},
         "waiting_share": round(waiting_s / whole_s, 4) if whole_s else None,

@@ -8,7 +8,7 @@ from tierloop.cloud.ingest import Ingest
 from tierloop.cloud.lineage import PolicyRecord, Span
 from tierloop.cloud.store import Store
 from tierloop.cloud.testimony import LATE_NS, ROOM, Witness
-from tierloop.cloud.withdrawal import Lived
+from tierloop.cloud.withdrawal import ReleaseScores
 from tierloop.contract.messages import Outcome, SegmentId
 
 S = 10**9
@@ -131,7 +131,7 @@ def test_a_stranger_and_a_thousand_lies_move_no_verdict(tmp_path, spec, make_seg
     for version in (1, 2):
         store.policies.record(PolicyRecord(version, f"d{version}", (), "released", {}, b"", ()))
     robots = ("arm-0", "arm-1")
-    ingest, witness, lived = Ingest(store, spec, robots), Witness(robots), Lived()
+    ingest, witness, scores = Ingest(store, spec, robots), Witness(robots), ReleaseScores()
 
     def take(seq, outcomes, device="arm-0"):
         stamps = np.arange(60) * 2 * S
@@ -142,14 +142,14 @@ def test_a_stranger_and_a_thousand_lies_move_no_verdict(tmp_path, spec, make_seg
     take(0, [told(n, 2, False) for n in range(60)], "evil")
     take(0, [told(n, 2, False, started_ns=0, ended_ns=0) for n in range(250)], "arm-1")
     experience = read(store, spec, 0, witness)
-    lived.take(experience.outcomes)
+    scores.take(experience.outcomes)
     assert len(experience.outcomes) == 60
     assert experience.refused == {("arm-1", "time"): 250}
-    assert lived.fallen(2) is None
+    assert scores.fallen(2) is None
     take(1, [told(n, 2, False) for n in range(60, 90)])
     for seq in range(1, 9):
         take(seq, [told(n, 2) for n in range(250)], "evil")
         take(seq, [told(n, 2) for n in range(60)], "arm-1")
-    lived.take(read(store, spec, experience.last, witness).outcomes)
-    assert lived.fallen(2).before == 1
+    scores.take(read(store, spec, experience.last, witness).outcomes)
+    assert scores.fallen(2).before == 1
     store.close()
