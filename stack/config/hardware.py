@@ -19,6 +19,7 @@ from tierloop.stack.config.toml import Source
 
 SHIPPED = Path(__file__).parent / "profiles"
 SUFFIX = ".toml"
+A_PROFILE = "a .toml file that 'tierloop calibrate' wrote"
 
 Kind = Literal["measured", "vendor", "estimated"]
 
@@ -127,10 +128,10 @@ def is_path(hardware: str) -> bool:
 def load(hardware: str) -> Profile:
     """Reads the shipped profile of this name, or the profile in this file. Raises UserError."""
     if is_path(hardware):
-        return Source(Path(hardware)).convert(Profile)
+        return Source(Path(hardware), wanted=A_PROFILE).convert(Profile)
     if hardware not in shipped():
         raise UserError(
             f"unknown hardware '{hardware}'; choose one of: {', '.join(shipped())}, or "
-            "give a .toml file that 'tierloop calibrate' wrote"
+            f"give {A_PROFILE}"
         )
     return Source(SHIPPED / f"{hardware}{SUFFIX}").convert(Profile)

@@ -19,6 +19,8 @@ T = TypeVar("T", bound=msgspec.Struct)
 SIZE_MAX = 2**20
 """Bytes of a file; the largest shipped has a hundredth of it."""
 
+A_DEPLOYMENT = "a deployment file, such as deployments/sorting-cell.toml"
+
 SMALLEST, LARGEST = 1e-12, 1e20
 """Numbers of a file beyond these mean nothing, and would overflow what is reckoned with them."""
 
@@ -55,13 +57,13 @@ def check_name(path: Path) -> None:
 class Source:
     """The text of one TOML file and the options that override it.
 
-    Raises UserError if the file is missing, is no TOML, or an option is not KEY=VALUE. A byte order
-    mark and any kind of line end are read.
+    Raises UserError if the file is missing, is no TOML, or an option is not KEY=VALUE; `wanted` is
+    what the file should be, in words. A byte order mark and any kind of line end are read.
     """
 
-    def __init__(self, path: Path, options: Sequence[str] = ()) -> None:
+    def __init__(self, path: Path, options: Sequence[str] = (), wanted: str = A_DEPLOYMENT) -> None:
         self.path = path
-        text = _text(path)
+        text = _text(path, wanted)
         self._lines = places(path, text)
         try:
             self.data: dict[str, Any] = tomllib.loads(text)
@@ -83,6 +85,13 @@ class Source:
             return msgspec.convert(self.data, kind)
         except msgspec.ValidationError as error:
             raise UserError(self._explain(kind, str(error))) from None
+
+    def tables(self, key: str) -> list[tuple[str, dict[str, Any]]]:
+        """The `[[key]]` tables, each with where it stands. Raises UserError if `key` is no list."""
+        entries = self.data.get(key, [])
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            raise UserError(f"{self.where((key,))}: expected [[{key}]] tables")
+        return [(self.where((key, str(i))), entry) for i, entry in enumerate(entries)]
 
     def where(self, keys: Keys) -> str:
         """`FILE:LINE`, or the option that set `keys`, something in it, or what stands above it."""
@@ -150,21 +159,28 @@ class Source:
         return required
 
 
-def _text(path: Path) -> str:
+def only_tables(path: Path, key: str) -> Source:
+    """Reads a file that contains only `[[key]]` tables. Raises UserError in one line."""
+    source = Source(path, wanted=f"a file of [[{key}]] tables")
+    for strange in source.data:
+        if strange != key:
+            raise UserError(
+                f"{source.where((strange,))}: unknown key '{strange}'; "
+                f"a {key} file contains only [[{key}]] tables"
+            )
+    return source
+
+
+def _text(path: Path, wanted: str) -> str:
     """What a file says, its lines ended by newlines. Raises UserError if it is no such text."""
     check_file(path)
     try:
         with path.open("rb") as file:
             data = file.read(SIZE_MAX + 1)
     except OSError as error:
-        raise UserError(
-            f"{path}: {error.strerror or error}; name a deployment file, "
-            "such as deployments/sorting-cell.toml"
-        ) from None
+        raise UserError(f"{path}: {error.strerror or error}; give {wanted}") from None
     if len(data) > SIZE_MAX:
-        raise UserError(
-            f"{path}: larger than {SIZE_MAX >> 20} MiB, so it cannot be a deployment file"
-        )
+        raise UserError(f"{path}: larger than {SIZE_MAX >> 20} MiB; give {wanted}")
     for mark, encoding in _MARKS.items():
         if data.startswith(mark):
             raise UserError(f"{path}: {encoding} text, not UTF-8; save it as UTF-8")

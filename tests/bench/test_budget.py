@@ -63,6 +63,11 @@ def test_a_good_file_is_read_as_it_says(tmp_path):
     )
 
 
+def test_a_file_that_is_not_there_is_asked_for_as_what_it_is(tmp_path):
+    with pytest.raises(UserError, match=r"gone\.toml: No such file.*; give a file of \[\[budget"):
+        budget_tables.load(tmp_path / "gone.toml")
+
+
 def test_every_stream_and_process_needs_a_line():
     lacking = budget.missing([])
     assert {f"stream {s.message.__name__}" for s in STREAMS} <= set(lacking)

@@ -145,6 +145,10 @@ def test_a_file_of_ones_own_is_found_beside_the_deployment_and_needed_only_once(
     [
         ('[edge]\nhardware = "orin"\n', "cell.toml:3: key 'hardware' in [edge]: unknown hardware"),
         ('[cloud]\nhardware = "no.toml"\n', "cell.toml:3: key 'hardware' in [cloud]: "),
+        (
+            '[cloud]\nhardware = "no.toml"\n',
+            "no.toml: No such file or directory; give a .toml file",
+        ),
         ("[edge]\nidle_w = 30.0\n", "cell.toml:3: key 'idle_w' in [edge]: idle_w 30 must lie"),
         ("[edge]\nidle_w = -1.0\n", "cell.toml:3: key 'idle_w' in [edge]: idle_w -1 must lie"),
         ("[device]\nhardware = 3\n", "cell.toml:3: key 'hardware' in [device]: expected str"),

@@ -129,7 +129,7 @@ def test_a_fault_past_the_end_of_the_run_is_refused(tmp_path):
 
 
 def test_a_file_that_is_not_there_is_said_to_be_missing(tmp_path):
-    with pytest.raises(UserError, match=r"gone.toml: no such file; give a file of"):
+    with pytest.raises(UserError, match=r"gone.toml: No such file or directory; give a file of"):
         fault_tables.load(tmp_path / "gone.toml", ROBOTS)
 
 
