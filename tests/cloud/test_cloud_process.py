@@ -8,6 +8,7 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
 
@@ -19,7 +20,7 @@ from tierloop.contract.errors import UserError
 from tierloop.contract.messages import Fetch, Hello, Offer, Part, Stored, Welcome
 from tierloop.link.channel import Client
 from tierloop.link.reports import ReportSink
-from tierloop.link.sockets import ClientSocket
+from tierloop.link.sockets import ClientSocket, ServerSocket
 from tierloop.policy.artefact import MAX_BYTES, digest, unpack
 from tierloop.sim.scenario import Scenario, policy_spec
 
@@ -178,6 +179,17 @@ def test_a_port_in_use_is_the_users_mistake(start, tmp_path, address):
         )
     assert not (tmp_path / "x").exists()
     assert psutil.Process().nice() == nice
+
+
+@pytest.mark.parametrize(("rounds", "why"), [(0, "in use"), (1, "No teacher for task 'pick'")])
+def test_no_teacher_is_needed_where_nothing_is_learnt(tmp_path, address, rounds, why):
+    """It comes as far as its address, which is taken."""
+    spec = msgspec.structs.replace(policy_spec(Scenario()), task="pick")
+    with closing(ServerSocket(address)), pytest.raises(UserError, match=why):
+        run(
+            config=CloudConfig(), learner=LearnerConfig(rounds_max=rounds), spec=spec, robots=(),
+            twin=lambda: None, bind=address, state=tmp_path, seed=1, report_to=None, software="1",
+        )  # fmt: skip
 
 
 @pytest.mark.parametrize(
