@@ -23,17 +23,20 @@ def test_the_robot_that_is_timed_acts_on_its_answers():
 
 def test_the_bodys_time_is_not_the_stacks(monkeypatch):
     now_ns, robot = 0, embodiment()
-    read = robot.body.read
 
-    def slow(at_ns):
-        nonlocal now_ns
-        now_ns += 7000
-        return read(at_ns)
+    def slow(does, spent_ns):
+        def done(given):
+            nonlocal now_ns
+            now_ns += spent_ns
+            return does(given)
 
-    monkeypatch.setattr(robot.body, "read", slow)
+        return done
+
+    monkeypatch.setattr(robot.body, "read", slow(robot.body.read, 7000))
+    monkeypatch.setattr(robot.body, "write", slow(robot.body.write, 5000))
     monkeypatch.setattr(time, "perf_counter_ns", lambda: now_ns)
     loop = Ticks(robot, DeviceConfig())
     assert loop.block(24) == [0.0] * 24
-    assert loop.bodily[0].tolist() == pytest.approx([7.0] * 24)
+    assert loop.bodily[0].tolist() == pytest.approx([12.0] * 24)
     loop.clear()
     assert loop.bodily == loop.deciding == []
