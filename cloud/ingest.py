@@ -170,12 +170,8 @@ def _account(
             "refused.name": nameless,
         }
     )
-    notes = [("altered", f"{_name(key)} came again with other bytes") for key in committed.altered]
+    notes = [("altered", f"{key} came again with other bytes") for key in committed.altered]
     for misfit in committed.refused:
         counts[member(REFUSED, misfit.reason)] += 1
-        notes.append(("segment_refused", f"{_name(misfit.key)}: {misfit.reason}"))
+        notes.append(("segment_refused", f"{misfit.key}: {misfit.reason}"))
     return {name: n for name, n in counts.items() if n}, tuple(notes)
-
-
-def _name(key: SegmentId) -> str:
-    return f"{key.device} boot {key.boot} segment {key.seq}"

@@ -175,6 +175,9 @@ class SegmentId(NamedTuple):
     boot: int
     seq: int
 
+    def __str__(self) -> str:
+        return f"{self.device} boot {self.boot} segment {self.seq}"
+
 
 class Segment(Message, tag="segment", frozen=True, kw_only=True):
     """What a device recorded in N consecutive decisions, numbered without gaps in a boot.

@@ -158,7 +158,7 @@ class Oracle:
     def _seal(self, sealed: Sealed) -> None:
         key = SegmentId(sealed.device, sealed.boot, sealed.seq)
         if self._sealed.setdefault(key, sealed.digest) != sealed.digest:
-            self.broken("name_reused", f"{_words(key)} names two segments")
+            self.broken("name_reused", f"{key} names two segments")
 
     def _acknowledge(self, node: DeviceNode, numbers: Iterable[int]) -> None:
         self._acknowledged |= {SegmentId(node.name, node.boot, n) for n in numbers}
@@ -183,18 +183,18 @@ class Oracle:
         times = Counter(segment.key for segment in stored)
         for key, n in times.items():
             if n > 1:
-                self.broken("stored_twice", f"{_words(key)} is there {n} times")
+                self.broken("stored_twice", f"{key} is there {n} times")
         for segment in stored:
             key, digest = segment.key, segment.digest
             if digest64(segment.body) != digest or self._sealed.get(key, digest) != digest:
-                self.broken("altered", f"{_words(key)} is not what was sealed")
+                self.broken("altered", f"{key} is not what was sealed")
         for key, digest in waiting:
             if self._sealed.get(key, digest) != digest:
-                self.broken("altered", f"{_words(key)} at the edge is not what was sealed")
+                self.broken("altered", f"{key} at the edge is not what was sealed")
         missing = self._acknowledged - {*times} - {segment.key for segment in waiting}
         shed = sum(read(place / EDGE_OUTBOX, outbox_view.dropped))
         if len(missing) > shed:
-            first = _words(min(missing))
+            first = min(missing)
             self.broken("acked_lost", f"{len(missing)} segments, {shed} shed, as {first}")
 
     def judge_answers(self, place: Path) -> None:
@@ -208,7 +208,3 @@ class Oracle:
                 self.broken("version_mixed", f"v{version} acted and was never released")
             elif foreign(chunk.actions, networks[version]):
                 self.broken("version_mixed", f"action {chunk.seq} says v{version}, it is not")
-
-
-def _words(key: SegmentId) -> str:
-    return f"{key.device} boot {key.boot} segment {key.seq}"
