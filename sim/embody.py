@@ -2,12 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from tierloop.contract.body import Body, Embodiment, Reading
-from tierloop.contract.specs import FloatArray, Vector
+from tierloop.contract.body import Embodiment
+from tierloop.contract.specs import FloatArray
 from tierloop.sim import catalogue
-from tierloop.sim.scenario import Scenario, body_spec, policy_spec
+from tierloop.sim.analytic_cell import AnalyticCell
+from tierloop.sim.scenario import Scenario, policy_spec
 
 if TYPE_CHECKING:
     from tierloop.sim.cell import Cell
@@ -34,46 +33,6 @@ class Stage:
         """
         self._cell.begin(seed, posture_rad)
         return _embodiment(self._scenario, self._cell)
-
-
-class AnalyticCell:
-    """A body that moves by a formula, and a task that is judged by what is read of it.
-
-    Implements the contract `Body`. There is no physics, so nothing happens between two readings
-    but the motion.
-    """
-
-    def __init__(self, scenario: Scenario, seed: int) -> None:
-        self.spec, self._scenario = body_spec(scenario), scenario
-        self.begin(seed)
-
-    def begin(self, seed: int, posture_rad: FloatArray | None = None) -> None:
-        """The cell of this seed from its start, the body at rest in a posture float32[joints].
-
-        Without a posture it is at home.
-        """
-        scenario = self._scenario
-        body, task = catalogue.body(scenario.body), catalogue.task(scenario.task)
-        start = np.array(body.HOME_RAD) if posture_rad is None else posture_rad.astype(np.float64)
-        self._body: Body = body.body(self.spec, start)
-        self._task = task.task(scenario, policy_spec(scenario), seed)
-
-    def tool_position(self, position_rad: Vector) -> Vector:
-        return self._body.tool_position(position_rad)
-
-    def read(self, now_ns: int) -> Reading:
-        reading = self._body.read(now_ns)
-        scans, outcomes = self._task.after_read(reading)
-        return reading._replace(scans=scans, outcomes=outcomes)
-
-    def write(self, setpoint: Vector) -> None:
-        self._body.write(setpoint)
-
-    def hold(self) -> Vector:
-        return self._body.hold()
-
-    def close(self) -> None:
-        self._body.close()
 
 
 def _cell(scenario: Scenario, seed: int) -> "Cell | AnalyticCell":

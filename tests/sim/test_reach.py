@@ -6,7 +6,8 @@ import pytest
 from tierloop.contract.body import Embodiment
 from tierloop.contract.clock import NS_PER_S
 from tierloop.contract.suite import BodySuite
-from tierloop.sim.embody import AnalyticCell, Stage, embody
+from tierloop.sim.analytic_cell import AnalyticCell
+from tierloop.sim.embody import Stage, embody
 from tierloop.sim.scenario import Scenario, body_spec, policy_spec
 from tierloop.sim.tasks.reach import label
 
