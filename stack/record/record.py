@@ -136,7 +136,8 @@ class Record:
 
     def newest(self) -> dict[str, Life]:
         """The newest life of each process, by name; the supervisors' own reports are none."""
-        return {life.process: life for life in self.lives.values() if life.role != ROOF}
+        lives = sorted(self.lives.values(), key=lambda life: life.boot)
+        return {life.process: life for life in lives if life.role != ROOF}
 
     def decisions(self) -> Rows:
         """The ledger, int64[R, C], all devices one after the other."""

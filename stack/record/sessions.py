@@ -31,6 +31,7 @@ def apart(record: Record, deployment: Deployment) -> list[str]:
     began = {h.process: h.at_ns for h in _told(record) if h.name == "started"}
     ended = {h.process: h.at_ns for h in _told(record) if h.name in _STOPS}
     start_ns, last_ns = record.span_ns()
+    newest = record.newest()
     found = []
     for client, server in pairs:
         end_ns = ended.get(client, last_ns)
@@ -38,11 +39,11 @@ def apart(record: Record, deployment: Deployment) -> list[str]:
             deployment, client, server, end_ns - start_ns
         ):
             continue
-        life = _newest(record, client)
+        life = newest.get(client)
         if life is None:
             out = client in began and end_ns - began[client] > RESTART_NS
         else:
-            out = _out(life, _newest(record, server))
+            out = _out(life, newest.get(server))
         found += [client] if out else []
     return found
 
@@ -83,11 +84,6 @@ def alone(record: Record) -> list[str]:
 
 def _told(record: Record) -> Iterator[Happening]:
     return (h for h in record.happenings if h.role == ROOF)
-
-
-def _newest(record: Record, process: str) -> Life | None:
-    lives = [life for life in record.lives.values() if life.process == process]
-    return max(lives, key=lambda life: life.boot, default=None)
 
 
 def _out(client: Life, server: Life | None) -> bool:

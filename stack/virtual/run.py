@@ -8,14 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from tierloop.cloud.backend import Cancelled
 from tierloop.cloud.scratch import in_memory
-from tierloop.contract.bounds import TEXT_MAX, cut
 from tierloop.contract.clock import NS_PER_MS, NS_PER_S
-from tierloop.contract.ledger import LEDGER
-from tierloop.contract.messages import Event, Report
+from tierloop.contract.messages import Report
 from tierloop.stack.config.deployment import Deployment
 from tierloop.stack.config.deployment_file import TIERS
 from tierloop.stack.faults.kinds import Faults
@@ -23,6 +20,7 @@ from tierloop.stack.record import reports
 from tierloop.stack.record.folder import PARTS, audited, claim, prepare
 from tierloop.stack.record.record import ROOF, Happening, Record
 from tierloop.stack.record.reserve import Reserve
+from tierloop.stack.record.roof import roof_report
 from tierloop.stack.virtual.faults import FaultyParts, schedule
 from tierloop.stack.virtual.stack import VirtualStack
 from tierloop.stack.watch import Status, View, reached
@@ -207,19 +205,4 @@ def _copied(state: Path, out: Path) -> tuple[str, ...]:
 
 def roof(now_ns: int, fresh: Sequence[Happening], labels: dict[str, str]) -> Report:
     """The roof's own report: what became of the processes, and what is to be said of the run."""
-    return Report(
-        process=ROOF,
-        role=ROOF,
-        boot=0,
-        at_ns=now_ns,
-        counters={},
-        gauges={},
-        labels={"clock": "virtual", **labels},
-        decisions=np.zeros((0, len(LEDGER)), np.int64),
-        lateness_ns=np.zeros(0, np.int64),
-        outcomes=(),
-        events=tuple(
-            Event(at_ns=h.at_ns, name=h.name, detail=cut(f"{h.process}: {h.detail}", TEXT_MAX))
-            for h in fresh
-        ),
-    )
+    return roof_report(ROOF, 0, now_ns, fresh, {}, {"clock": "virtual", **labels})

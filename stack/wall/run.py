@@ -5,20 +5,18 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-import numpy as np
-
-from tierloop.contract.bounds import TEXT_MAX, cut
 from tierloop.contract.clock import NS_PER_S
 from tierloop.contract.counters import MEASURED_J, member
 from tierloop.contract.ledger import LEDGER, coded
-from tierloop.contract.messages import Event, Report
+from tierloop.contract.messages import Report
 from tierloop.link.reports import ReportSink
 from tierloop.link.sockets import check_free
 from tierloop.stack.config.deployment import Deployment
 from tierloop.stack.record import reports
 from tierloop.stack.record.folder import PARTS, check_folder, claim, prepare
-from tierloop.stack.record.record import ROOF, Record
+from tierloop.stack.record.record import ROOF, Happening, Record
 from tierloop.stack.record.reserve import Reserve
+from tierloop.stack.record.roof import roof_report
 from tierloop.stack.wall.crashes import Nemesis
 from tierloop.stack.wall.power_meters import Measured
 from tierloop.stack.wall.processes import ROLES, table
@@ -48,7 +46,7 @@ class Run:
         self._deployment, self._view = deployment, view
         self._name = ROOF if set(roles) == set(ROLES) else f"{ROOF}-{'-'.join(roles)}"
         self._record = Record()
-        self._events: list[Event] = []
+        self._events: list[Happening] = []
         self._phase = "starting"
         self.lived_s = 0.0
         """How long it was before the stop, once it is over."""
@@ -164,31 +162,20 @@ class Run:
             self._supervisor.heard(report.process)
 
     def _tell(self, process: str, name: str, detail: str) -> None:
-        event = Event(
-            at_ns=time.monotonic_ns(), name=name, detail=cut(f"{process}: {detail}", TEXT_MAX)
-        )
-        self._events.append(event)
+        self._events.append(Happening(time.monotonic_ns(), process, ROOF, name, detail))
 
     def _report(self, **labels: str) -> None:
         """The supervisor's own report: what it did to its processes."""
         for name, detail in self._parts.news():
             self._tell(self._name, name, detail)
-        report = Report(
-            process=self._name,
-            role=ROOF,
-            boot=self._boot,
-            at_ns=time.monotonic_ns(),
-            counters={
-                "malformed": self._sink.malformed + self._foreign,
-                **{member(MEASURED_J, meter): j for meter, j in self._measured.joules().items()},
-            },
-            gauges={},
-            labels=labels | self._parts.labels(),
-            decisions=np.zeros((0, len(LEDGER)), np.int64),
-            lateness_ns=np.zeros(0, np.int64),
-            outcomes=(),
-            events=tuple(self._events),
-        )
+        counters = {
+            "malformed": self._sink.malformed + self._foreign,
+            **{member(MEASURED_J, meter): j for meter, j in self._measured.joules().items()},
+        }
+        report = roof_report(
+            self._name, self._boot, time.monotonic_ns(), self._events, counters,
+            labels | self._parts.labels(),
+        )  # fmt: skip
         self._events.clear()
         self._parts.append(report)
         self._record.take(report)
