@@ -39,7 +39,7 @@ class Cloud:
     def __init__(self, bind: str) -> None:
         self.server = Server(ServerSocket(bind))
         self._poller = Poller([self.server.transport])  # type: ignore[list-item]
-        self._publisher, self._active = Publisher(), -1
+        self._publisher = Publisher()
         self._version, self._joined = 0, False
         self._artefact = servers.untrained(0)
 
@@ -58,7 +58,7 @@ class Cloud:
             elif isinstance(message, PolicyStatus):
                 if message.state == "refused":
                     raise RuntimeError(f"v{message.version} was refused: {message.reason}")
-                self._active = message.version
+                self._publisher.status(peer, message)
 
     def meet(self) -> None:
         """Waits for the edge."""
@@ -71,10 +71,13 @@ class Cloud:
         blob = pack(self._artefact._replace(manifest=manifest))
         release = Release(self._version, digest(blob), (), blob)
         self.turn()
+        self._apply(self._publisher.remind())  # an edge is sent so much between two reminders
         begun_ns = time.perf_counter_ns()
         self._apply(self._publisher.release(release))
         servers.patiently(
-            lambda: self._active == self._version, self.turn, "the policy does not come alive"
+            lambda: self._version in self._publisher.active.values(),
+            self.turn,
+            "the policy does not come alive",
         )
         return (time.perf_counter_ns() - begun_ns) / 1e6
 
@@ -115,15 +118,16 @@ def _bare(bind: str, folder: str, ready: Event) -> None:
 def run(seconds: float) -> list[Series]:
     bind = address()
     cloud = Cloud(bind)
+    dealer: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
     with (
         tempfile.TemporaryDirectory() as folder,
         closing(cloud.server),
         servers.edge(bind),
         servers.listening(_bare, folder) as plain,
         servers.asking(),
+        dealer,
     ):
         cloud.meet()
-        dealer: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
         dealer.connect(plain.address)
         artefact = servers.untrained(1)
         blob = pack(artefact)
