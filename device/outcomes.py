@@ -6,7 +6,7 @@ from tierloop.contract.body import Episode
 from tierloop.contract.bounds import MIXED, cut
 from tierloop.contract.messages import Outcome
 
-TOLD_MAX = 64
+OUTCOMES_TOLD = 64
 """Outcomes in one report; the rest are for the next."""
 REASON_MAX = 64
 """Characters of an episode's reason, which are a task's own words."""
@@ -39,7 +39,7 @@ class Outcomes:
         return outcome
 
     def take(self) -> tuple[Outcome, ...]:
-        """Returns the next outcomes for a report, TOLD_MAX at most."""
-        taken = tuple(self.waiting[:TOLD_MAX])
-        del self.waiting[:TOLD_MAX]
+        """Returns the next outcomes for a report, OUTCOMES_TOLD at most."""
+        taken = tuple(self.waiting[:OUTCOMES_TOLD])
+        del self.waiting[:OUTCOMES_TOLD]
         return taken

@@ -68,13 +68,13 @@ def damaged(error: Exception) -> bool:
     return code is not None and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
-ASIDE = ".damaged-"
+ASIDE_SUFFIX = ".damaged-"
 """Stands, with a number, behind the name of a database that was found damaged and kept."""
 
 
 def set_aside(path: Path) -> Path:
     """Renames a database and its log to the first free NAME.damaged-N. Returns the new path."""
-    taken = (path.with_name(f"{path.name}{ASIDE}{n}") for n in count(1))
+    taken = (path.with_name(f"{path.name}{ASIDE_SUFFIX}{n}") for n in count(1))
     kept = next(place for place in taken if not place.exists())
     for suffix in ("-shm", "-wal", ""):
         part = path.with_name(path.name + suffix)

@@ -9,7 +9,7 @@ from tierloop.cloud import store_view
 from tierloop.contract.codec import digest64
 from tierloop.contract.reading import Unreadable, reading
 from tierloop.edge import outbox_view
-from tierloop.edge.tables import ASIDE
+from tierloop.edge.tables import ASIDE_SUFFIX
 from tierloop.policy import journal
 from tierloop.policy.journal import Entry
 from tierloop.stack.record.damage import Damage
@@ -90,7 +90,7 @@ class _Disk:
     def __init__(self, out: Path, damaged: list[Damage] | None) -> None:
         self._out, self._strict = out, damaged is None
         self._damaged = [] if damaged is None else damaged
-        for path in sorted(out.glob(f"{EDGE_OUTBOX}{ASIDE}*[0-9]")):
+        for path in sorted(out.glob(f"{EDGE_OUTBOX}{ASIDE_SUFFIX}*[0-9]")):
             why = "the edge found it damaged and kept it aside"
             self._damaged.append(Damage(str(path.relative_to(out)), why))
 
