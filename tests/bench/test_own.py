@@ -1,6 +1,8 @@
 """Bring your own: what docs/benchmarks.md promises, from a repository outside of this one."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +27,16 @@ def test_the_command_of_the_docs_measures_a_strangers_policy_and_body(outside):
     assert re.search(r"own +decision +p99 .* 20000 us +pass", done.stdout)
     assert re.search(r"own +decision_energy .* 50 mJ +pass", done.stdout)
     assert (outside / "out" / "bench.json").exists()
+
+
+def test_the_plugin_loads_no_room_before_a_test_asks_for_it():
+    code = "import sys, tierloop.bench.plugin; print(*sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    loaded = done.stdout.split()
+    assert "numpy" not in loaded
+    assert [name for name in loaded if name.startswith("tierloop.")] == [
+        "tierloop.bench", "tierloop.bench.plugin", "tierloop.contract", "tierloop.contract.version",
+    ]  # fmt: skip
 
 
 def test_a_budget_below_the_truth_is_exit_3_and_one_line(outside):
