@@ -10,7 +10,9 @@ import numpy as np
 from tierloop.contract.ledger import INDEX, LEDGER, Rung, Tier
 from tierloop.contract.messages import Event, Outcome, Report
 from tierloop.stack.config.deployment import load
+from tierloop.stack.record.folder import DEPLOYMENT, PARTS
 from tierloop.stack.record.record import ROOF, Record
+from tierloop.stack.record.reports import Parts
 
 S = 1_000_000_000
 MS = 1_000_000
@@ -111,9 +113,6 @@ def short_run() -> list[Report]:
 
 def fill(out: Path, reports: list[Report]) -> None:
     """Puts a record's parts into `out`, as a supervisor would."""
-    from tierloop.stack.record.folder import DEPLOYMENT, PARTS
-    from tierloop.stack.record.reports import Parts
-
     parts = Parts(out / PARTS)
     for one in reports:
         parts.append(one)

@@ -29,13 +29,6 @@ def policy(version, state="released", data=()):
     return PolicyRecord(version, f"d{version}", (), state, {"p": 0.5}, b"blob", tuple(data))
 
 
-@pytest.fixture
-def store(tmp_path):
-    store = Store(tmp_path / "store.sqlite")
-    yield store
-    store.close()
-
-
 def test_the_file_is_durable(store):
     assert store._db.execute("PRAGMA synchronous").fetchone() == (2,)
     assert store._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
