@@ -1,7 +1,7 @@
 """What does a success cost the sorting cell over wifi, in joules, with a trained policy?
 
 A minute of two arms at the conveyor on the virtual clock, with a policy that was taught in the twin
-just before. Bare: the same over a link that takes no time. Exact by the policy: where another
+just before. Baseline: the same over a link that takes no time. Exact by the policy: where another
 processor fits another one, to the last bit, the figures differ a little.
 """
 

@@ -1,7 +1,8 @@
 """How long does experience take until it is safe? From the device to the edge's durable commit.
 
 Ours: segments from a device's session to the edge's own process, until it has acknowledged each.
-Bare: the same bytes on a plain socket into one SQLite table, one durable commit for what is there.
+Baseline: the same bytes on a plain socket into one SQLite table, one durable commit for what is
+there.
 """
 
 import sqlite3

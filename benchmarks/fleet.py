@@ -2,9 +2,9 @@
 
 A hundred plants in session with one edge over wifi, the cloud behind 5G, on the virtual clock; in
 the midst of it the cloud releases a next version, as large as a trained one. Taken for each device:
-from the release to the instant at which an answer of the new version first acts. Bare: the medians
-of the same link and hardware models summed, for one device that waits for nothing: offer, fetch,
-the blob's bytes, installation, an inference for the hundred, the answer's way.
+from the release to the instant at which an answer of the new version first acts. Baseline: the
+medians of the same link and hardware models summed, for one device that waits for nothing: offer,
+fetch, the blob's bytes, installation, an inference for the hundred, the answer's way.
 """
 
 from contextlib import closing

@@ -2,8 +2,8 @@
 
 Cold start: from the command of the supervisor's own process table to the Hello that a device sends
 at its first tick, body and all. Memory: the peak resident size of every process in a short run of
-the whole stack (Ray's own processes apart). Bare: an interpreter that imports the same libraries,
-and, for a device, loads the same robot into a world.
+the whole stack (Ray's own processes apart). Baseline: an interpreter that imports the same
+libraries, and, for a device, loads the same robot into a world.
 """
 
 import subprocess

@@ -1,8 +1,8 @@
 """How long does a policy take from the cloud's offer to being in force at the edge?
 
 Ours: the publisher of the cloud on a real socket, the edge in its own process: offer, parts,
-digest, checks, warm-up, journal, switch, status. Bare: a process that is sent the same bytes on a
-plain socket, checks their hash, writes them durably, opens and tries the network, and answers.
+digest, checks, warm-up, journal, switch, status. Baseline: a process that is sent the same bytes on
+a plain socket, checks their hash, writes them durably, opens and tries the network, and answers.
 """
 
 import hashlib

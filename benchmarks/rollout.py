@@ -1,6 +1,6 @@
 """What do Ray's rollout workers lose against the bare environment on the same cores?
 
-Ours: the cloud's own backend, student acting, segments built and sent back. Bare: as many plain
+Ours: the cloud's own backend, student acting, segments built and sent back. Baseline: as many plain
 processes as workers, side by side, living through the same seeds in the same twin with the same
 student.
 Both in turn, block by block; the figure is the time of an environment step of a worker.

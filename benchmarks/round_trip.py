@@ -1,6 +1,6 @@
 """How much do the tiers add to a decision? Device to edge to device, against the baseline.
 
-Ours: the edge tier's own process, a session, an observation in, an action chunk back. Bare: a
+Ours: the edge tier's own process, a session, an observation in, an action chunk back. Baseline: a
 process that receives the same bytes on a plain ZeroMQ socket, calls onnxruntime on the same
 network, and sends the same bytes back. Both are asked in turn, block by block, one at a time.
 """

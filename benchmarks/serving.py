@@ -1,6 +1,6 @@
 """How many robots can one edge serve? Its processor time a decision, and what they wait.
 
-1, 8 and 64 robots ask at once; the edge's batches follow from what has come in. Bare: a process
+1, 8 and 64 robots ask at once; the edge's batches follow from what has come in. Baseline: a process
 that takes what there is on a plain socket as one batch, infers, sends the same bytes back. The
 edge's processor time is its own, of all its threads, whatever the robots' process does meanwhile.
 """

@@ -2,8 +2,8 @@
 
 Twenty seconds of four plants that reach, on the virtual clock: from the seed alone, so that a
 commit has one figure, whatever the machine, and its budget is a hard gate. Their policy is the
-expert, written down as a network. Bare: the same over a link that takes no time. Beside it, what
-an event on the virtual clock costs, against a heap of as many events that do nothing.
+expert, written down as a network. Baseline: the same over a link that takes no time. Beside it,
+what an event on the virtual clock costs, against a heap of as many events that do nothing.
 """
 
 from contextlib import closing

@@ -2,11 +2,11 @@
 
     python -m tierloop.benchmarks.virtual_clock [--policy FILE]
 
-Physics: the sorting cell with a trained policy, the whole stack on the virtual clock. Its bare
-limit: the same worlds driven along the same setpoints for the same simulated time, with nothing
-around them. Events: the stack on the analytic plant, node calls a second. Its baseline: a heap of
-as many events that do nothing. Block by block in turn, in processor seconds, so that other load on
-the machine hits both alike or not at all.
+Physics: the sorting cell with a trained policy, the whole stack on the virtual clock. Its baseline:
+the same worlds driven along the same setpoints for the same simulated time, with nothing around
+them. Events: the stack on the analytic plant, node calls a second. Its baseline: a heap of as many
+events that do nothing. Block by block in turn, in processor seconds, so that other load on the
+machine hits both alike or not at all.
 """
 
 import argparse
@@ -56,7 +56,7 @@ class Figure(NamedTuple):
     def line(self) -> str:
         ratio = self.ours / self.bare
         return (
-            f"{self.name}: {np.median(self.ours):,.1f} {self.unit}, bare "
+            f"{self.name}: {np.median(self.ours):,.1f} {self.unit}, baseline "
             f"{np.median(self.bare):,.1f}: {np.median(ratio):.2f}x "
             f"(blocks {ratio.min():.2f} to {ratio.max():.2f}); goal {self.goal}"
         )

@@ -25,7 +25,7 @@ def stay(side: int) -> None:
 def main(benchmark: Benchmark) -> None:
     """Runs one benchmark as a command, without budgets."""
     parser = argparse.ArgumentParser(
-        description=f"{benchmark.question} Bare limit: {benchmark.bare}."
+        description=f"{benchmark.question} Baseline: {benchmark.bare}."
     )
     parser.add_argument("--for", dest="seconds", type=float, default=suite.FULL_S, metavar="S")
     console = wide()

@@ -87,7 +87,7 @@ def test_so_does_one_without_a_budget_on_what_it_promised():
     assert measured([], []).exit_code == 3
 
 
-def test_a_missing_bare_limit_fails_a_budget_in_multiples_of_it():
+def test_a_missing_baseline_fails_a_budget_in_multiples_of_it():
     document = measured([Series(TRIP, blocks(1))], [limit(9)])
     assert document.results[0].lines[0].why == "its baseline was not measured"
     assert document.exit_code == 3
