@@ -14,7 +14,7 @@ from tierloop.bench.compare import Compared
 from tierloop.bench.hot_paths import PATHS_BEFORE, CannotRunError, Side, checkout, paths
 from tierloop.bench.statistics import Verdict, share
 from tierloop.bench.suite import TONES
-from tierloop.bench.verdicts import BROKEN, CRASHED, FINE, INCONCLUSIVE
+from tierloop.bench.verdicts import CRASHED, FINE, exit_code
 from tierloop.contract.errors import UserError
 from tierloop.contract.wording import near
 from tierloop.stack.record.files import write
@@ -86,10 +86,7 @@ def compare(base: str, head: str, names: Sequence[str], pairs: int, out: Path | 
             _stderr(f"slower: {line.name} {took} {limit}")
         elif line.verdict is Verdict.INCONCLUSIVE:
             _stderr(f"inconclusive: {line.name} {line.why}")
-    verdicts = {line.verdict for line in found}
-    if Verdict.FAIL in verdicts:
-        return BROKEN
-    return INCONCLUSIVE if Verdict.INCONCLUSIVE in verdicts else FINE
+    return exit_code([line.verdict for line in found])
 
 
 def self_test(tries: int, pairs: int) -> int:

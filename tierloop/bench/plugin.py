@@ -33,14 +33,14 @@ class Measured:
         times the baseline.
         """
         from tierloop.bench.statistics import Verdict
-        from tierloop.bench.verdicts import sentence
+        from tierloop.bench.words import remark
 
         with _mistakes_in_one_line():
             judged = self._judged(metric, limit, unit, percentile)
         if judged.verdict is Verdict.FAIL:
-            pytest.fail(f"budget exceeded: {sentence(judged)}", pytrace=False)
+            pytest.fail(remark(judged), pytrace=False)
         if judged.verdict is Verdict.INCONCLUSIVE:
-            pytest.skip(f"inconclusive: {sentence(judged)}")
+            pytest.skip(remark(judged))
 
     def _judged(self, metric: str, limit: float, unit: str, percentile: float) -> "Line":
         from tierloop.bench import budget, verdicts

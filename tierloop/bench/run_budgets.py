@@ -11,7 +11,8 @@ import numpy as np
 from tierloop.bench import budget
 from tierloop.bench.protocol import Series
 from tierloop.bench.statistics import CONFIDENCE, Blocks, Estimate, Verdict, exact, share
-from tierloop.bench.verdicts import BROKEN, FINE, INCONCLUSIVE, Line, lines, sentence
+from tierloop.bench.verdicts import Line, exit_code, lines
+from tierloop.bench.words import remark
 from tierloop.contract.budget import TIMES_BARE, Budget, Clock, Metric
 from tierloop.contract.clock import NS_PER_US
 from tierloop.contract.errors import UserError
@@ -61,7 +62,7 @@ def verdict(record: Record, summary: Mapping[str, Any], budgets: Sequence[Budget
             print(f"tierloop: {remark(line)}", file=sys.stderr)
     if words := passed_over(budgets, summary["clock"]):
         print(f"\n  {words}.")
-    return exit_code(found)
+    return exit_code([line.verdict for line in found])
 
 
 def passed_over(budgets: Sequence[Budget], clock: Clock) -> str:
@@ -124,20 +125,6 @@ def _per_success(summary: Mapping[str, Any], virtual: bool) -> Estimate | None:
         whole_j / (episodes * low) if low else inf,
         episodes,
     )
-
-
-def exit_code(found: Sequence[Line]) -> int:
-    """3 if a budget is broken, 4 if one cannot be told."""
-    verdicts = {line.verdict for line in found}
-    if Verdict.FAIL in verdicts:
-        return BROKEN
-    return INCONCLUSIVE if Verdict.INCONCLUSIVE in verdicts else FINE
-
-
-def remark(line: Line) -> str:
-    """What is to be said of a line that did not pass."""
-    word = "budget exceeded" if line.verdict is Verdict.FAIL else "inconclusive"
-    return f"{word}: {sentence(line)}"
 
 
 def _blocks(values: np.ndarray) -> Blocks:

@@ -1,6 +1,6 @@
 """From series and budgets to lines with verdicts, and one document with its exit code."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from math import isfinite
 
@@ -208,10 +208,15 @@ def _figure(estimate: Estimate) -> Figure:
     return Figure(value=value, low=low, high=high, n=estimate.n)
 
 
+def exit_code(verdicts: Collection[Verdict | None]) -> int:
+    """3 if one fails, 4 if one cannot be told."""
+    if Verdict.FAIL in verdicts:
+        return BROKEN
+    return INCONCLUSIVE if Verdict.INCONCLUSIVE in verdicts else FINE
+
+
 def _exit_code(results: Sequence[Result], missing: Sequence[str]) -> int:
     verdicts = {line.verdict for result in results for line in result.lines}
     if any(result.error for result in results):
         return CRASHED
-    if missing or Verdict.FAIL in verdicts or not verdicts:
-        return BROKEN
-    return INCONCLUSIVE if Verdict.INCONCLUSIVE in verdicts else FINE
+    return BROKEN if missing or not verdicts else exit_code(verdicts)

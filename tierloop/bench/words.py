@@ -26,11 +26,15 @@ def remarks(document: Document) -> list[str]:
         if result.error:
             said.append(f"{result.name} crashed: {result.error}")
         for line in result.lines:
-            if line.verdict is Verdict.FAIL:
-                said.append(f"budget exceeded: {sentence(line)}")
-            elif line.verdict is Verdict.INCONCLUSIVE:
-                said.append(f"inconclusive: {sentence(line)}")
+            if line.verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE):
+                said.append(remark(line))
     return said
+
+
+def remark(line: Line) -> str:
+    """What is to be said of a line that did not pass."""
+    word = "budget exceeded" if line.verdict is Verdict.FAIL else "inconclusive"
+    return f"{word}: {sentence(line)}"
 
 
 def title(line: Line) -> str:
