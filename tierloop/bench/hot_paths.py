@@ -38,6 +38,11 @@ class Side(NamedTuple):
     folder: Path
     planted: float | None = None
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """In which Python runs the code of this checkout."""
+        return {**os.environ, "PYTHONPATH": str(self.folder.resolve()), "PYTHONHASHSEED": "0"}
+
 
 class CannotRunError(Exception):
     """The checkout of this worker does not run a hot path, and why."""
@@ -66,8 +71,7 @@ class Worker:
         self._process = subprocess.Popen(
             [sys.executable, "-P", str(script.resolve()), *planted],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said, text=True,
-            cwd=side.folder,
-            env={**os.environ, "PYTHONPATH": str(side.folder.resolve()), "PYTHONHASHSEED": "0"},
+            cwd=side.folder, env=side.environment,
         )  # fmt: skip
         os.sched_setaffinity(self._process.pid, {max(os.sched_getaffinity(0))})
 

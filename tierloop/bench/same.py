@@ -5,7 +5,6 @@ clock, where nothing depends on the machine's load. What is compared is the dige
 decision and applied action, and every key of the summary but those of LEFT_OUT.
 """
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -138,7 +137,7 @@ def _started(side: Side, command: tuple[str, ...], out: Path) -> Iterator[subpro
         process = subprocess.Popen(
             [sys.executable, "-P", *words],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said, cwd=out,
-            env={**os.environ, "PYTHONPATH": str(side.folder.resolve()), "PYTHONHASHSEED": "0"},
+            env=side.environment,
         )  # fmt: skip
     try:
         yield process
