@@ -67,7 +67,7 @@ COUNTERS: tuple[Counted, ...] = (
     Counted(RUNG_S, "s", DEVICE, "Time spent on a rung of the ladder."),
     Counted(REFUSED, "answers", DEVICE, "Answers that did not act, by reason (`Refusal`)."),
     Counted(LIMIT, "setpoints", DEVICE, "Setpoints that the guard changed for this limit."),
-    Counted(INVARIANT, "violations", DEVICE, "Promises broken, as the device judges itself."),
+    Counted(INVARIANT, "violations", DEVICE, "Invariants violated, as the device judges itself."),
     Counted("segments.produced", "segments", DEVICE, "Segments sealed."),
     Counted("segments.acked", "segments", DEVICE, "Segments that the edge acknowledged."),
     Counted("segments.shed", "segments", DEVICE, "Segments dropped because the backlog was full."),
