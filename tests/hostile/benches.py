@@ -77,6 +77,9 @@ class Above(Wire):
     def send(self, data: bytes) -> bool:
         return self._take(b"", data)
 
+    def counters(self) -> dict[str, float]:
+        return {}
+
 
 class Bench:
     """A node that serves, and may have a server of its own; jobs are run as they come."""
