@@ -9,7 +9,7 @@ import numpy as np
 
 from tierloop.contract.specs import FloatArray, PolicySpec
 from tierloop.policy.artefact import ArtefactError
-from tierloop.policy.graph import FLOAT, INT64, Graph, Node, Tensor, Value
+from tierloop.policy.graph import FLOAT, INT64, Graph, GraphNode, Tensor, Value
 from tierloop.policy.mlp import REACH, Mlp
 
 INPUT, OUTPUT = "observation", "actions"
@@ -19,7 +19,7 @@ OPSET, IR_VERSION = 17, 8
 """Old enough for every onnxruntime this project allows."""
 
 
-def nodes(mlp: Mlp) -> tuple[Node, ...]:
+def nodes(mlp: Mlp) -> tuple[GraphNode, ...]:
     """The operations in order.
 
     The base enters as the last layer's addend: a second, linear layer straight from the input.
@@ -29,20 +29,20 @@ def nodes(mlp: Mlp) -> tuple[Node, ...]:
         node
         for i in range(last)
         for node in (
-            Node("Gemm", (f"h{i}", f"w{i}", f"b{i}"), (f"z{i}",)),
-            Node("Relu", (f"z{i}",), (f"h{i + 1}",)),
+            GraphNode("Gemm", (f"h{i}", f"w{i}", f"b{i}"), (f"z{i}",)),
+            GraphNode("Relu", (f"z{i}",), (f"h{i + 1}",)),
         )
     ]
     return (
-        Node("Sub", (INPUT, "mean"), ("centred",)),
-        Node("Div", ("centred", "std"), ("scaled",)),
-        Node("Clip", ("scaled", "-reach", "reach"), ("h0",)),
+        GraphNode("Sub", (INPUT, "mean"), ("centred",)),
+        GraphNode("Div", ("centred", "std"), ("scaled",)),
+        GraphNode("Clip", ("scaled", "-reach", "reach"), ("h0",)),
         *hidden,
-        Node("Gemm", (INPUT, "skip", f"b{last}"), ("base",)),
-        Node("Gemm", (f"h{last}", f"w{last}", "base"), ("flat",)),
-        Node("Reshape", ("flat", "chunk"), ("free",)),
-        Node("Max", ("free", "low"), ("above",)),
-        Node("Min", ("above", "high"), (OUTPUT,)),
+        GraphNode("Gemm", (INPUT, "skip", f"b{last}"), ("base",)),
+        GraphNode("Gemm", (f"h{last}", f"w{last}", "base"), ("flat",)),
+        GraphNode("Reshape", ("flat", "chunk"), ("free",)),
+        GraphNode("Max", ("free", "low"), ("above",)),
+        GraphNode("Min", ("above", "high"), (OUTPUT,)),
     )
 
 
@@ -110,7 +110,7 @@ def _end(value: Value) -> str:
     return f"{value.name} ({kind}, {batch}, {list(value.shape[1:])})"
 
 
-def _told(node: Node) -> str:
+def _told(node: GraphNode) -> str:
     extra = f" with {node.attributes} attributes" if node.attributes else ""
     return f"{node.operator}({', '.join(node.inputs)}){extra} -> {', '.join(node.outputs)}"
 

@@ -41,11 +41,11 @@ _MANY = frozenset(
 _REASONS = {("tensor", 13): "external_data", ("tensor", 14): "external_data"}
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
-Message = dict[str, list[Any]]
+ProtoMessage = dict[str, list[Any]]
 """What a message holds, by field: numbers, bytes, messages."""
 
 
-class Node(NamedTuple):
+class GraphNode(NamedTuple):
     """One operation; `attributes` are counted only."""
 
     operator: str
@@ -77,7 +77,7 @@ class Graph(NamedTuple):
     opset: int
     inputs: tuple[Value, ...]
     outputs: tuple[Value, ...]
-    nodes: tuple[Node, ...]
+    nodes: tuple[GraphNode, ...]
     tensors: tuple[tuple[str, Tensor], ...]
 
 
@@ -106,8 +106,8 @@ class _Budget:
             raise ArtefactError("graph", f"more than {FIELDS_MAX} fields")
 
 
-def _walk(kind: str, data: memoryview, budget: _Budget) -> Message:
-    found: Message = {}
+def _walk(kind: str, data: memoryview, budget: _Budget) -> ProtoMessage:
+    found: ProtoMessage = {}
     for number, value in fields(data):
         budget.spend()
         name = _FIELDS[kind].get(number)
@@ -123,7 +123,7 @@ def _walk(kind: str, data: memoryview, budget: _Budget) -> Message:
     return found
 
 
-def _content(name: str, value: memoryview, budget: _Budget) -> Message | memoryview:
+def _content(name: str, value: memoryview, budget: _Budget) -> ProtoMessage | memoryview:
     if name in _FIELDS:
         return _walk(name, value, budget)
     if name == "operator" and (operator := str(value, "utf-8")) not in OPERATORS:
@@ -133,7 +133,7 @@ def _content(name: str, value: memoryview, budget: _Budget) -> Message | memoryv
     return value
 
 
-def _graph(model: Message) -> Graph:
+def _graph(model: ProtoMessage) -> Graph:
     (graph,), opsets = model.get("graph", [{}]), model.get("opset", [])
     if len(opsets) != 1:
         raise ArtefactError("graph", f"{len(opsets)} sets of operators, one is needed")
@@ -143,19 +143,19 @@ def _graph(model: Message) -> Graph:
         inputs=tuple(_value(v) for v in graph.get("input_info", [])),
         outputs=tuple(_value(v) for v in graph.get("output_info", [])),
         nodes=tuple(
-            Node(_text(n, "operator"), _texts(n, "input"), _texts(n, "output"),
+            GraphNode(_text(n, "operator"), _texts(n, "input"), _texts(n, "output"),
                  len(n.get("attribute", []))) for n in graph.get("node", [])
         ),
         tensors=tuple((_text(t, "name"), _tensor(t)) for t in graph.get("tensor", [])),
     )  # fmt: skip
 
 
-def _tensor(tensor: Message) -> Tensor:
+def _tensor(tensor: ProtoMessage) -> Tensor:
     (raw,) = tensor.get("raw_data", [b""])
     return Tensor(_number(tensor, "data_type"), tuple(tensor.get("dims", [])), bytes(raw))
 
 
-def _value(info: Message) -> Value:
+def _value(info: ProtoMessage) -> Value:
     (kind,) = info.get("type", [{}])
     (tensor,) = kind.get("tensor_type", [{}])
     (shape,) = tensor.get("shape", [{}])
@@ -163,16 +163,16 @@ def _value(info: Message) -> Value:
     return Value(_text(info, "name"), _number(tensor, "elem_type"), sizes)
 
 
-def _number(message: Message, field: str, absent: int = 0) -> int:
+def _number(message: ProtoMessage, field: str, absent: int = 0) -> int:
     (value,) = message.get(field, [absent])
     return int(value)
 
 
-def _text(message: Message, field: str) -> str:
+def _text(message: ProtoMessage, field: str) -> str:
     return "".join(_texts(message, field))
 
 
-def _texts(message: Message, field: str) -> tuple[str, ...]:
+def _texts(message: ProtoMessage, field: str) -> tuple[str, ...]:
     return tuple(str(value, "utf-8") for value in message.get(field, []))
 
 

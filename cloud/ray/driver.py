@@ -31,7 +31,7 @@ class Start(NamedTuple):
     about: tuple[Any, ...]
 
 
-class Worker(Hands):
+class HandsActor(Hands):
     """Hands in a process of their own, which yields to others on its machine."""
 
     def __init__(self, niceness: int, *about: Any) -> None:
@@ -43,7 +43,7 @@ class Worker(Hands):
         return os.getpid()
 
 
-class Driver:
+class RayDriver:
     """Jobs on the actors of a cluster. A worker that dies is restarted and its job repeated."""
 
     def __init__(self, start: Start, step: Callable[[], None]) -> None:
@@ -54,7 +54,7 @@ class Driver:
         logging.getLogger("ray").setLevel(logging.ERROR)
         ray.init(log_to_driver=False, configure_logging=False, **start.where)
         step()
-        actor = ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=RETRIES)(Worker)
+        actor = ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=RETRIES)(HandsActor)
         self._workers = [actor.remote(start.niceness, *start.about) for _ in range(start.workers)]
         self.pids()
         step()
@@ -97,7 +97,7 @@ def main() -> None:
     Thread(target=_listen, args=(pipe, orders), daemon=True).start()
     start: Start = orders.get()
     try:
-        driver = Driver(start, lambda: pipe.send((True, None)))
+        driver = RayDriver(start, lambda: pipe.send((True, None)))
     except Exception as error:
         pipe.send((False, _told(error)))
         return

@@ -10,7 +10,7 @@ from tierloop.sim.scenario import Scenario, body_spec
 from tierloop.sim.tasks.sort import layout as lay
 from tierloop.sim.tasks.sort.perceive import SortPerceiver, observation_spec
 from tierloop.sim.tasks.sort.scanner import Scanner
-from tierloop.sim.tasks.sort.scene import Part, Scene
+from tierloop.sim.tasks.sort.scene import BeltPart, Scene
 from tierloop.sim.tools.suction import FORCE_N, GAP_M, REACH_M, Suction, seals
 from tierloop.sim.world import World
 
@@ -168,7 +168,7 @@ def test_the_vacuum_gives_way_under_too_great_a_load():
     for mass, holds in ((0.5 * FORCE_N / 9.81, True), (2.0 * FORCE_N / 9.81, False)):
         stage = Stage()
         stage.world.add_box("load", (0.02, 0.02, 0.02), (*LIP_M[:2], LIP_M[2] - 0.02), mass)
-        load = Part(9, "load", 0, 0.04, 0, lifted=True)
+        load = BeltPart(9, "load", 0, 0.04, 0, lifted=True)
         stage.scene.parts.append(load)
         stage.pump = True
         stage.run(0.3)
@@ -179,7 +179,7 @@ def test_the_vacuum_gives_way_under_too_great_a_load():
 def scans(seconds: float = 20.0, **scenario: float) -> list[tuple[int, Scan]]:
     scanner = Scanner(Scenario(**scenario))
     scanner.start(3, 0)
-    part = Part(1, "part 1", 2, 0.03, 0)
+    part = BeltPart(1, "part 1", 2, 0.03, 0)
     seen = []
     for now in range(0, round(seconds * NS_PER_S), STEP_NS):
         if scanner.due(now):
@@ -203,7 +203,7 @@ def test_the_scanner_keeps_its_rate_noise_dropouts_and_latency():
 def test_the_scanner_is_blind_past_its_end():
     scanner = Scanner(Scenario(scan_dropout=0.0))
     scanner.start(0, 0)
-    scanner.capture(0, Part(1, "part 1", 0, 0.03, 0), (0.4, lay.SCAN_END_M + 0.001, 0.135))
+    scanner.capture(0, BeltPart(1, "part 1", 0, 0.03, 0), (0.4, lay.SCAN_END_M + 0.001, 0.135))
     assert scanner.arrived(NS_PER_S) == []
 
 

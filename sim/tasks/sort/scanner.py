@@ -11,7 +11,7 @@ from tierloop.sim.tasks.sort.layout import SCAN_END_M
 
 if TYPE_CHECKING:
     from tierloop.sim.scenario import Scenario
-    from tierloop.sim.tasks.sort.scene import Part
+    from tierloop.sim.tasks.sort.scene import BeltPart
     from tierloop.sim.world import Triple
 
 
@@ -40,7 +40,7 @@ class Scanner:
         """Whether a scan is to be captured now."""
         return now_ns >= self._next_ns
 
-    def capture(self, now_ns: int, part: "Part", at_m: "Triple") -> None:
+    def capture(self, now_ns: int, part: "BeltPart", at_m: "Triple") -> None:
         """Scans the travelling part, whose centre is at `at_m`, if it is in view."""
         self._next_ns += self._period_ns
         seen = self._rng.random() >= self._dropout

@@ -27,7 +27,7 @@ LEAD_S = (1.0, 1.8)
 
 
 @dataclass
-class Part:
+class BeltPart:
     """One part, an episode. `loose_ns`: when the cup let go of it after lifting; 0 before."""
 
     number: int
@@ -51,7 +51,7 @@ class Scene:
         self._limit_ns = round(scenario.episode_s * NS_PER_S)
         self._seed = self._number = 0
         self._belt_speed_m_s = 0.0
-        self.parts: list[Part] = []
+        self.parts: list[BeltPart] = []
         world.add_box("belt", lay.BELT_HALF_M, _BELT_AT, friction=_BELT_FRICTION)
         world.add_box("floor", (1.0, 1.0, 0.01), (0.4, 0.0, -0.01), friction=0.8)
         for n, (x, y) in enumerate(lay.BINS_M):
@@ -76,7 +76,7 @@ class Scene:
         self._seed, self._number = seed, 0
         self._spawn(now_ns)
 
-    def travelling(self) -> Part | None:
+    def travelling(self) -> BeltPart | None:
         """The part on the belt that has not been picked yet, or None."""
         return next((part for part in self.parts if not part.lifted), None)
 
@@ -107,7 +107,7 @@ class Scene:
             self._spawn(now_ns)
         return judged
 
-    def _judge(self, part: Part, now_ns: int) -> str | None:
+    def _judge(self, part: BeltPart, now_ns: int) -> str | None:
         """What became of a part, or None while it is open."""
         at = self._world.position(part.name)
         if self._suction.holding == part.name:
@@ -124,7 +124,7 @@ class Scene:
             return "knocked off the belt"
         return "timed out" if now_ns - part.started_ns > self._limit_ns else None
 
-    def _judge_loose(self, part: Part, at: "Triple", loose_ns: int) -> str | None:
+    def _judge_loose(self, part: BeltPart, at: "Triple", loose_ns: int) -> str | None:
         resting = hypot(*self._world.velocity(part.name)) < REST_M_S
         inside = _bin_at(at)
         if inside is not None and resting:
@@ -141,7 +141,7 @@ class Scene:
         name = f"part {number}"
         height = self._add(name, kind, rng, lay.SCAN_END_M - speed * rng.uniform(*LEAD_S))
         self._belt_speed_m_s = speed
-        self.parts.append(Part(number, name, kind, height, now_ns))
+        self.parts.append(BeltPart(number, name, kind, height, now_ns))
 
     def _add(self, name: str, kind: int, rng: np.random.Generator, y_m: float) -> float:
         """Puts a part on the belt; returns its height."""
@@ -157,7 +157,7 @@ class Scene:
             self._world.add_cylinder(name, rng.uniform(low, high), height, at, mass, friction)
         return float(height)
 
-    def _remove(self, part: Part) -> None:
+    def _remove(self, part: BeltPart) -> None:
         if self._suction.holding == part.name:
             self._suction.let_go()
         self._world.remove(part.name)
