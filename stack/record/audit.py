@@ -14,6 +14,7 @@ from tierloop.policy import journal
 from tierloop.policy.journal import Entry
 from tierloop.stack.record.damage import Damage
 from tierloop.stack.record.disks import CLOUD_STORE, EDGE_JOURNAL, EDGE_OUTBOX, View, read
+from tierloop.stack.record.record import LifeId
 
 T = TypeVar("T")
 
@@ -21,8 +22,6 @@ DAMAGED = frozenset(
     ("digest", "deflate", "oversize", "damaged", "truncated", "malformed", "empty", "not_a_segment")
 )
 """Reasons for which the cloud refuses bytes that no body sealed: the edge had checked them."""
-
-Life = tuple[str, int]
 
 
 class Audit(NamedTuple):
@@ -43,7 +42,7 @@ class Audit(NamedTuple):
 
 
 def audit(
-    out: Path, acked: Mapping[Life, int], shed: int, damaged: list[Damage] | None = None
+    out: Path, acked: Mapping[LifeId, int], shed: int, damaged: list[Damage] | None = None
 ) -> Audit:
     """Counts what the stores under `out` hold; where the cloud's is not, nothing is missing.
 
@@ -60,7 +59,7 @@ def audit(
     runs = disk.rows(EDGE_OUTBOX, outbox_view.taken_in)
     dropped = disk.rows(EDGE_OUTBOX, outbox_view.dropped)
     keys = [segment.key for segment in stored]
-    held: dict[Life, set[int]] = defaultdict(set)
+    held: dict[LifeId, set[int]] = defaultdict(set)
     for device, boot, seq in {*keys, *(segment.key for segment in refused), *waiting}:
         held[device, boot].add(seq)
     known, vanished = {life: len(numbers) for life, numbers in held.items()}, 0

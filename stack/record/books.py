@@ -11,10 +11,7 @@ from tierloop.contract.reading import Unreadable
 from tierloop.edge import outbox_view
 from tierloop.edge.outbox_view import Runs
 from tierloop.stack.record.disks import CLOUD_STORE, EDGE_OUTBOX, read
-from tierloop.stack.record.record import ROOF, Record
-
-Life = tuple[str, int]
-"""A device and its boot."""
+from tierloop.stack.record.record import ROOF, LifeId, Record
 
 AHEAD_MAX = 1024
 """So many segments beyond those that a life reported are believed to be its own."""
@@ -61,11 +58,11 @@ def kept(
     stored: Iterable[SegmentId],
     refused: Iterable[SegmentId],
     waiting: Iterable[SegmentId],
-    promised: Mapping[Life, Runs],
-) -> dict[Life, Kept]:
+    promised: Mapping[LifeId, Runs],
+) -> dict[LifeId, Kept]:
     """What the stores hold, by life; a segment in two places is counted in the first."""
-    seen: dict[Life, set[int]] = defaultdict(set)
-    counts: dict[Life, list[int]] = defaultdict(lambda: [0, 0, 0, 0, -1])
+    seen: dict[LifeId, set[int]] = defaultdict(set)
+    counts: dict[LifeId, list[int]] = defaultdict(lambda: [0, 0, 0, 0, -1])
     for place, names in enumerate((stored, refused, waiting)):
         for device, boot, number in names:
             if number not in seen[device, boot]:
@@ -80,7 +77,7 @@ def kept(
     return {life: Kept(*count) for life, count in counts.items()}
 
 
-def holdings(out: Path) -> dict[Life, Kept]:
+def holdings(out: Path) -> dict[LifeId, Kept]:
     """What the stores under `out` hold; nothing if one cannot be read, which the audit tells.
 
     Raises UserError if one is in use by a running tier.
@@ -99,7 +96,7 @@ def holdings(out: Path) -> dict[Life, Kept]:
         return {}
 
 
-def balance(record: Record, held: Mapping[Life, Kept]) -> Books:
+def balance(record: Record, held: Mapping[LifeId, Kept]) -> Books:
     """The books of all lives, of those that were heard and those that only the disks know.
 
     A killed life's last second is unknown to the roof: what the disks hold beyond its last report
@@ -124,7 +121,7 @@ def balance(record: Record, held: Mapping[Life, Kept]) -> Books:
     return Books(**{name: found[name] for name in Books._fields})
 
 
-def _crashed(record: Record) -> set[Life]:
+def _crashed(record: Record) -> set[LifeId]:
     """The lives that did not end in order: another followed, or the last word is a crash."""
     lives = [(life.process, life.boot) for life in record.of("device")]
     newest = dict(sorted(lives))

@@ -15,6 +15,9 @@ from tierloop.stack.record.damage import Damage
 
 Rows = NDArray[np.int64]
 
+LifeId = tuple[str, int]
+"""A process and its boot."""
+
 ROOF = "roof"
 """The role of the supervisors' own reports.
 
@@ -90,7 +93,7 @@ class Record:
     """
 
     def __init__(self) -> None:
-        self.lives: dict[tuple[str, int], Life] = {}
+        self.lives: dict[LifeId, Life] = {}
         self.happenings: list[Happening] = []
         self.damaged: list[Damage] = []
         self._episodes: dict[int, list[int]] = defaultdict(lambda: [0, 0])

@@ -24,7 +24,7 @@ from tierloop.stack.record.disks import CLOUD_STORE, EDGE_OUTBOX, read
 from tierloop.stack.virtual.faults import FaultyParts
 
 
-class Life(NamedTuple):
+class DeviceLife(NamedTuple):
     """One life of a device."""
 
     name: str
@@ -48,7 +48,7 @@ class Parts(FaultyParts):
         port = embodiment.body
         assert isinstance(port, _Port)
         node = _Followed(self.oracle, name, boot, embodiment, config, software)
-        self.oracle.meet(Life(name, boot, node, port))
+        self.oracle.meet(DeviceLife(name, boot, node, port))
         return node
 
     def embodiment(self, name: str, embodiment: Embodiment) -> Embodiment:
@@ -106,7 +106,7 @@ class Oracle:
     def __init__(self, now_ns: Callable[[], int]) -> None:
         self._now_ns = now_ns
         self.found: dict[str, str] = {}
-        self.lives: list[Life] = []
+        self.lives: list[DeviceLife] = []
         self.edge: EdgeNode | None = None
         self.cloud: CloudNode | None = None
         self.restarts = -2
@@ -122,7 +122,7 @@ class Oracle:
         """Segments that devices know to be safe."""
         return len(self._acknowledged)
 
-    def meet(self, life: Life) -> None:
+    def meet(self, life: DeviceLife) -> None:
         """A device is about to start."""
         self.restarts += any(before.name == life.name for before in self.lives)
         self.lives.append(life)
