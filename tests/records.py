@@ -12,7 +12,7 @@ from tierloop.contract.messages import Event, Outcome, Report
 from tierloop.stack.config.deployment import load
 from tierloop.stack.record.folder import DEPLOYMENT, PARTS
 from tierloop.stack.record.record import ROOF, Record
-from tierloop.stack.record.reports import Parts
+from tierloop.stack.record.reports import PartFiles
 
 S = 1_000_000_000
 MS = 1_000_000
@@ -113,7 +113,7 @@ def short_run() -> list[Report]:
 
 def fill(out: Path, reports: list[Report]) -> None:
     """Puts a record's parts into `out`, as a supervisor would."""
-    parts = Parts(out / PARTS)
+    parts = PartFiles(out / PARTS)
     for one in reports:
         parts.append(one)
     (out / DEPLOYMENT).write_bytes(msgspec.json.encode(deployment()))

@@ -40,7 +40,7 @@ class Lack(msgspec.Struct, array_like=True, kw_only=True):
     why: str
 
 
-class Parts:
+class PartFiles:
     """Writes parts. Unbuffered: what was appended outlives the process.
 
     `lacks`: what the disk did not take; `full`: why, as long as a process's part lacks what it told
@@ -112,7 +112,7 @@ class Parts:
 
 
 def lacks_of(label: str | None) -> list[Lack]:
-    """What `Parts.labels` said. Raises msgspec.MsgspecError."""
+    """What `PartFiles.labels` said. Raises msgspec.MsgspecError."""
     return msgspec.json.decode(label, type=list[Lack]) if label else []
 
 

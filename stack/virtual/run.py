@@ -60,7 +60,7 @@ class VirtualRun:
         self.deployment = msgspec.structs.replace(deployment, seed=seed)
         self._out, self._view, self._stopped = out, view, stopped
         self._record = Record()
-        self._parts: reports.Parts | None = None
+        self._parts: reports.PartFiles | None = None
         self._told = 0
         self._report_ns = NS_PER_S
         self._began_s = self._shown_s = time.monotonic()
@@ -96,7 +96,7 @@ class VirtualRun:
                 prepare(self._out, self.deployment)
                 held = claim(self._out, self.deployment, TIERS)
                 ends.callback(held.close)
-                self._parts = reports.Parts(self._out / PARTS)
+                self._parts = reports.PartFiles(self._out / PARTS)
                 ends.callback(Reserve(self._out).free)
             place = self._scratch.path
             stack = VirtualStack(

@@ -53,7 +53,7 @@ class Run:
         prepare(out, deployment)
         with ExitStack() as ends:
             ends.callback(claim(out, deployment, roles).close)
-            self._parts = reports.Parts(out / PARTS)
+            self._parts = reports.PartFiles(out / PARTS)
             self._reserve = Reserve(out)
             ends.callback(self._reserve.free)
             self._sink = ReportSink()

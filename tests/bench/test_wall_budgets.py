@@ -42,7 +42,7 @@ def judged(tmp_path: Path, made: list[Report], budget: Budget, **figures):
         "energy_j": {"device": {"base": 90.0}, "edge": 5.0, "cloud": 5.0, "per_success": None},
     } | figures  # fmt: skip
     (tmp_path / PARTS).mkdir()
-    written = reports.Parts(tmp_path / PARTS)
+    written = reports.PartFiles(tmp_path / PARTS)
     for report in made:
         written.append(report)
     (line,) = run_budgets.judge(tmp_path, summary, [budget])

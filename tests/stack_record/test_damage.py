@@ -20,7 +20,7 @@ from tierloop.views.finish import join
 @pytest.fixture
 def three(tmp_path):
     """The part of one robot that reported thrice; its bytes, and where each report begins."""
-    written, starts = reports.Parts(tmp_path), []
+    written, starts = reports.PartFiles(tmp_path), []
     path = tmp_path / "arm-0.reports"
     for at_s in (1, 2, 3):
         starts.append(path.stat().st_size if path.exists() else 0)

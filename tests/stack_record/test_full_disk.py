@@ -16,7 +16,7 @@ from tierloop.stack.record.audit import audit
 from tierloop.stack.record.damage import Damage
 from tierloop.stack.record.disks import CLOUD_STORE
 from tierloop.stack.record.folder import load
-from tierloop.stack.record.reports import LACKS, Parts
+from tierloop.stack.record.reports import LACKS, PartFiles
 from tierloop.stack.record.reserve import Reserve
 from tierloop.stack.wall.run import Run
 from tierloop.views.finish import conclude, join
@@ -35,7 +35,7 @@ def room(size_bytes: int):
 
 @pytest.mark.parametrize("more", [0, 1, 5, 50])
 def test_a_torn_append_is_cut_back_and_the_record_goes_on_behind_the_last_whole_one(tmp_path, more):
-    written, path = Parts(tmp_path), tmp_path / "arm-0.reports"
+    written, path = PartFiles(tmp_path), tmp_path / "arm-0.reports"
     written.append(report("arm-0", "device", 1))
     whole = path.read_bytes()
     with room(len(whole) + more):
@@ -51,7 +51,7 @@ def test_a_torn_append_is_cut_back_and_the_record_goes_on_behind_the_last_whole_
 
 
 def test_what_could_not_be_cut_back_at_once_is_before_the_next_append(tmp_path, monkeypatch):
-    written, path = Parts(tmp_path), tmp_path / "arm-0.reports"
+    written, path = PartFiles(tmp_path), tmp_path / "arm-0.reports"
     written.append(report("arm-0", "device", 1))
     whole = path.read_bytes()
     written._torn[path] = len(whole)

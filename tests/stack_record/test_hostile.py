@@ -67,7 +67,7 @@ def test_an_address_is_no_more_than_host_and_port(address):
 
 
 def test_a_record_that_can_take_no_more_says_so_and_goes_on_when_it_can(tmp_path):
-    written = reports.Parts(tmp_path / "parts")
+    written = reports.PartFiles(tmp_path / "parts")
     written.append(report("arm-0", "device", 1))
     (tmp_path / "parts" / f"edge{reports.SUFFIX}").mkdir()
     written.append(report("edge", "edge", 2))

@@ -32,7 +32,7 @@ CLEAN = Audit(stored=0, waiting=0, duplicate=0, missing=0, altered=0)
 
 def test_a_torn_part_loses_only_what_was_torn(tmp_path):
     kept = [report("arm-0", "device", t, counters={"ticks": float(t)}) for t in (1, 2, 3)]
-    writer = reports.Parts(tmp_path)
+    writer = reports.PartFiles(tmp_path)
     for one in kept:
         writer.append(one)
     whole = (tmp_path / "arm-0.reports").read_bytes()

@@ -33,7 +33,7 @@ class DeviceLife(NamedTuple):
     port: "_Port"
 
 
-class Parts(FaultyParts):
+class WatchedParts(FaultyParts):
     """The parts of a stack with their faults, each followed by the oracle."""
 
     oracle: "Oracle"

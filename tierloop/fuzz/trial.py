@@ -14,7 +14,7 @@ from tierloop.contract.clock import NS_PER_S
 from tierloop.contract.ledger import Rung
 from tierloop.fuzz import coverage, signed_policies
 from tierloop.fuzz.case import Case, Mishap
-from tierloop.fuzz.oracle import Oracle, Parts
+from tierloop.fuzz.oracle import Oracle, WatchedParts
 from tierloop.sim.scenario import policy_spec
 from tierloop.stack.config.deployment_file import PolicyConfig
 from tierloop.stack.faults.kinds import ClockDrift, ClockStep
@@ -93,7 +93,7 @@ class _Day:
         initial = place / "initial.policy"
         signed_policies.write(initial, self._spec, case.first)
         deployment = replace(case.deployment, policy=PolicyConfig(initial=str(initial)))
-        self._deployment, parts = deployment, Parts(deployment)
+        self._deployment, parts = deployment, WatchedParts(deployment)
         parts.oracle = self.oracle = Oracle(lambda: self.stack.now_ns)
         self.stack = VirtualStack(
             deployment, case.seed, place / "state", wrappers=parts,
