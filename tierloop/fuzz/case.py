@@ -192,8 +192,8 @@ def _faults(rng: np.random.Generator, scenario: Scenario, faulty_s: float) -> f.
     return tuple(sorted(drawn, key=lambda fault: fault.at_s))
 
 
-def _side(rng: np.random.Generator) -> f.Side:
-    sides: tuple[f.Side, ...] = ("both", "up", "down")
+def _side(rng: np.random.Generator) -> f.Direction:
+    sides: tuple[f.Direction, ...] = ("both", "up", "down")
     return sides[int(rng.integers(3))]
 
 
