@@ -67,7 +67,7 @@ class Seen(NamedTuple):
         return self.successes / self.episodes if self.episodes else float("nan")
 
 
-class Verdict(NamedTuple):
+class Agreement(NamedTuple):
     """One figure on both clocks, and how far they may be apart."""
 
     name: str
@@ -123,16 +123,16 @@ def read(clock: str, out: Path) -> Seen:
     )
 
 
-def compare(wall: Seen, virtual: Seen) -> list[Verdict]:
+def compare(wall: Seen, virtual: Seen) -> list[Agreement]:
     """The promises, each with what is allowed around the wall's figure."""
     verdicts = []
     for q, (share, more_ms) in BOUNDS.items():
         ours, theirs = (float(np.percentile(seen.age_ms, q)) for seen in (wall, virtual))
         reach = share * ours + more_ms
         name = f"age p{q}, ms"
-        verdicts.append(Verdict(name, ours, theirs, ours - reach, ours + reach))
+        verdicts.append(Agreement(name, ours, theirs, ours - reach, ours + reach))
     low, high = wilson(wall.successes, wall.episodes) if wall.episodes else (0.0, 1.0)
-    return [*verdicts, Verdict("success", wall.success, virtual.success, low, high)]
+    return [*verdicts, Agreement("success", wall.success, virtual.success, low, high)]
 
 
 def show(wall: Seen, virtual: Seen) -> None:

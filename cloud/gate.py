@@ -5,7 +5,7 @@ from math import comb
 from typing import NamedTuple
 
 
-class Verdict(NamedTuple):
+class GateVerdict(NamedTuple):
     """What the gate found. `wins`: seeds only the candidate solved; `losses`: only the incumbent.
 
     `candidate` and `incumbent` are success rates; `p` is how likely so many wins, or more, would
@@ -26,7 +26,7 @@ class Verdict(NamedTuple):
         )
 
 
-def judge(candidate: Sequence[bool], incumbent: Sequence[bool], p_max: float) -> Verdict:
+def judge(candidate: Sequence[bool], incumbent: Sequence[bool], p_max: float) -> GateVerdict:
     """Compares successes on the same seeds, in the same order.
 
     The exact one-sided sign test on the discordant pairs (McNemar's exact test). Raises
@@ -38,7 +38,7 @@ def judge(candidate: Sequence[bool], incumbent: Sequence[bool], p_max: float) ->
     wins = sum(mine and not theirs for mine, theirs in pairs)
     losses = sum(theirs and not mine for mine, theirs in pairs)
     p = sign_test(wins, losses)
-    return Verdict(
+    return GateVerdict(
         released=wins > losses and p <= p_max,
         p=p,
         wins=wins,

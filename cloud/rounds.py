@@ -11,7 +11,7 @@ from typing import Any
 
 from tierloop.cloud.backend import Backend, Cancelled
 from tierloop.cloud.experience import Experience, read
-from tierloop.cloud.gate import Verdict
+from tierloop.cloud.gate import GateVerdict
 from tierloop.cloud.ingest import Ingest
 from tierloop.cloud.lineage import PolicyRecord
 from tierloop.cloud.publisher import Publisher, Release
@@ -166,7 +166,7 @@ class Rounds:
         self._enter(now_ns, "judging")
         return [self._learn("judge", self._trainer.judge)]
 
-    def _judged(self, now_ns: int, verdict: Verdict) -> Effects:
+    def _judged(self, now_ns: int, verdict: GateVerdict) -> Effects:
         word = "released" if verdict.released else "refused"
         self._account.gauges["twin.candidate"] = verdict.candidate
         self._account.gauges["twin.incumbent"] = verdict.incumbent

@@ -15,7 +15,7 @@ from tierloop.cloud.backend import Backend, Fit
 from tierloop.cloud.config import LearnerConfig
 from tierloop.cloud.experience import Experience
 from tierloop.cloud.export import export
-from tierloop.cloud.gate import Verdict, judge
+from tierloop.cloud.gate import GateVerdict, judge
 from tierloop.cloud.lineage import PolicyRecord, spans
 from tierloop.cloud.rollout import Play, successes
 from tierloop.contract.messages import Segment, SegmentId
@@ -61,7 +61,7 @@ class Trainer:
         self._policy = self._best = self._candidate = Mlp.random(spec, config.hidden, seed)
         self._solved: list[bool] | None = None
         self._candidate_solved: list[bool] | None = None
-        self._verdict: Verdict | None = None
+        self._verdict: GateVerdict | None = None
         self._features: list[FloatArray] = []
         self._labels: list[FloatArray] = []
         self._owners: list[tuple[str, int]] = []
@@ -136,7 +136,7 @@ class Trainer:
         job = Fit(start, features[rows], labels[rows], seed)
         self._candidate, self._loss = self._backend.fit(job)
 
-    def judge(self) -> Verdict:
+    def judge(self) -> GateVerdict:
         """Candidate against incumbent on the same episodes; the incumbent's figures are kept."""
         seeds = self._seeds(_GATE, n=self._config.gate_episodes)
         if self._solved is None:
