@@ -44,7 +44,7 @@ SEED = 7
 PLANTS = 8
 
 
-class Figure(NamedTuple):
+class Rates(NamedTuple):
     """One comparison: rates of each block, ours and the baseline's."""
 
     name: str
@@ -115,7 +115,7 @@ class Bare:
         self._done = done
 
 
-def physics(policy: Path, folder: Path) -> Figure:
+def physics(policy: Path, folder: Path) -> Rates:
     """Simulated seconds a processor second."""
     deployment = resolve(
         DeploymentFile(
@@ -141,12 +141,12 @@ def physics(policy: Path, folder: Path) -> Figure:
         for _ in range(BLOCKS):
             ours.append(_rate(BLOCK_NS / NS_PER_S, partial(stack.run, stack.now_ns + BLOCK_NS)))
             bare.append(_rate(BLOCK_NS / NS_PER_S, twins.replay))
-    return Figure(
+    return Rates(
         "sorting cell", "simulated s/s", np.array(ours), np.array(bare), f"{PHYSICS_GOAL}x"
     )
 
 
-def events(folder: Path) -> Figure:
+def events(folder: Path) -> Rates:
     """Node calls a processor second."""
     robots = tuple(f"plant-{i}" for i in range(PLANTS))
     deployment = resolve(
@@ -166,7 +166,7 @@ def events(folder: Path) -> Figure:
             calls = stack.turns - before
             ours.append(calls / (time.process_time() - begun_s))
             bare.append(_rate(calls, partial(_idle_heap, calls)))
-    return Figure("no physics", "node calls/s", np.array(ours), np.array(bare), f"{EVENTS_GOAL:,}")
+    return Rates("no physics", "node calls/s", np.array(ours), np.array(bare), f"{EVENTS_GOAL:,}")
 
 
 def _idle_heap(count: int) -> None:

@@ -25,7 +25,7 @@ from tierloop.link.model import LinkModel, LinkSpec
 from tierloop.sim.scenario import Scenario
 from tierloop.stack.config import hardware
 from tierloop.stack.config.deployment import Deployment
-from tierloop.stack.config.hardware import Curve
+from tierloop.stack.config.hardware import DurationCurve
 
 _Arrival = tuple[int, int, Observation, FloatArray]
 """When an answer comes, the question's number, the question, the answer's rows."""
@@ -56,7 +56,7 @@ class DeviceTwin:
         scenario: Scenario,
         device: DeviceConfig,
         link: LinkSpec,
-        infer: Curve,
+        infer: DurationCurve,
         window_ns: int,
         software: str,
     ) -> None:
@@ -95,7 +95,7 @@ class DeviceTwin:
 class _Service:
     """The way to the edge, its work, and the way back."""
 
-    def __init__(self, link: LinkSpec, infer: Curve, window_ns: int, seed: int) -> None:
+    def __init__(self, link: LinkSpec, infer: DurationCurve, window_ns: int, seed: int) -> None:
         self._rng = np.random.default_rng([seed, 1])
         self._up, self._down = LinkModel(link, self._rng), LinkModel(link, self._rng)
         self._infer_ns, self._jitter = infer.median_us(1) * NS_PER_US, infer.jitter

@@ -21,20 +21,20 @@ SHIPPED = Path(__file__).parent / "profiles"
 SUFFIX = ".toml"
 A_PROFILE = "a .toml file that 'tierloop calibrate' wrote"
 
-Kind = Literal["measured", "vendor", "estimated"]
+Provenance = Literal["measured", "vendor", "estimated"]
 
 
 class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The root of a profile's tables."""
 
 
-class Figure(_Table, frozen=True, kw_only=True):
+class Power(_Table, frozen=True, kw_only=True):
     """One value, believed to lie between `low` and `high`."""
 
     value: float
     low: float
     high: float
-    kind: Kind
+    kind: Provenance
     source: str
 
     def __post_init__(self) -> None:
@@ -42,7 +42,7 @@ class Figure(_Table, frozen=True, kw_only=True):
             raise ValueError("must satisfy 0 < low <= value <= high")
 
 
-class Curve(_Table, frozen=True, kw_only=True):
+class DurationCurve(_Table, frozen=True, kw_only=True):
     """Median duration of a job by its rows: straight between the points and on past the last.
 
     Below the first point it is in proportion where there is one point only, else the first's.
@@ -54,7 +54,7 @@ class Curve(_Table, frozen=True, kw_only=True):
     us: tuple[float, ...]
     jitter: float
     factor: float
-    kind: Kind
+    kind: Provenance
     source: str
 
     def __post_init__(self) -> None:
@@ -82,17 +82,17 @@ class Curve(_Table, frozen=True, kw_only=True):
 class Jobs(_Table, frozen=True, kw_only=True):
     """What a machine does for this project, and what a row of it is."""
 
-    infer: Curve
+    infer: DurationCurve
     """The policy answers a batch; a row is an observation."""
-    install: Curve
+    install: DurationCurve
     """A policy is verified, loaded and warmed up; a row is a policy."""
-    commit: Curve
+    commit: DurationCurve
     """Records are made durable in one transaction; a row is a record."""
-    tick: Curve
+    tick: DurationCurve
     """The control loop's own work, physics apart; a row is a tick."""
-    fit: Curve
+    fit: DurationCurve
     """The learner descends; a row is a sample (steps times batch size)."""
-    twin: Curve
+    twin: DurationCurve
     """The twin lives on; a row is a decision."""
 
 
@@ -100,8 +100,8 @@ class Profile(_Table, frozen=True, kw_only=True):
     """One machine."""
 
     about: str
-    idle_w: Figure
-    busy_w: Figure
+    idle_w: Power
+    busy_w: Power
     jobs: Jobs
 
     def duration_ns(self, job: str, rows: int, rng: np.random.Generator) -> int:
@@ -109,7 +109,7 @@ class Profile(_Table, frozen=True, kw_only=True):
 
         Takes one normal number from `rng`.
         """
-        curve: Curve = getattr(self.jobs, job)
+        curve: DurationCurve = getattr(self.jobs, job)
         us = curve.median_us(rows) * exp(curve.jitter * rng.standard_normal())
         return max(1, round(us * NS_PER_US))
 

@@ -17,7 +17,7 @@ from tierloop.device.meter import PARTS
 from tierloop.sim.scenario import body_spec
 from tierloop.stack.config import hardware
 from tierloop.stack.config.deployment import Deployment
-from tierloop.stack.config.hardware import Figure
+from tierloop.stack.config.hardware import Power
 from tierloop.stack.record.record import ROOF, Life, Record, energy_j
 
 TOLERANCE = 1e-3
@@ -133,7 +133,7 @@ def _computer(
             yield Share(f"{name} {kind}", below * joules, above * joules)
 
 
-def _relative(figure: Figure) -> tuple[float, float]:
+def _relative(figure: Power) -> tuple[float, float]:
     return 1.0 - figure.low / figure.value, figure.high / figure.value - 1.0
 
 

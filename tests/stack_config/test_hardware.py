@@ -58,9 +58,9 @@ def test_a_draw_repeats_by_its_seed_and_takes_one_number():
 
 def test_a_curve_is_straight_between_its_points_and_beyond_the_last():
     about = {"jitter": 0.0, "factor": 1.0, "kind": "measured", "source": "here"}
-    curve = hardware.Curve(rows=(2, 4, 8), us=(10.0, 20.0, 60.0), **about)
+    curve = hardware.DurationCurve(rows=(2, 4, 8), us=(10.0, 20.0, 60.0), **about)
     assert [curve.median_us(n) for n in (1, 2, 3, 4, 6, 8, 16)] == [10, 10, 15, 20, 40, 60, 140]
-    single = hardware.Curve(rows=(256,), us=(512.0,), **about)
+    single = hardware.DurationCurve(rows=(256,), us=(512.0,), **about)
     assert [single.median_us(n) for n in (1, 256, 1000)] == [2, 512, 2000]
 
 
@@ -82,7 +82,7 @@ def test_a_curve_that_cannot_be_says_so(change, words):
         "kind": "measured", "source": "here",
     }  # fmt: skip
     with pytest.raises(ValueError, match=words):
-        hardware.Curve(**given | change)
+        hardware.DurationCurve(**given | change)
 
 
 def write(tmp_path: Path, text: str) -> Path:

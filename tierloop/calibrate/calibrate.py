@@ -18,7 +18,7 @@ from tierloop.contract.errors import UserError
 from tierloop.contract.version import __version__
 from tierloop.policy.artefact import Artefact
 from tierloop.stack.config import hardware
-from tierloop.stack.config.hardware import Curve, Figure, Jobs, Profile
+from tierloop.stack.config.hardware import DurationCurve, Jobs, Power, Profile
 from tierloop.stack.config.initial_policy import read
 from tierloop.stack.machine import processors
 from tierloop.stack.record.files import write
@@ -125,17 +125,17 @@ def summarise(timings: Sequence[Timing], artefact: Artefact) -> Profile:
     )  # fmt: skip
 
 
-def _curve(lines: Sequence[Timing], source: str) -> Curve:
+def _curve(lines: Sequence[Timing], source: str) -> DurationCurve:
     """Timings of one job by rows; a median below that of fewer rows is noise, and lifted to it."""
     rising = np.maximum.accumulate([t.median_us for t in lines])
-    return Curve(
+    return DurationCurve(
         rows=tuple(t.probe.rows for t in lines), us=tuple(round(float(u), 3) for u in rising),
         jitter=round(float(np.median([t.jitter for t in lines])), 4),
         factor=round(max(t.factor for t in lines), 3), kind="measured", source=source,
     )  # fmt: skip
 
 
-def _scaled(curve: Curve, ratio: float) -> Curve:
+def _scaled(curve: DurationCurve, ratio: float) -> DurationCurve:
     return msgspec.structs.replace(
         curve,
         us=tuple(round(u * ratio, 3) for u in curve.us),
@@ -144,7 +144,7 @@ def _scaled(curve: Curve, ratio: float) -> Curve:
     )
 
 
-def _assumed(figure: Figure) -> Figure:
+def _assumed(figure: Power) -> Power:
     source = (
         f"copied from {STAND_IN}, because no power meter was read; replace it with a measurement"
     )

@@ -13,7 +13,7 @@ from tierloop.sweep.table import HEADS, Line, texts
 from tierloop.views import charts
 
 Paint = Callable[[Axes], None]
-Figure = Callable[[Line], tuple[float | None, tuple[float, float] | None]]
+Pick = Callable[[Line], tuple[float | None, tuple[float, float] | None]]
 
 WIDE = 30
 """Largest value over the smallest, from which on an axis is logarithmic."""
@@ -29,7 +29,7 @@ class Chart(NamedTuple):
 
     title: str
     label: str
-    figures: tuple[Figure, ...]
+    figures: tuple[Pick, ...]
     bounded: bool = False
     wide: bool = False
 
