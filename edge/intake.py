@@ -8,7 +8,7 @@ from tierloop.contract.codec import digest64
 from tierloop.contract.counters import REFUSED, member
 from tierloop.contract.errors import WireError
 from tierloop.contract.messages import Sealed, SegmentId
-from tierloop.edge.outbox import Committed, Outbox, Parcel
+from tierloop.edge.outbox import Outbox, OutboxCommit, Parcel
 from tierloop.edge.triage import Triage
 
 DEFLATE_LEVEL = 1
@@ -21,7 +21,7 @@ class Intake:
         self._outbox = outbox
         self._triage = Triage()
 
-    def take(self, group: Sequence[Sealed]) -> Committed:
+    def take(self, group: Sequence[Sealed]) -> OutboxCommit:
         """Commits a group and returns what came of it.
 
         Bytes that do not match their digest are counted and not acknowledged: the device still

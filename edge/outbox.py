@@ -54,7 +54,7 @@ class Standing(NamedTuple):
     unlent: int
 
 
-class Committed(NamedTuple):
+class OutboxCommit(NamedTuple):
     """What a commit did: acknowledgements to send, counts by name, boots whose numbers went."""
 
     acks: tuple[Stored, ...]
@@ -118,7 +118,7 @@ class Outbox:
         spans = self._marks.get((name.device, name.boot))
         return spans is not None and name.seq in spans
 
-    def commit(self, parcels: Sequence[Parcel], others: Iterable[SegmentId] = ()) -> Committed:
+    def commit(self, parcels: Sequence[Parcel], others: Iterable[SegmentId] = ()) -> OutboxCommit:
         """Stores new parcels in one transaction and acknowledges them, with `others`.
 
         `others` are known already or refused for good: their numbers are taken in, and that they
@@ -160,7 +160,7 @@ class Outbox:
         counts["duplicates"] = len(parcels) - len(fresh)
         counts["forgotten.boots"] = len(forgotten)
         acks = tuple(boots.acks(touched, numbers))
-        return Committed(acks, counts, self._standing(), tuple(forgotten))
+        return OutboxCommit(acks, counts, self._standing(), tuple(forgotten))
 
     def lend(self, limit: int) -> tuple[list[Parcel], Standing]:
         """Returns the next parcels to send, each once: by priority, then the oldest first."""
