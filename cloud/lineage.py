@@ -29,7 +29,7 @@ CREATE TABLE IF NOT EXISTS policy_data (
 """
 
 
-class Span(NamedTuple):
+class SegmentRange(NamedTuple):
     """Segments `first` to `last` of one boot of a device, both included."""
 
     device: str
@@ -47,7 +47,7 @@ class PolicyRecord(NamedTuple):
     state: str
     metrics: dict[str, float]
     blob: bytes
-    data: tuple[Span, ...]
+    data: tuple[SegmentRange, ...]
 
 
 class Policies:
@@ -123,14 +123,14 @@ class Policies:
         row = self._db.execute("SELECT coalesce(max(version) + 1, 0) FROM policies").fetchone()
         return int(row[0])
 
-    def data_of(self, version: int) -> tuple[Span, ...]:
+    def data_of(self, version: int) -> tuple[SegmentRange, ...]:
         """The segments that a policy was trained on."""
         rows = self._db.execute(
             "SELECT device, boot, first_seq, last_seq FROM policy_data "
             "WHERE version=? ORDER BY device, boot, first_seq",
             (version,),
         )
-        return tuple(Span(*row) for row in rows)
+        return tuple(SegmentRange(*row) for row in rows)
 
     def acted(self, version: int, key: SegmentId) -> bool:
         """Whether a version may have acted in a datum: a release that did not learn from it."""
@@ -152,12 +152,12 @@ class Policies:
         return tuple(version for (version,) in rows)
 
 
-def spans(keys: Sequence[SegmentId]) -> tuple[Span, ...]:
+def ranges(keys: Sequence[SegmentId]) -> tuple[SegmentRange, ...]:
     """Keys, in any order, as the fewest spans that hold exactly them."""
-    found: list[Span] = []
+    found: list[SegmentRange] = []
     for key in sorted(set(keys)):
         if found and found[-1][:2] == key[:2] and found[-1].last == key.seq - 1:
             found[-1] = found[-1]._replace(last=key.seq)
         else:
-            found.append(Span(key.device, key.boot, key.seq, key.seq))
+            found.append(SegmentRange(key.device, key.boot, key.seq, key.seq))
     return tuple(found)

@@ -16,7 +16,7 @@ from tierloop.cloud.config import LearnerConfig
 from tierloop.cloud.experience import Experience
 from tierloop.cloud.export import export
 from tierloop.cloud.gate import GateVerdict, judge
-from tierloop.cloud.lineage import PolicyRecord, spans
+from tierloop.cloud.lineage import PolicyRecord, ranges
 from tierloop.cloud.rollout import Play, successes
 from tierloop.contract.messages import Segment, SegmentId
 from tierloop.contract.specs import FloatArray, PolicySpec
@@ -160,7 +160,7 @@ class Trainer:
         return self._conclude(figures, verdict.released)
 
     def _conclude(self, figures: dict[str, float], released: bool = True) -> PolicyRecord:
-        version, data = self.version, spans(self._keys)
+        version, data = self.version, ranges(self._keys)
         parents = () if version == 0 else (self.parent,)
         blob = b""
         if released:

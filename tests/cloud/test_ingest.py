@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tierloop.cloud.experience import read
 from tierloop.cloud.ingest import BODY_MAX, Ingest
-from tierloop.cloud.lineage import Span, spans
+from tierloop.cloud.lineage import SegmentRange, ranges
 from tierloop.cloud.store import Store
 from tierloop.contract.codec import Codec, digest64
 from tierloop.contract.messages import ALSO_MAX, Beat, SegmentId
@@ -275,4 +275,7 @@ def test_exactly_once_under_doubles_reorders_and_crashes(
 
 def test_a_span_of_experience_names_its_segments(store, ingest, spec, make_segment, seal):
     ingest.take([seal(make_segment(seq)) for seq in (0, 1, 3)], 5)
-    assert spans(read(store, spec, 0).keys) == (Span("arm-0", 7, 0, 1), Span("arm-0", 7, 3, 3))
+    assert ranges(read(store, spec, 0).keys) == (
+        SegmentRange("arm-0", 7, 0, 1),
+        SegmentRange("arm-0", 7, 3, 3),
+    )

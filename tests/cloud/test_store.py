@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tierloop.cloud.lineage import PolicyRecord, Span, spans
+from tierloop.cloud.lineage import PolicyRecord, SegmentRange, ranges
 from tierloop.cloud.store import Datum, Misfit, Store
 from tierloop.contract.messages import SegmentId
 
@@ -80,9 +80,14 @@ def test_a_failed_commit_keeps_nothing_of_its_batch(store):
 
 def test_lineage_reads_both_ways(store):
     store.policies.record(policy(0))
-    store.policies.record(policy(1, data=[Span("arm-0", 7, 0, 3), Span("arm-0", 7, 5, 6)]))
-    store.policies.record(policy(2, "refused", [Span("arm-0", 7, 0, 8)]))
-    assert store.policies.data_of(1) == (Span("arm-0", 7, 0, 3), Span("arm-0", 7, 5, 6))
+    store.policies.record(
+        policy(1, data=[SegmentRange("arm-0", 7, 0, 3), SegmentRange("arm-0", 7, 5, 6)])
+    )
+    store.policies.record(policy(2, "refused", [SegmentRange("arm-0", 7, 0, 8)]))
+    assert store.policies.data_of(1) == (
+        SegmentRange("arm-0", 7, 0, 3),
+        SegmentRange("arm-0", 7, 5, 6),
+    )
     assert (
         store.policies.policies_of(SegmentId("arm-0", 7, 3))
         == store.policies.policies_of(SegmentId("arm-0", 7, 5))
@@ -95,7 +100,7 @@ def test_lineage_reads_both_ways(store):
 def test_the_newest_release_is_not_a_refused_candidate_and_numbers_go_on(store):
     assert store.policies.newest() is None
     assert store.policies.next_version() == 0
-    record = policy(1, data=[Span("arm-0", 7, 0, 3)])
+    record = policy(1, data=[SegmentRange("arm-0", 7, 0, 3)])
     for entry in (policy(0), record, policy(2, "refused")):
         store.policies.record(entry)
     assert store.policies.newest() == record
@@ -107,7 +112,7 @@ def test_the_newest_release_is_not_a_refused_candidate_and_numbers_go_on(store):
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 1), st.integers(0, 12))))
 def test_spans_hold_exactly_their_keys(triples):
     keys = [SegmentId(*triple) for triple in triples]
-    found = spans(keys)
+    found = ranges(keys)
     held = [SegmentId(s.device, s.boot, n) for s in found for n in range(s.first, s.last + 1)]
     assert held == sorted(set(keys))
     assert all(a[:2] != b[:2] or a.last + 1 < b.first for a, b in itertools.pairwise(found))

@@ -5,7 +5,7 @@ import pytest
 
 from tierloop.cloud.experience import read
 from tierloop.cloud.ingest import Ingest
-from tierloop.cloud.lineage import PolicyRecord, Span
+from tierloop.cloud.lineage import PolicyRecord, SegmentRange
 from tierloop.cloud.store import Store
 from tierloop.cloud.testimony import LATE_NS, ROOM, Witness
 from tierloop.cloud.withdrawal import ReleaseScores
@@ -95,7 +95,7 @@ def test_each_boot_numbers_its_episodes_anew(lives, make_segment):
 
 def test_a_segment_does_not_tell_of_a_version_that_learnt_from_it(lives, make_segment):
     lives(segment(make_segment, 0))
-    record = PolicyRecord(4, "d4", (), "released", {}, b"", (Span("arm-0", 7, 0, 3),))
+    record = PolicyRecord(4, "d4", (), "released", {}, b"", (SegmentRange("arm-0", 7, 0, 3),))
     lives.store.policies.record(record)
     assert lives(segment(make_segment, 3, told(0, 4))).refused == {("arm-0", "version"): 1}
     assert believed(lives(segment(make_segment, 4, told(0, 4)))) == [0]

@@ -8,7 +8,7 @@ import pytest
 from toy import ToyBackend, label, toy_trainer
 
 from tierloop.cloud.experience import Experience
-from tierloop.cloud.lineage import Span
+from tierloop.cloud.lineage import SegmentRange
 from tierloop.cloud.rollout import TWIN
 from tierloop.cloud.trainer import _shared
 from tierloop.contract.errors import SpecError
@@ -64,7 +64,7 @@ def test_the_artefact_says_what_it_was_trained_on(spec):
     assert manifest.version == 1
     assert manifest.parents == record.parents == (0,)
     assert manifest.samples == {"lived": 50, "twin": 96}
-    assert record.data == (Span("arm-0", 7, 0, 0), Span(TWIN, 5, 0, 7))
+    assert record.data == (SegmentRange("arm-0", 7, 0, 0), SegmentRange(TWIN, 5, 0, 7))
     assert [(d.device, d.first, d.last) for d in manifest.trained_on] == [
         ("arm-0", 0, 0),
         (TWIN, 0, 7),
