@@ -13,7 +13,7 @@ from tierloop.edge.tables import ASIDE_SUFFIX
 from tierloop.policy import journal
 from tierloop.policy.journal import Entry
 from tierloop.stack.record.damage import Damage
-from tierloop.stack.record.disks import CLOUD_STORE, EDGE_JOURNAL, EDGE_OUTBOX, View, read
+from tierloop.stack.record.disks import CLOUD_STORE, EDGE_JOURNAL, EDGE_OUTBOX, Query, read
 from tierloop.stack.record.record import LifeId
 
 T = TypeVar("T")
@@ -99,7 +99,7 @@ class _Disk:
         places = str(CLOUD_STORE), str(EDGE_OUTBOX)
         return any(damage.file.startswith(places) for damage in self._damaged)
 
-    def rows(self, store: Path, view: View[T]) -> list[T]:
+    def rows(self, store: Path, view: Query[T]) -> list[T]:
         return self._attempt(store, lambda: read(self._out / store, view))
 
     def steps(self) -> tuple[Entry, ...]:

@@ -28,11 +28,11 @@ EDGE_JOURNAL = Path("state/edge/policies") / JOURNAL_FILE
 LOCK_WAIT_S = 1.0
 
 T = TypeVar("T")
-View = Callable[[sqlite3.Connection], list[T]]
+Query = Callable[[sqlite3.Connection], list[T]]
 """A question to a store, as the tier that owns it asks it: see store_view and outbox_view."""
 
 
-def read(path: Path, view: View[T]) -> list[T]:
+def read(path: Path, view: Query[T]) -> list[T]:
     """What the view finds in a store; nothing where there is no store, or no table in it yet.
 
     Raises UserError if a running tier holds the store, Unreadable.
