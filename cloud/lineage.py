@@ -153,7 +153,7 @@ class Policies:
 
 
 def ranges(keys: Sequence[SegmentId]) -> tuple[SegmentRange, ...]:
-    """Keys, in any order, as the fewest spans that hold exactly them."""
+    """Keys, in any order, as the fewest ranges that hold exactly them."""
     found: list[SegmentRange] = []
     for key in sorted(set(keys)):
         if found and found[-1][:2] == key[:2] and found[-1].last == key.seq - 1:

@@ -81,7 +81,7 @@ class Difference(NamedTuple):
     head: str
 
 
-class Case(NamedTuple):
+class CaseResult(NamedTuple):
     """What came of one case: the differences, the head's digest, and the time that it took."""
 
     differences: list[Difference]
@@ -93,7 +93,7 @@ class NoSummaryError(Exception):
     """A side leaves no summary of a case, and why."""
 
 
-def run(base: Side, head: Side, command: tuple[str, ...]) -> Case:
+def run(base: Side, head: Side, command: tuple[str, ...]) -> CaseResult:
     """Runs one case on both sides at once. Raises NoSummaryError if a side leaves no summary."""
     began_s = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="tierloop-same-") as folder, ExitStack() as stack:
@@ -104,7 +104,7 @@ def run(base: Side, head: Side, command: tuple[str, ...]) -> Case:
             _summary(side, process, out)
             for (side, out), process in zip(sides, processes, strict=True)
         )
-    return Case(differences(one, other), other["trace_sha256"], time.monotonic() - began_s)
+    return CaseResult(differences(one, other), other["trace_sha256"], time.monotonic() - began_s)
 
 
 def differences(base: Mapping[str, Any], head: Mapping[str, Any]) -> list[Difference]:

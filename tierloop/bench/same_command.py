@@ -51,7 +51,7 @@ def same(base: str, head: str, names: Sequence[str]) -> int:
     return CRASHED if failed else BROKEN if different else FINE
 
 
-def _show(screen: Console, name: str, case: s.Case) -> None:
+def _show(screen: Console, name: str, case: s.CaseResult) -> None:
     count = len(case.differences)
     word = ("1 key differs" if count == 1 else f"{count} keys differ") if count else "equal"
     _say(screen, f"{name:<16}{word}  trace {case.trace[:12]}  {case.seconds:.0f} s")

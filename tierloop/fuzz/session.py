@@ -19,7 +19,7 @@ from tierloop.contract.errors import UserError
 from tierloop.fuzz import coverage
 from tierloop.fuzz.case import Case, Plant, draw, mode_of
 from tierloop.fuzz.shrink import shrink
-from tierloop.fuzz.trial import Outcome, live
+from tierloop.fuzz.trial import TrialResult, live
 from tierloop.stack.machine import processors
 
 FINE, FAILED, INCONCLUSIVE = 0, 1, 4
@@ -31,7 +31,7 @@ _DEAF = (signal.SIGINT, signal.SIG_IGN)
 _UNTOLD = ("idle_w", "busy_w", "realtime")
 
 
-def fuzz(seed: int, mode: str, plant: Plant) -> Outcome:
+def fuzz(seed: int, mode: str, plant: Plant) -> TrialResult:
     """One seed."""
     return live(draw(seed, mode_of(seed, mode), plant))
 
@@ -46,7 +46,7 @@ def conduct(seeds: Sequence[int], mode: str, plant: str, jobs: int | None) -> in
         raise UserError("--seeds and --jobs must be at least 1, and no seed below 0")
     body: Plant = "bullet" if plant == "bullet" else "analytic"
     console = Console(highlight=False)
-    began_s, outcomes = time.monotonic(), list[Outcome]()
+    began_s, outcomes = time.monotonic(), list[TrialResult]()
     try:
         for outcome in _shown(console, seeds, mode, body, jobs or processors()):
             outcomes.append(outcome)
@@ -62,7 +62,7 @@ def conduct(seeds: Sequence[int], mode: str, plant: str, jobs: int | None) -> in
 
 def _shown(
     console: Console, seeds: Sequence[int], mode: str, plant: Plant, jobs: int
-) -> Iterator[Outcome]:
+) -> Iterator[TrialResult]:
     """Each outcome as it comes, under a bar."""
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
@@ -77,13 +77,13 @@ def _shown(
             yield outcome
 
 
-def _outcomes(seeds: Sequence[int], mode: str, plant: Plant, jobs: int) -> Iterator[Outcome]:
+def _outcomes(seeds: Sequence[int], mode: str, plant: Plant, jobs: int) -> Iterator[TrialResult]:
     if len(seeds) == 1:
         yield fuzz(seeds[0], mode, plant)
         return
     with _workers(jobs) as workers:
         left = iter(seeds)
-        running: set[Future[Outcome]] = set()
+        running: set[Future[TrialResult]] = set()
         while True:
             for seed in islice(left, jobs + _AHEAD - len(running)):
                 running.add(workers.submit(fuzz, seed, mode, plant))
@@ -104,7 +104,7 @@ def _workers(jobs: int) -> Iterator[ProcessPoolExecutor]:
         workers.shutdown(wait=True, cancel_futures=True)
 
 
-def _tell(console: Console, outcome: Outcome, mode: str, plant: Plant) -> None:
+def _tell(console: Console, outcome: TrialResult, mode: str, plant: Plant) -> None:
     """A failing seed: what broke, how to see it again, and the plainest case that still does."""
     seed = outcome.seed
     console.print(f"\nSeed {seed} ({outcome.mode}) violated {len(outcome.found)} invariants:")
@@ -151,7 +151,7 @@ def _value(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _conclude(console: Console, outcomes: Sequence[Outcome], took_s: float) -> int:
+def _conclude(console: Console, outcomes: Sequence[TrialResult], took_s: float) -> int:
     reached: Counter[str] = Counter()
     for outcome in outcomes:
         reached.update(outcome.marks)

@@ -34,7 +34,7 @@ DRAIN_NS = 60 * NS_PER_S
 _SLACK_SEGMENTS = 4
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+class TrialResult(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a case. `found`: violated invariants with details; `marks`: states reached."""
 
     seed: int
@@ -46,7 +46,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     trace: str
 
 
-def live(case: Case) -> Outcome:
+def live(case: Case) -> TrialResult:
     """Runs a case. What a node raises is a violation too."""
     began_s = time.process_time()
     with closing(in_memory()) as scratch:
@@ -59,7 +59,7 @@ def live(case: Case) -> Outcome:
                 day.oracle.broken("raised", f"{type(error).__name__}: {error} ({where})")
         if "raised" not in day.oracle.found:
             day.judge()
-        return Outcome(
+        return TrialResult(
             seed=case.seed,
             mode=case.mode,
             found=day.oracle.found,

@@ -37,7 +37,7 @@ class Axis(NamedTuple):
             return None
 
 
-class Cell(NamedTuple):
+class GridCell(NamedTuple):
     """One run: `values` of the axes in their order, and the deployment they make with the seed."""
 
     values: tuple[str, ...]
@@ -54,7 +54,7 @@ class Grid(NamedTuple):
     """All runs of a sweep, seeds of one combination side by side."""
 
     axes: tuple[Axis, ...]
-    cells: tuple[Cell, ...]
+    cells: tuple[GridCell, ...]
 
 
 def axis(option: str) -> Axis:
@@ -95,7 +95,9 @@ def grid(path: Path, over: Sequence[str], seeds: int, sets: Sequence[str]) -> Gr
             raise UserError(f"--seeds {seeds}: from seed {first.seed} on, there are fewer seeds")
         for seed in range(first.seed, first.seed + seeds):
             deployment = msgspec.structs.replace(first, seed=seed)
-            cells.append(Cell(values, deployment, name(deployment), command(path, seed, options)))
+            cells.append(
+                GridCell(values, deployment, name(deployment), command(path, seed, options))
+            )
     return Grid(axes, tuple(cells))
 
 

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from tierloop.sweep.grid import Cell
+from tierloop.sweep.grid import GridCell
 from tierloop.sweep.store import Store, Summary
-from tierloop.sweep.worker import Order
+from tierloop.sweep.worker import RunOrder
 
 LOOK_S = 0.05
 GRACE_S = 3.0
@@ -24,20 +24,20 @@ COMMAND = (sys.executable, "-m", "tierloop.sweep.worker")
 class Ended(NamedTuple):
     """A cell that has run: its summary, or else why there is none."""
 
-    cell: Cell
+    cell: GridCell
     summary: Summary | None
     why: str
     took_s: float
 
 
 class _Running(NamedTuple):
-    cell: Cell
+    cell: GridCell
     process: subprocess.Popen[bytes]
     since_s: float
 
 
 def run(
-    cells: Sequence[Cell], store: Store, jobs: int, tick: Callable[[int], None]
+    cells: Sequence[GridCell], store: Store, jobs: int, tick: Callable[[int], None]
 ) -> Generator[Ended, None, None]:
     """Each cell as it ends. `tick` is told many times a second how many are under way.
 
@@ -74,8 +74,8 @@ def _all_stopped(running: list[_Running]) -> Iterator[None]:
             _hang_up(one.process)
 
 
-def _start(cell: Cell, store: Store) -> _Running:
-    order = Order(deployment=cell.deployment, to=str(store.path(cell).resolve()))
+def _start(cell: GridCell, store: Store) -> _Running:
+    order = RunOrder(deployment=cell.deployment, to=str(store.path(cell).resolve()))
     with store.log(cell).open("wb") as log:
         process = subprocess.Popen(
             COMMAND, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True

@@ -15,7 +15,7 @@ from tierloop.contract.errors import UserError
 from tierloop.stack.machine import processors
 from tierloop.stack.record.files import write
 from tierloop.sweep import pool
-from tierloop.sweep.grid import Cell, Grid, grid
+from tierloop.sweep.grid import Grid, GridCell, grid
 from tierloop.sweep.pool import Ended
 from tierloop.sweep.store import Store, Summary
 
@@ -148,7 +148,7 @@ def _broken(whole: Grid, summaries: Mapping[str, Summary], console: Console) -> 
     return broken
 
 
-def _complain(console: Console, what: str, cell: Cell) -> None:
+def _complain(console: Console, what: str, cell: GridCell) -> None:
     console.print(f"{what}\n    {cell.command}", markup=False, soft_wrap=True)
 
 

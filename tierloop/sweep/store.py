@@ -7,7 +7,7 @@ import msgspec
 
 from tierloop.contract.errors import UserError
 from tierloop.contract.reading import Unreadable, reading
-from tierloop.sweep.grid import Cell
+from tierloop.sweep.grid import GridCell
 
 CELLS, LOGS = "cells", "logs"
 SUFFIX = ".json"
@@ -34,13 +34,13 @@ class Store:
         except OSError as error:
             raise UserError(f"{self.out}: {error.strerror}; choose another --out") from None
 
-    def path(self, cell: Cell) -> Path:
+    def path(self, cell: GridCell) -> Path:
         return self.out / CELLS / f"{cell.name}{SUFFIX}"
 
-    def log(self, cell: Cell) -> Path:
+    def log(self, cell: GridCell) -> Path:
         return self.out / LOGS / f"{cell.name}.log"
 
-    def read(self, cell: Cell) -> Summary | None:
+    def read(self, cell: GridCell) -> Summary | None:
         """The summary of a finished run; None if there is none that can be read whole."""
         path = self.path(cell)
         try:
@@ -50,7 +50,7 @@ class Store:
             return None
         return summary if all(isinstance(summary.get(key), dict) for key in NEEDED) else None
 
-    def strangers(self, cells: tuple[Cell, ...]) -> int:
+    def strangers(self, cells: tuple[GridCell, ...]) -> int:
         """How many runs lie here that are none of these."""
         mine = {self.path(cell).name for cell in cells}
         return sum(path.name not in mine for path in (self.out / CELLS).glob(f"*{SUFFIX}"))

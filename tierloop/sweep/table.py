@@ -10,7 +10,7 @@ import numpy as np
 from scipy import stats
 
 from tierloop.contract.specs import Vector
-from tierloop.sweep.grid import Cell, Grid
+from tierloop.sweep.grid import Grid, GridCell
 from tierloop.sweep.store import Summary
 from tierloop.views.charts import wilson
 
@@ -59,7 +59,7 @@ def lines(grid: Grid, summaries: Mapping[str, Summary]) -> list[Line]:
     return found
 
 
-def _unique(cells: Any) -> list[Cell]:
+def _unique(cells: Any) -> list[GridCell]:
     return list({cell.name: cell for cell in cells}.values())
 
 

@@ -1,6 +1,6 @@
 """The process of one run of a sweep: `python -m tierloop.sweep.worker` is what the pool starts.
 
-One line of JSON, an Order, comes in on standard input; the pipe then stays open as the lifeline,
+One line of JSON, a RunOrder, comes in on standard input; the pipe then stays open as the lifeline,
 as for every process that tierloop starts.
 """
 
@@ -18,14 +18,14 @@ from tierloop.stack.record.files import write
 STOPPED = 128 + signal.SIGTERM
 
 
-class Order(msgspec.Struct, frozen=True, kw_only=True):
+class RunOrder(msgspec.Struct, frozen=True, kw_only=True):
     """What to run, and the file that its summary goes to."""
 
     deployment: Deployment
     to: str
 
 
-def run(order: Order) -> None:
+def run(order: RunOrder) -> None:
     """Does the run and puts its summary in place, whole or not at all."""
     from tierloop.stack.virtual.run import run_virtual
 
@@ -44,7 +44,7 @@ def main() -> None:
     with os.fdopen(os.dup(0), "rb", buffering=0) as pipe:
         line = pipe.readline()
     hold_lifeline()
-    run(msgspec.json.decode(line, type=Order))
+    run(msgspec.json.decode(line, type=RunOrder))
 
 
 if __name__ == "__main__":
