@@ -29,7 +29,7 @@ TEXT_MAX = 1024
 
 Count = Annotated[int, Meta(ge=0, le=INT_MAX)]
 """A number, a size, or a time on a clock that began at 0."""
-Claim = Annotated[int, Meta(ge=0)]
+Unbounded = Annotated[int, Meta(ge=0)]
 """A number that a stranger gives itself, as large as the wire carries: a node refuses it in words
 past INT_MAX."""
 Version = Annotated[int, Meta(ge=-1, le=INT_MAX)]

@@ -5,7 +5,17 @@ from typing import Annotated, NamedTuple
 import numpy as np
 from msgspec import Meta
 
-from tierloop.contract.bounds import Array, Bounded, Claim, Count, Name, Real, Signed, Text, Version
+from tierloop.contract.bounds import (
+    Array,
+    Bounded,
+    Count,
+    Name,
+    Real,
+    Signed,
+    Text,
+    Unbounded,
+    Version,
+)
 from tierloop.contract.errors import SpecError
 from tierloop.contract.specs import FloatArray, PolicySpec
 
@@ -38,7 +48,7 @@ class Hello(Message, tag="hello", frozen=True, kw_only=True):
 
     node: Name
     role: Name
-    boot: Claim
+    boot: Unbounded
     software: Name
     spec: Name
     protocol: Count = PROTOCOL

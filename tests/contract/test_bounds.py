@@ -8,7 +8,7 @@ import pytest
 from test_codec import EXAMPLES, wire
 
 from tierloop.contract import messages as m
-from tierloop.contract.bounds import INT_MAX, Array, Bounded, Claim, Count, cut
+from tierloop.contract.bounds import INT_MAX, Array, Bounded, Count, Unbounded, cut
 from tierloop.contract.codec import Codec
 from tierloop.contract.errors import SpecError, WireError
 
@@ -35,7 +35,7 @@ def bad_values(of: object) -> list:
     if isinstance(bound, Array):
         other = "int64" if bound.dtype == "float32" else "float32"
         return [np.zeros([1] * (bound.ndim + 1), bound.dtype), np.zeros([1] * bound.ndim, other)]
-    if of is Claim:  # the wire bounds it above, and the nodes
+    if of is Unbounded:  # the wire bounds it above, and the nodes
         return [bound.ge - 1]
     if inner is int:
         assert -INT_MAX - 1 <= bound.ge <= 0
@@ -107,7 +107,7 @@ def packed(owner: type, values: list) -> bytes:
 
 
 def test_only_a_hello_makes_claims():
-    assert [(owner, f) for owner, f in FIELDS if kind(owner, f) is Claim] == [(m.Hello, "boot")]
+    assert [(owner, f) for owner, f in FIELDS if kind(owner, f) is Unbounded] == [(m.Hello, "boot")]
 
 
 def test_a_field_without_a_bound_is_found():
