@@ -29,7 +29,7 @@ class RefusedSegment(NamedTuple):
     reason: str
 
 
-class Release(NamedTuple):
+class StoredRelease(NamedTuple):
     """A released policy; `parents` are the versions that it was trained from."""
 
     version: int
@@ -61,14 +61,14 @@ def refused(db: sqlite3.Connection) -> list[RefusedSegment]:
     return [RefusedSegment(SegmentId(*key), reason) for *key, reason in db.execute(query)]
 
 
-def releases(db: sqlite3.Connection) -> list[Release]:
+def releases(db: sqlite3.Connection) -> list[StoredRelease]:
     """The released policies, by version. Raises msgspec.MsgspecError for damaged ones."""
     query = (
         "SELECT version, digest, parents, metrics FROM policies WHERE state='released' "
         "ORDER BY version"
     )
     return [
-        Release(
+        StoredRelease(
             version,
             digest,
             msgspec.json.decode(parents, type=tuple[int, ...]),

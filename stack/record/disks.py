@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeVar
 from tierloop.cloud import store_view
 from tierloop.cloud.scratch import in_memory
 from tierloop.cloud.store import STORE_FILE
-from tierloop.cloud.store_view import Release
+from tierloop.cloud.store_view import StoredRelease
 from tierloop.contract.codec import Codec
 from tierloop.contract.errors import UserError
 from tierloop.contract.messages import Segment
@@ -49,7 +49,7 @@ def read(path: Path, view: Query[T]) -> list[T]:
     return []
 
 
-def releases(out: Path) -> list[Release]:
+def releases(out: Path) -> list[StoredRelease]:
     """The policies released in a run, by version; none where the store cannot be read."""
     try:
         return read(out / CLOUD_STORE, store_view.releases)

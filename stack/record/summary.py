@@ -10,7 +10,7 @@ import numpy as np
 import psutil
 
 from tierloop.cloud.config import IDLE_PHASES
-from tierloop.cloud.store_view import Release
+from tierloop.cloud.store_view import StoredRelease
 from tierloop.contract.clock import NS_PER_MS, NS_PER_S, NS_PER_US
 from tierloop.contract.counters import PHASE_S, REFUSED, RUNG_S, SHED, members
 from tierloop.contract.ledger import INDEX, Refusal, Rung, Tier
@@ -40,7 +40,7 @@ def summarise(
     record: Record,
     deployment: Deployment,
     audit: Audit,
-    releases: Iterable[Release],
+    releases: Iterable[StoredRelease],
     books: Books,
 ) -> dict[str, Any]:
     """Every key of the record's summary, from raw samples."""
@@ -147,7 +147,9 @@ def _rate(episodes: int, successes: int) -> dict[str, float | int | None]:
     return {"episodes": episodes, "successes": successes, "success_rate": rate}
 
 
-def _versions(record: Record, releases: Iterable[Release], start_ns: int) -> list[dict[str, Any]]:
+def _versions(
+    record: Record, releases: Iterable[StoredRelease], start_ns: int
+) -> list[dict[str, Any]]:
     lived = {line.version: line for line in record.versions()}
     released = {release.version: release for release in releases}
     lines = []
