@@ -11,7 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from tierloop.sweep.grid import GridCell
-from tierloop.sweep.store import Store, Summary
+from tierloop.sweep.store import Summary, SweepFolder
 from tierloop.sweep.worker import RunOrder
 
 LOOK_S = 0.05
@@ -37,7 +37,7 @@ class _Running(NamedTuple):
 
 
 def run(
-    cells: Sequence[GridCell], store: Store, jobs: int, tick: Callable[[int], None]
+    cells: Sequence[GridCell], store: SweepFolder, jobs: int, tick: Callable[[int], None]
 ) -> Generator[Ended, None, None]:
     """Each cell as it ends. `tick` is told many times a second how many are under way.
 
@@ -74,7 +74,7 @@ def _all_stopped(running: list[_Running]) -> Iterator[None]:
             _hang_up(one.process)
 
 
-def _start(cell: GridCell, store: Store) -> _Running:
+def _start(cell: GridCell, store: SweepFolder) -> _Running:
     order = RunOrder(deployment=cell.deployment, to=str(store.path(cell).resolve()))
     with store.log(cell).open("wb") as log:
         process = subprocess.Popen(
@@ -87,7 +87,7 @@ def _start(cell: GridCell, store: Store) -> _Running:
     return _Running(cell, process, time.monotonic())
 
 
-def _close(one: _Running, store: Store) -> Ended:
+def _close(one: _Running, store: SweepFolder) -> Ended:
     _hang_up(one.process)
     code, took_s = one.process.returncode, time.monotonic() - one.since_s
     summary = store.read(one.cell)

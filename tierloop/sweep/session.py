@@ -17,7 +17,7 @@ from tierloop.stack.record.files import write
 from tierloop.sweep import pool
 from tierloop.sweep.grid import Grid, GridCell, grid
 from tierloop.sweep.pool import Ended
-from tierloop.sweep.store import Store, Summary
+from tierloop.sweep.store import Summary, SweepFolder
 
 FINE, FAILED, INCONCLUSIVE = 0, 1, 4
 WIDTH = 200
@@ -40,7 +40,7 @@ def conduct(
     if seeds < 1 or (jobs is not None and jobs < 1):
         raise UserError("--seeds and --jobs must be at least 1")
     whole = grid(file, over, seeds, sets)
-    store = Store(out or Path("runs") / f"{whole.cells[0].deployment.name}-sweep")
+    store = SweepFolder(out or Path("runs") / f"{whole.cells[0].deployment.name}-sweep")
     store.open()
     console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
     try:
@@ -62,7 +62,7 @@ def conduct(
 
 
 def _run(
-    whole: Grid, store: Store, jobs: int, console: Console
+    whole: Grid, store: SweepFolder, jobs: int, console: Console
 ) -> tuple[dict[str, Summary], list[Ended]]:
     """The summaries by cell name, and what failed."""
     kept = {cell.name: summary for cell in whole.cells if (summary := store.read(cell))}

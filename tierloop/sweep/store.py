@@ -16,7 +16,7 @@ Summary = dict[str, Any]
 NEEDED = ("success", "action_age_ms", "energy_j", "invariants")
 
 
-class Store:
+class SweepFolder:
     """The folder of a sweep. Raises UserError if it holds something else."""
 
     def __init__(self, out: Path) -> None:
