@@ -93,7 +93,7 @@ class Integral:
             self._last[name] = now_ns, power_w
 
 
-class Stream:
+class MeterProgram:
     """A program that prints powers, a line each time; a thread of its own reads it."""
 
     def __init__(self, command: tuple[str, ...], parse: Callable[[str], dict[str, float]]) -> None:
@@ -126,13 +126,13 @@ class Stream:
         self._process.stdout.close()
 
 
-class Measured:
+class HostMeters:
     """All meters of this host, from now on."""
 
     def __init__(self, powercap: Path = POWERCAP) -> None:
         self._rapl = Rapl(powercap)
         self._streams = [
-            Stream(command, parse)
+            MeterProgram(command, parse)
             for command, parse in ((NVML, nvml), (TEGRASTATS, tegrastats))
             if shutil.which(command[0])
         ]

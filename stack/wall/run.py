@@ -18,7 +18,7 @@ from tierloop.stack.record.record import ROOF, Happening, Record
 from tierloop.stack.record.reserve import Reserve
 from tierloop.stack.record.roof import roof_report
 from tierloop.stack.wall.crashes import Nemesis
-from tierloop.stack.wall.power_meters import Measured
+from tierloop.stack.wall.power_meters import HostMeters
 from tierloop.stack.wall.processes import ROLES, table
 from tierloop.stack.wall.supervisor import Supervisor
 from tierloop.stack.watch import Signals, Status, View, reached
@@ -69,7 +69,7 @@ class Run:
             deployment.fault, deployment.scenario.robots, list(self._known), self._start_ns,
             crash, self._tell,
         )  # fmt: skip
-        self._measured = Measured()
+        self._measured = HostMeters()
 
     @property
     def record(self) -> Record:

@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from tierloop.stack.wall.power_meters import Integral, Measured, Rapl, Stream, nvml, tegrastats
+from tierloop.stack.wall.power_meters import (
+    HostMeters,
+    Integral,
+    MeterProgram,
+    Rapl,
+    nvml,
+    tegrastats,
+)
 
 NANO = (
     "RAM 1738/3956MB (lfb 172x4MB) SWAP 0/1978MB (cached 0MB) IRAM 0/252kB(lfb 252kB) "
@@ -107,7 +114,7 @@ def test_the_tools_are_read_while_they_run_and_ended(tmp_path, monkeypatch):
     zone(tmp_path / "powercap", "intel-rapl:0", "package-0", 7)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     begun = time.monotonic()
-    measured = Measured(tmp_path / "powercap")
+    measured = HostMeters(tmp_path / "powercap")
     while measured.joules().get("nvml.0", 0.0) < 10.0 and time.monotonic() < begun + 20:
         time.sleep(0.02)
     spent_s = time.monotonic() - begun
@@ -120,7 +127,7 @@ def test_the_tools_are_read_while_they_run_and_ended(tmp_path, monkeypatch):
 
 
 def test_a_tool_that_ends_by_itself_is_no_trouble():
-    stream = Stream(("sh", "-c", "echo '0, 5.0'; sleep 0.05; echo '0, 5.0'"), nvml)
+    stream = MeterProgram(("sh", "-c", "echo '0, 5.0'; sleep 0.05; echo '0, 5.0'"), nvml)
     stream._process.wait(10)
     stream._thread.join(10)
     assert 0.1 < stream.joules()["nvml.0"] < 10.0
@@ -129,6 +136,6 @@ def test_a_tool_that_ends_by_itself_is_no_trouble():
 
 def test_a_host_without_meters_measures_nothing(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    measured = Measured(tmp_path)
+    measured = HostMeters(tmp_path)
     assert measured.joules() == {}
     measured.close()
