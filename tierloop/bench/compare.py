@@ -32,7 +32,7 @@ BLOCK_US = 2000.0
 QUANTILE = 25.0
 """Of a process's repeats: a disturbance makes one longer, so that the low ones tell most."""
 
-Tell = Callable[[str], None]
+Progress = Callable[[str], None]
 
 
 class Compared(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +49,7 @@ class Compared(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def compare(
-    base: Side, head: Side, names: Sequence[str], pairs: int = PAIRS, tell: Tell | None = None
+    base: Side, head: Side, names: Sequence[str], pairs: int = PAIRS, tell: Progress | None = None
 ) -> list[Compared]:
     """A verdict for each hot path: one that runs at the base and not at the head fails."""
     levels: dict[str, list[tuple[float, float]]] = {name: [] for name in names}

@@ -17,7 +17,7 @@ from tierloop.stack.config.deployment_file import DeploymentFile, LinksConfig, R
 from tierloop.stack.faults import kinds as f
 
 Mode = Literal["safety", "liveness"]
-Plant = Literal["analytic", "bullet"]
+PlantKind = Literal["analytic", "bullet"]
 
 QUIET_S = 20.0
 """In liveness mode, how long after the last fault everything must have come right."""
@@ -38,7 +38,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
 
     seed: int
     mode: Mode
-    plant: Plant
+    plant: PlantKind
     first: int
     """The version of the policy to begin with."""
     deployment: Deployment
@@ -56,7 +56,7 @@ def mode_of(seed: int, wanted: str) -> Mode:
     return "safety" if wanted == "safety" else "liveness"
 
 
-def draw(seed: int, mode: Mode, plant: Plant) -> Case:
+def draw(seed: int, mode: Mode, plant: PlantKind) -> Case:
     """The case of a seed."""
     rng = np.random.default_rng([seed, mode == "liveness", plant == "bullet"])
     calm = mode == "liveness"
@@ -87,7 +87,7 @@ def draw(seed: int, mode: Mode, plant: Plant) -> Case:
     )  # fmt: skip
 
 
-def _scenario(rng: np.random.Generator, plant: Plant) -> Scenario:
+def _scenario(rng: np.random.Generator, plant: PlantKind) -> Scenario:
     robots = tuple(f"arm-{i}" for i in range(rng.choice([1, 2, 3], p=[0.5, 0.35, 0.15])))
     control_hz = int(rng.choice([60, 120, 240]))
     common: dict[str, Any] = {

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tierloop.contract.errors import UserError
 from tierloop.fuzz import coverage
-from tierloop.fuzz.case import Case, Plant, draw, mode_of
+from tierloop.fuzz.case import Case, PlantKind, draw, mode_of
 from tierloop.fuzz.shrink import shrink
 from tierloop.fuzz.trial import TrialResult, live
 from tierloop.stack.machine import processors
@@ -31,7 +31,7 @@ _DEAF = (signal.SIGINT, signal.SIG_IGN)
 _UNTOLD = ("idle_w", "busy_w", "realtime")
 
 
-def fuzz(seed: int, mode: str, plant: Plant) -> TrialResult:
+def fuzz(seed: int, mode: str, plant: PlantKind) -> TrialResult:
     """One seed."""
     return live(draw(seed, mode_of(seed, mode), plant))
 
@@ -44,7 +44,7 @@ def conduct(seeds: Sequence[int], mode: str, plant: str, jobs: int | None) -> in
         raise UserError(f"--plant {plant}: choose one of: analytic, bullet")
     if not seeds or seeds[0] < 0 or (jobs is not None and jobs < 1):
         raise UserError("--seeds and --jobs must be at least 1, and no seed below 0")
-    body: Plant = "bullet" if plant == "bullet" else "analytic"
+    body: PlantKind = "bullet" if plant == "bullet" else "analytic"
     console = Console(highlight=False)
     began_s, outcomes = time.monotonic(), list[TrialResult]()
     try:
@@ -61,7 +61,7 @@ def conduct(seeds: Sequence[int], mode: str, plant: str, jobs: int | None) -> in
 
 
 def _shown(
-    console: Console, seeds: Sequence[int], mode: str, plant: Plant, jobs: int
+    console: Console, seeds: Sequence[int], mode: str, plant: PlantKind, jobs: int
 ) -> Iterator[TrialResult]:
     """Each outcome as it comes, under a bar."""
     columns = (
@@ -77,7 +77,9 @@ def _shown(
             yield outcome
 
 
-def _outcomes(seeds: Sequence[int], mode: str, plant: Plant, jobs: int) -> Iterator[TrialResult]:
+def _outcomes(
+    seeds: Sequence[int], mode: str, plant: PlantKind, jobs: int
+) -> Iterator[TrialResult]:
     if len(seeds) == 1:
         yield fuzz(seeds[0], mode, plant)
         return
@@ -104,7 +106,7 @@ def _workers(jobs: int) -> Iterator[ProcessPoolExecutor]:
         workers.shutdown(wait=True, cancel_futures=True)
 
 
-def _tell(console: Console, outcome: TrialResult, mode: str, plant: Plant) -> None:
+def _tell(console: Console, outcome: TrialResult, mode: str, plant: PlantKind) -> None:
     """A failing seed: what broke, how to see it again, and the plainest case that still does."""
     seed = outcome.seed
     console.print(f"\nSeed {seed} ({outcome.mode}) violated {len(outcome.found)} invariants:")

@@ -20,7 +20,7 @@ from tierloop.stack.record.disks import Journey
 from tierloop.stack.record.record import ROOF, Life, Record
 from tierloop.views.moments import Row, rows
 
-Event = dict[str, Any]
+TraceEvent = dict[str, Any]
 _ROLES = ("device", "edge", "cloud", ROOF)
 _SERVERS = ("edge", "cloud")
 _MARK_NS = 100_000
@@ -51,7 +51,7 @@ def write(path: Path, record: Record, journeys: Iterable[Journey], origin_ns: in
             return _stream(packed, found)
 
 
-def _stream(file: BinaryIO | gzip.GzipFile, found: Iterable[Event]) -> int:
+def _stream(file: BinaryIO | gzip.GzipFile, found: Iterable[TraceEvent]) -> int:
     count = 0
     file.write(b'{"displayTimeUnit":"ms","traceEvents":[\n')
     for event in found:
@@ -61,7 +61,7 @@ def _stream(file: BinaryIO | gzip.GzipFile, found: Iterable[Event]) -> int:
     return count
 
 
-def events(record: Record, journeys: Iterable[Journey], origin_ns: int) -> Iterator[Event]:
+def events(record: Record, journeys: Iterable[Journey], origin_ns: int) -> Iterator[TraceEvent]:
     """Every event of the trace; `origin_ns` becomes 0."""
     lives = sorted(record.lives.values(), key=lambda x: (_ROLES.index(x.role), x.process, x.boot))
     pids = {name: i for i, name in enumerate(dict.fromkeys(life.process for life in lives), 1)}
@@ -77,7 +77,7 @@ def events(record: Record, journeys: Iterable[Journey], origin_ns: int) -> Itera
         if journey.device in pids and Tier.CLOUD in tiers:
             yield from trace.journey(journey, pids[journey.device])
     for one in record.happenings:
-        scope: Event = {"s": "p", "args": {"detail": one.detail}}
+        scope: TraceEvent = {"s": "p", "args": {"detail": one.detail}}
         pid = pids.get(one.process, pids.get(ROOF, 0))
         yield trace.at("i", one.at_ns, pid, _Lane.EVENTS, one.name, **scope)
     yield from trace.lanes()
@@ -91,13 +91,13 @@ class _Trace:
         self._arrows = 0
         self._ends_ns: dict[tuple[int, _Lane], list[int]] = {}
 
-    def at(self, ph: str, at_ns: int, pid: int, tid: int, name: str, **more: Any) -> Event:
+    def at(self, ph: str, at_ns: int, pid: int, tid: int, name: str, **more: Any) -> TraceEvent:
         ts = (at_ns - self._origin_ns) / NS_PER_US
         return {"ph": ph, "ts": ts, "pid": pid, "tid": tid, "name": name, "cat": "tierloop"} | more
 
     def slice(
         self, start_ns: int, end_ns: int, pid: int, lane: _Lane, name: str, **a: Any
-    ) -> Event:
+    ) -> TraceEvent:
         """A slice in the first lane of its kind that is free."""
         end_ns = max(end_ns, start_ns + 1)
         ends_ns = self._ends_ns.setdefault((pid, lane), [])
@@ -106,18 +106,20 @@ class _Trace:
         dur = (end_ns - start_ns) / NS_PER_US
         return self.at("X", start_ns, pid, lane * _ALIKE + free, name, dur=dur, args=a)
 
-    def lanes(self) -> Iterator[Event]:
+    def lanes(self) -> Iterator[TraceEvent]:
         """The names of the lanes that were used."""
         for (pid, lane), ends_ns in self._ends_ns.items():
             for i in range(len(ends_ns)):
                 yield _meta(pid, lane * _ALIKE + i, "thread_name", lane.name.lower())
 
-    def arrow(self, name: str, *slices: Event, leaves_ns: int | None = None) -> Iterator[Event]:
+    def arrow(
+        self, name: str, *slices: TraceEvent, leaves_ns: int | None = None
+    ) -> Iterator[TraceEvent]:
         """Slices joined by arrows from begin to begin; the first leaves at `leaves_ns` if given."""
         self._arrows += 1
         for i, one in enumerate(slices):
             ph = "s" if i == 0 else "f" if i == len(slices) - 1 else "t"
-            more: Event = {"bp": "e"} if ph == "f" else {}
+            more: TraceEvent = {"bp": "e"} if ph == "f" else {}
             ts = one["ts"]
             if i == 0 and leaves_ns is not None:
                 ts = (leaves_ns - self._origin_ns) / NS_PER_US
@@ -126,7 +128,7 @@ class _Trace:
                 "name": name, "cat": name, "id": self._arrows, **more,
             }  # fmt: skip
 
-    def life(self, life: Life, pid: int) -> Iterator[Event]:
+    def life(self, life: Life, pid: int) -> Iterator[TraceEvent]:
         for row in rows(life):
             yield from self.decision(row, pid)
             at_ns = row["captured_ns"]
@@ -137,10 +139,10 @@ class _Trace:
                 yield self.at("C", at_ns, pid, 0, name, args={name: value})
         for one in life.outcomes:
             name = f"{'success' if one.success else 'failure'}: {one.reason}"
-            more: Event = {"s": "p", "args": {"episode": one.number}}
+            more: TraceEvent = {"s": "p", "args": {"episode": one.number}}
             yield self.at("i", one.ended_ns, pid, _Lane.EVENTS, name, **more)
 
-    def decision(self, row: Row, pid: int) -> Iterator[Event]:
+    def decision(self, row: Row, pid: int) -> Iterator[TraceEvent]:
         """Its stages, and the arrow from the capture through the server to what acted."""
         captured_ns, sent_ns, received_ns = row["captured_ns"], row["sent_ns"], row["received_ns"]
         name = f"#{row['seq']}"
@@ -158,7 +160,7 @@ class _Trace:
         if len(stages) > 1:
             yield from self.arrow("decision", *stages)
 
-    def held(self, row: Row, name: str) -> list[Event]:
+    def held(self, row: Row, name: str) -> list[TraceEvent]:
         """The stay in the answering tier, amid the time away; nothing if that ran elsewhere."""
         server = self._tiers.get(Tier(row["tier"]))
         if server is None:
@@ -167,14 +169,14 @@ class _Trace:
         if bound_ns < 0:
             up_ns = bound_ns = max(0, row["received_ns"] - row["sent_ns"] - row["held_ns"]) // 2
         start_ns = row["sent_ns"] + up_ns
-        about: Event = {
+        about: TraceEvent = {
             "policy_version": row["policy_version"], "batch": row["batch"],
             "compute_us": row["compute_ns"] / NS_PER_US, "bound_us": bound_ns / NS_PER_US,
         }  # fmt: skip
         end_ns = start_ns + row["held_ns"]
         return [self.slice(start_ns, end_ns, server, _Lane.HELD, f"{name} held", **about)]
 
-    def switches(self, record: Record, pids: dict[str, int]) -> Iterator[Event]:
+    def switches(self, record: Record, pids: dict[str, int]) -> Iterator[TraceEvent]:
         """An arrow from each policy going live on an edge to each body's first action of it."""
         for happening in sorted(record.happenings):
             if happening.name != "policy_live":
@@ -192,7 +194,7 @@ class _Trace:
                     yield acts
                     yield from self.arrow("policy", live, acts)
 
-    def journey(self, journey: Journey, pid: int) -> Iterator[Event]:
+    def journey(self, journey: Journey, pid: int) -> Iterator[TraceEvent]:
         """A segment: a slice while it was filled, an arrow to where the cloud stored it."""
         name, last_ns = f"segment {journey.seq}", journey.last_ns
         end_ns, lane = last_ns + _MARK_NS, _Lane.EXPERIENCE
@@ -204,9 +206,9 @@ class _Trace:
         if journey.stored_ns >= last_ns:
             yield from self.arrow("experience", filled, stored, leaves_ns=last_ns)
 
-    def mark(self, at_ns: int, pid: int, lane: _Lane, name: str) -> Event:
+    def mark(self, at_ns: int, pid: int, lane: _Lane, name: str) -> TraceEvent:
         return self.slice(at_ns, at_ns + _MARK_NS, pid, lane, name)
 
 
-def _meta(pid: int, tid: int, kind: str, name: str) -> Event:
+def _meta(pid: int, tid: int, kind: str, name: str) -> TraceEvent:
     return {"ph": "M", "ts": 0, "pid": pid, "tid": tid, "name": kind, "args": {"name": name}}
