@@ -20,7 +20,7 @@ from tierloop.policy.artefact import Artefact, ArtefactError
 from tierloop.policy.form import INPUT, OUTPUT
 from tierloop.policy.mlp import Mlp
 
-Backend = Literal["auto", "onnx", "numpy"]
+EngineName = Literal["auto", "onnx", "numpy"]
 
 WARM_ROWS = (1, 2, 16, 64)
 """Batch sizes on which a policy is tried before it may act."""
@@ -100,7 +100,7 @@ class OnnxPolicy:
         return self._bound[rows]
 
 
-def load(artefact: Artefact, backend: Backend = "auto") -> Policy:
+def load(artefact: Artefact, backend: EngineName = "auto") -> Policy:
     """A policy from an unpacked artefact; "auto" takes onnxruntime where it is installed.
 
     Raises ArtefactError for a refused graph, UserError if "onnx" is asked for but not installed.

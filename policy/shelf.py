@@ -19,7 +19,7 @@ from tierloop.contract.reading import reading
 from tierloop.contract.specs import PolicySpec
 from tierloop.policy import journal
 from tierloop.policy.artefact import ArtefactError, digest, unpack
-from tierloop.policy.engine import Backend, load, warm_up
+from tierloop.policy.engine import EngineName, load, warm_up
 from tierloop.policy.journal import Action, Entry
 
 GAP_MAX = 2**24
@@ -44,7 +44,7 @@ class Shelf:
         self,
         directory: Path,
         spec: PolicySpec,
-        backend: Backend = "auto",
+        backend: EngineName = "auto",
         pace: Callable[[Policy], None] | None = None,
     ) -> None:
         self._directory = directory

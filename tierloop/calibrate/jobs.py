@@ -17,7 +17,7 @@ from tierloop.device.unlinked import Unlinked
 from tierloop.edge.outbox import Outbox, Parcel
 from tierloop.edge.triage import Priority
 from tierloop.policy.artefact import Artefact, Manifest, digest, pack, unpack
-from tierloop.policy.engine import Backend, load, warm_up
+from tierloop.policy.engine import EngineName, load, warm_up
 from tierloop.policy.mlp import Mlp
 from tierloop.sim.bodies.panda import HOME_RAD, tool_position
 from tierloop.sim.scenario import Scenario, body_spec, policy_spec
@@ -42,7 +42,7 @@ class Probe(NamedTuple):
     calls: int
 
 
-def engines() -> tuple[Backend, ...]:
+def engines() -> tuple[EngineName, ...]:
     """The engines of this machine, the one a tier would take first."""
     return ("onnx", "numpy") if find_spec("onnxruntime") else ("numpy",)
 
