@@ -1,7 +1,7 @@
 """Estimates the edge's energy from its idle power, its busy power and its busy time."""
 
 
-class Meter:
+class BusyMeter:
     """Energy of a computer with two powers in watts: idle, and busy while any job is under way.
 
     A job counts from its issue to its end, so that waiting for the disk counts as busy: the

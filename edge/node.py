@@ -23,7 +23,7 @@ from tierloop.contract.messages import (
 from tierloop.contract.specs import PolicySpec
 from tierloop.edge import relay, releases, serving
 from tierloop.edge.config import EdgeConfig
-from tierloop.edge.meter import Meter
+from tierloop.edge.meter import BusyMeter
 from tierloop.edge.outbox import Outbox
 from tierloop.edge.relay import Relay
 from tierloop.edge.releases import Releases
@@ -58,7 +58,7 @@ class EdgeNode:
         self._boot = boot
         self._account = Account()
         self._counts = self._account.counts
-        self._meter = Meter(config.idle_w or 0.0, config.busy_w or 0.0)
+        self._meter = BusyMeter(config.idle_w or 0.0, config.busy_w or 0.0)
         self.releases = Releases(NAME, shelf, self._account)
         self._serving = Serving(config, spec, self._account, self.releases.fault)
         self.relay = Relay(outbox, config.uplink_bytes_per_s, self._account)

@@ -18,7 +18,7 @@ Changes = Iterable[tuple[int, Conditions]]
 """From which instant on, by the host's clock, which conditions hold; in order."""
 
 
-class Lane:
+class OneWay:
     """One direction: a model, what is under way in it, and what will become of its conditions."""
 
     def __init__(self, model: LinkModel, changes: Changes = ()) -> None:
@@ -56,7 +56,7 @@ class ShapedSocket(ClientSocket):
 
     timed = True
 
-    def __init__(self, address: str, up: Lane, down: Lane) -> None:
+    def __init__(self, address: str, up: OneWay, down: OneWay) -> None:
         super().__init__(address)
         self._up, self._down = up, down
         self._handed_on = self._unreachable = self._taken = 0

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from tierloop.link.model import LinkModel, LinkSpec
-from tierloop.link.shaped import Lane, ShapedSocket
+from tierloop.link.shaped import OneWay, ShapedSocket
 from tierloop.link.sockets import ClientSocket
 from tierloop.stack.faults.kinds import Direction, Faults
 from tierloop.stack.faults.timeline import changes
@@ -22,7 +22,7 @@ def connector(
     if spec.ideal and not up and not down:
         return ClientSocket
     lanes = [
-        Lane(LinkModel(spec, rng), [(began_ns + c.at_ns, c.conditions) for c in changed])
+        OneWay(LinkModel(spec, rng), [(began_ns + c.at_ns, c.conditions) for c in changed])
         for rng, changed in zip(generators, (up, down), strict=True)
     ]
     return lambda address: ShapedSocket(address, *lanes)

@@ -7,7 +7,7 @@ import pytest
 
 from tierloop.contract.clock import NS_PER_MS
 from tierloop.link.model import Conditions, LinkModel, LinkSpec
-from tierloop.link.shaped import Lane, ShapedSocket
+from tierloop.link.shaped import OneWay, ShapedSocket
 from tierloop.link.sockets import NEVER_NS, Poller, ServerSocket
 from tierloop.link.suite import LinkSuite
 
@@ -15,7 +15,7 @@ DELAY_MS = 30
 
 
 def lane(seed=1, changes=(), **values):
-    return Lane(LinkModel(LinkSpec(**values), np.random.default_rng(seed)), changes)
+    return OneWay(LinkModel(LinkSpec(**values), np.random.default_rng(seed)), changes)
 
 
 class Pair:

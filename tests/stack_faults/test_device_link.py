@@ -14,7 +14,7 @@ from tierloop.device.main import ControlLoop
 from tierloop.device.node import DeviceNode
 from tierloop.link.channel import Client, Server
 from tierloop.link.model import LinkModel, LinkSpec
-from tierloop.link.shaped import Lane, ShapedSocket
+from tierloop.link.shaped import OneWay, ShapedSocket
 from tierloop.link.sockets import ServerSocket
 from tierloop.stack.faults.body import FaultyBody
 from tierloop.stack.faults.clock import Skew, SkewedClock
@@ -47,7 +47,7 @@ class Stage:
     def __init__(self, address, delay_ms, clock=None, faults=(), began_ns=0):
         self.edge = Edge(address)
         lanes = [
-            Lane(LinkModel(LinkSpec(delay_ms=delay_ms), np.random.default_rng(i))) for i in (1, 2)
+            OneWay(LinkModel(LinkSpec(delay_ms=delay_ms), np.random.default_rng(i))) for i in (1, 2)
         ]
         robot = embodiment()
         body = FaultyBody(robot.body, faults, began_ns) if faults else robot.body
