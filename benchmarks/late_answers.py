@@ -66,7 +66,7 @@ class Point(NamedTuple):
     seed: int
 
 
-class Lived(NamedTuple):
+class PointResult(NamedTuple):
     """What came of a point: `age_ms` p50 of the actions that acted, `still_s` without one."""
 
     point: Point
@@ -77,7 +77,7 @@ class Lived(NamedTuple):
     reasons: tuple[str, ...]
 
 
-def live(point: Point, blob: bytes) -> Lived:
+def live(point: Point, blob: bytes) -> PointResult:
     """Lives through a point's episodes in one cell."""
     policy = load(unpack(blob))
     scenario = Scenario(horizon=policy.spec.horizon)
@@ -103,7 +103,7 @@ def live(point: Point, blob: bytes) -> Lived:
     acted = report.decisions[report.decisions[:, INDEX["applied_ns"]] > 0]
     ages_ns = acted[:, INDEX["applied_ns"]] - acted[:, INDEX["captured_ns"]]
     del judged[point.episodes :]
-    return Lived(
+    return PointResult(
         point, sum(ok for ok, _ in judged), float(np.median(ages_ns)) / NS_PER_MS,
         float(np.mean(seams)), sum(report.counters[member(RUNG_S, r)] for r in ("hold", "stop")),
         tuple(reason for _, reason in judged),
@@ -168,11 +168,11 @@ def main() -> None:
                 screen.print(name, delay, {r: mine.count(r) for r in sorted(set(mine))})
 
 
-def _at(lived: Iterable[Lived], way: str, delay_ms: float) -> list[Lived]:
+def _at(lived: Iterable[PointResult], way: str, delay_ms: float) -> list[PointResult]:
     return [x for x in lived if x.point.way == way and x.point.delay_ms == delay_ms]
 
 
-def _table(lived: list[Lived], names: list[str], delays_ms: list[float]) -> Table:
+def _table(lived: list[PointResult], names: list[str], delays_ms: list[float]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0))
     for title in ("acting", "one way ms", "success", "95 %", "age p50 ms", "seam mrad", "still s"):
         table.add_column(title, justify="left" if title == "acting" else "right")

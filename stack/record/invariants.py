@@ -28,7 +28,7 @@ from tierloop.contract.specs import PolicySpec
 from tierloop.policy.journal import Entry
 from tierloop.stack.record.audit import Audit
 from tierloop.stack.record.energy import unbalanced
-from tierloop.stack.record.record import ROOF, Record, Rows
+from tierloop.stack.record.record import ROOF, LedgerRows, Record
 
 FAULTS = frozenset({"died", "hung", "restarted", "killed"})
 """Names of the supervisor's events that count as faults."""
@@ -61,7 +61,7 @@ def invariants(record: Record, spec: PolicySpec, audit: Audit) -> dict[str, int]
     return found
 
 
-def stale(acted: Rows, validity_ns: int) -> int:
+def stale(acted: LedgerRows, validity_ns: int) -> int:
     """Actions that first acted past their validity.
 
     The device's watch judges by the beginning of the tick; here the end of the writing counts, for
@@ -71,7 +71,7 @@ def stale(acted: Rows, validity_ns: int) -> int:
     return int((age_ns > validity_ns).sum())
 
 
-def disordered(acted: Rows) -> int:
+def disordered(acted: LedgerRows) -> int:
     """Actions that acted before one that answers an earlier observation."""
     in_turn = acted[np.argsort(acted[:, INDEX["seq"]]), INDEX["applied_ns"]]
     return int((np.diff(in_turn) < 0).sum())

@@ -13,7 +13,7 @@ from tierloop.contract.ledger import INDEX, LEDGER
 from tierloop.contract.messages import Outcome, Report
 from tierloop.stack.record.damage import Damage
 
-Rows = NDArray[np.int64]
+LedgerRows = NDArray[np.int64]
 
 LifeId = tuple[str, int]
 """A process and its boot."""
@@ -35,8 +35,8 @@ class Life:
         self.process, self.role, self.boot = report.process, report.role, report.boot
         self.first_ns = self.met_ns = report.at_ns
         self.last = report
-        self.decisions: list[Rows] = []
-        self.lateness_ns: list[tuple[int, Rows]] = []
+        self.decisions: list[LedgerRows] = []
+        self.lateness_ns: list[tuple[int, LedgerRows]] = []
         self.outcomes: list[Outcome] = []
         self.take(report)
 
@@ -117,7 +117,7 @@ class Record:
             tally[1] += outcome.success
         self._note_versions(report.decisions)
 
-    def _note_versions(self, rows: Rows) -> None:
+    def _note_versions(self, rows: LedgerRows) -> None:
         acted = rows[rows[:, INDEX["applied_ns"]] > 0] if len(rows) else rows
         for version in np.unique(acted[:, INDEX["policy_version"]]) if len(acted) else ():
             first = acted[acted[:, INDEX["policy_version"]] == version, INDEX["applied_ns"]].min()
@@ -142,11 +142,11 @@ class Record:
         lives = sorted(self.lives.values(), key=lambda life: life.boot)
         return {life.process: life for life in lives if life.role != ROOF}
 
-    def decisions(self) -> Rows:
+    def decisions(self) -> LedgerRows:
         """The ledger, int64[R, C], all devices one after the other."""
         return _stack([d for life in self.of("device") for d in life.decisions])
 
-    def lateness_ns(self) -> Rows:
+    def lateness_ns(self) -> LedgerRows:
         """How late each tick of each device came, int64[K], second by second."""
         told = [piece for life in self.of("device") for piece in life.lateness_ns]
         pieces = [late for _, late in sorted(told, key=lambda piece: piece[0])]
@@ -174,11 +174,11 @@ class Record:
         said = [roof.last.labels[name] for roof in self.of(ROOF) if name in roof.last.labels]
         return said[-1] if said else otherwise
 
-    def ledgers(self) -> Iterator[tuple[Life, Rows]]:
+    def ledgers(self) -> Iterator[tuple[Life, LedgerRows]]:
         """Each device life with its own rows."""
         for life in self.of("device"):
             yield life, _stack(life.decisions)
 
 
-def _stack(pieces: list[Rows]) -> Rows:
+def _stack(pieces: list[LedgerRows]) -> LedgerRows:
     return np.concatenate(pieces) if pieces else np.zeros((0, len(LEDGER)), np.int64)

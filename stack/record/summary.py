@@ -22,7 +22,7 @@ from tierloop.stack.record.books import Books
 from tierloop.stack.record.damage import judged
 from tierloop.stack.record.energy import account
 from tierloop.stack.record.invariants import FAULTS, invariants
-from tierloop.stack.record.record import ROOF, Record, Rows
+from tierloop.stack.record.record import ROOF, LedgerRows, Record
 from tierloop.stack.record.reports import LACKS, lacks_of
 from tierloop.stack.record.sessions import apart, silence
 
@@ -87,7 +87,7 @@ def summarise(
     }
 
 
-def percentiles(values: Rows | np.ndarray) -> dict[str, float | int | None]:
+def percentiles(values: LedgerRows | np.ndarray) -> dict[str, float | int | None]:
     """n, p50, p90, p99, p99_9 and max of raw samples; null where there are none."""
     names = ["p" + f"{p:g}".replace(".", "_") for p in PERCENTILES]
     if not len(values):
@@ -97,13 +97,13 @@ def percentiles(values: Rows | np.ndarray) -> dict[str, float | int | None]:
     return {"n": len(values), **figures, "max": round(float(values.max()), 3)}
 
 
-def ages_ms(rows: Rows) -> np.ndarray:
+def ages_ms(rows: LedgerRows) -> np.ndarray:
     """Age of action, float64[n]: first act minus capture, of the decisions that acted."""
     acted = rows[rows[:, INDEX["applied_ns"]] > 0]
     return (acted[:, INDEX["applied_ns"]] - acted[:, INDEX["captured_ns"]]) / NS_PER_MS
 
 
-def round_trips_ms(rows: Rows) -> np.ndarray:
+def round_trips_ms(rows: LedgerRows) -> np.ndarray:
     """Answer received minus observation sent, float64[n], of the decisions answered."""
     answered = rows[(rows[:, INDEX["received_ns"]] > 0) & (rows[:, INDEX["sent_ns"]] > 0)]
     return (answered[:, INDEX["received_ns"]] - answered[:, INDEX["sent_ns"]]) / NS_PER_MS
@@ -173,7 +173,7 @@ def _ticks(record: Record) -> dict[str, int]:
     return {"n": int(counters.get("ticks", 0)), "missed": int(counters.get("missed", 0))}
 
 
-def _decisions(record: Record, rows: Rows) -> dict[str, Any]:
+def _decisions(record: Record, rows: LedgerRows) -> dict[str, Any]:
     counters = record.counters("device")
     refused, rung_s = members(REFUSED, counters), members(RUNG_S, counters)
     tiers = rows[:, INDEX["tier"]]

@@ -171,7 +171,7 @@ def test_a_path_of_one_side_is_named_and_compared_only_if_asked_for(side, capsys
     ],
 )
 def test_an_answer_outside_the_protocol_is_refused_by_name(side, answer, why):
-    worker = h.Worker(side("odd", f"input(); print({answer!r}, flush=True); input()"))
+    worker = h.HotWorker(side("odd", f"input(); print({answer!r}, flush=True); input()"))
     with pytest.raises(h.CannotRunError) as caught:
         worker.us("codec", 1, 1)
     worker.close()
@@ -179,7 +179,7 @@ def test_an_answer_outside_the_protocol_is_refused_by_name(side, answer, why):
 
 
 def test_a_request_that_a_worker_does_not_know_does_not_end_it():
-    worker = h.Worker(h.Side("here", HERE))
+    worker = h.HotWorker(h.Side("here", HERE))
     assert worker._ask(("codec", 1)).error.startswith("TypeError")
     assert worker.us("codec", 1, 2)
     worker.close()
@@ -199,7 +199,7 @@ def test_a_planted_slowdown_is_larger_than_none():
 
 def test_a_worker_takes_its_files_away(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    worker = h.Worker(h.Side("here", HERE))
+    worker = h.HotWorker(h.Side("here", HERE))
     assert worker.us("serve", 1, 1)
     assert list(tmp_path.glob("tierloop-hot-*"))
     worker.close()

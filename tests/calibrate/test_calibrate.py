@@ -10,7 +10,7 @@ from rich.console import Console
 
 from tierloop.calibrate import calibrate as module
 from tierloop.calibrate.calibrate import Timing, calibrate, measure, summarise, toml
-from tierloop.calibrate.jobs import BATCHES, Probe, probes, untrained
+from tierloop.calibrate.jobs import BATCHES, TimedJob, probes, untrained
 from tierloop.contract.errors import UserError
 from tierloop.policy.artefact import pack
 from tierloop.policy.mlp import Mlp
@@ -22,7 +22,7 @@ def timing(job: str, rows: int, median_us: float, engine: str = "", spread: floa
     """Log-normal samples, exactly at their quantiles."""
     quantiles = np.random.default_rng(0).permutation(np.linspace(-2.5, 2.5, 4001))
     samples = median_us * np.exp(spread * quantiles)
-    return Timing(Probe(job, rows, engine, lambda: None, 1), tuple(np.array_split(samples, 5)))
+    return Timing(TimedJob(job, rows, engine, lambda: None, 1), tuple(np.array_split(samples, 5)))
 
 
 def test_a_known_wait_is_measured():
@@ -35,7 +35,7 @@ def test_a_known_wait_is_measured():
             pass
         seen_us.append(waited_ns / 1e3)
 
-    probe = Probe("infer", 1, "onnx", wait, 5)
+    probe = TimedJob("infer", 1, "onnx", wait, 5)
     (found,) = measure([probe], Console(quiet=True))
     kept = np.reshape(seen_us, (module.BLOCKS, 5))[1:]
     beyond_us = np.stack(found.blocks_us) - kept
@@ -58,7 +58,7 @@ def test_the_profile_is_what_the_samples_say():
 
 def test_blocks_that_disagree_widen_the_factor():
     blocks = tuple(np.full(10, us) for us in (100.0, 100.0, 180.0))
-    assert Timing(Probe("infer", 1, "", lambda: None, 1), blocks).factor == pytest.approx(1.8)
+    assert Timing(TimedJob("infer", 1, "", lambda: None, 1), blocks).factor == pytest.approx(1.8)
 
 
 def test_what_cannot_be_timed_here_is_scaled_and_says_so():

@@ -7,7 +7,7 @@ from victims import ROOF, Victim
 
 from tierloop.contract.ledger import INDEX, Rung
 from tierloop.stack.record.folder import load
-from tierloop.stack.record.record import Life, Record, Rows
+from tierloop.stack.record.record import LedgerRows, Life, Record
 
 MEMORY_MB = {ROOF: 150, "device": 100, "edge": 250, "cloud": 550}
 """What a process may hold at most (docs/attack.md): its libraries, and what peers can add."""
@@ -49,7 +49,7 @@ def honest(verdict: Verdict, victim: Victim, apart: str) -> None:
     _counted(verdict, record)
 
 
-def _decisions(verdict: Verdict, life: Life, rows: Rows) -> None:
+def _decisions(verdict: Verdict, life: Life, rows: LedgerRows) -> None:
     name, counters = life.process, life.last.counters
     answered = (rows[:, INDEX["received_ns"]] > 0).mean()
     low = (rows[:, INDEX["rung"]] >= Rung.HOLD).mean()
@@ -61,7 +61,7 @@ def _decisions(verdict: Verdict, life: Life, rows: Rows) -> None:
     verdict.at_least(f"{name}: its last ten decisions answered", _answered(rows[-14:-4]), 8)
 
 
-def _answered(rows: Rows) -> int:
+def _answered(rows: LedgerRows) -> int:
     return int((rows[:, INDEX["received_ns"]] > 0).sum())
 
 

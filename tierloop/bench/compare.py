@@ -15,7 +15,7 @@ import numpy as np
 from scipy import stats
 
 from tierloop.bench import statistics as st
-from tierloop.bench.hot_paths import CannotRunError, Side, Worker
+from tierloop.bench.hot_paths import CannotRunError, HotWorker, Side
 from tierloop.bench.statistics import Verdict
 
 TOLERANCE = 0.05
@@ -114,15 +114,15 @@ def _unclear(low: float, high: float) -> str:
     return f"{interval}; the limit is {1 + TOLERANCE:g}; more --pairs narrow the interval"
 
 
-def _calls(base: Worker, name: str) -> int:
+def _calls(base: HotWorker, name: str) -> int:
     """So many take BLOCK_US at the base."""
     return max(1, round(BLOCK_US / float(np.median(base.us(name, 10, 3)))))
 
 
-def _pair(base: Worker, head: Worker, name: str, calls: int) -> tuple[float, float]:
+def _pair(base: HotWorker, head: HotWorker, name: str, calls: int) -> tuple[float, float]:
     """Microseconds of both, from turns in the order base, head, head, base."""
     head.us(name, calls, 1)
-    found: dict[Worker, list[float]] = {base: [], head: []}
+    found: dict[HotWorker, list[float]] = {base: [], head: []}
     for turn in range(TURNS):
         for worker in (base, head) if turn % 2 == 0 else (head, base):
             found[worker] += worker.us(name, calls, REPEATS)
@@ -131,10 +131,10 @@ def _pair(base: Worker, head: Worker, name: str, calls: int) -> tuple[float, flo
 
 
 @contextmanager
-def _workers(sides: Sequence[Side]) -> Iterator[list[Worker]]:
+def _workers(sides: Sequence[Side]) -> Iterator[list[HotWorker]]:
     with ExitStack() as stack:
         workers = []
         for side in sides:
-            workers.append(worker := Worker(side))
+            workers.append(worker := HotWorker(side))
             stack.callback(worker.close)
         yield workers

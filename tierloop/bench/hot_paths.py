@@ -47,7 +47,7 @@ class Side(NamedTuple):
 class CannotRunError(Exception):
     """The checkout of this worker does not run a hot path, and why."""
 
-    def __init__(self, worker: "Worker", why: str) -> None:
+    def __init__(self, worker: "HotWorker", why: str) -> None:
         super().__init__(f"{worker.name}: {why}")
         self.worker = worker
 
@@ -58,7 +58,7 @@ class _Answer(msgspec.Struct, forbid_unknown_fields=True):
     error: str | None = None
 
 
-class Worker:
+class HotWorker:
     """A process that times the hot paths of one checkout; it runs on the machine's last core."""
 
     def __init__(self, side: Side) -> None:
@@ -120,7 +120,7 @@ class Worker:
 
 def paths(side: Side) -> list[str]:
     """The names of a checkout's hot paths, from a worker of its own. Raises CannotRunError."""
-    worker = Worker(side)
+    worker = HotWorker(side)
     try:
         return worker.paths()
     finally:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from tierloop.calibrate.jobs import Probe, probes, untrained
+from tierloop.calibrate.jobs import TimedJob, probes, untrained
 from tierloop.contract.errors import UserError
 from tierloop.contract.version import __version__
 from tierloop.policy.artefact import Artefact
@@ -37,7 +37,7 @@ STAND_IN = "edge-server"
 class Timing(NamedTuple):
     """One probe's samples in microseconds a call, one array a block."""
 
-    probe: Probe
+    probe: TimedJob
     blocks_us: tuple[np.ndarray, ...]
 
     @property
@@ -87,7 +87,7 @@ def _folder(out: Path) -> tempfile.TemporaryDirectory[str]:
         raise UserError(f"{out.parent}: {error.strerror}; choose another --out") from None
 
 
-def measure(todo: Sequence[Probe], console: Console) -> list[Timing]:
+def measure(todo: Sequence[TimedJob], console: Console) -> list[Timing]:
     """Times the probes in blocks, in alternating order."""
     found: list[list[np.ndarray]] = [[] for _ in todo]
     for block in track(range(BLOCKS), "Measuring", console=console, transient=True):
@@ -97,7 +97,7 @@ def measure(todo: Sequence[Probe], console: Console) -> list[Timing]:
     return [Timing(p, tuple(blocks[1:])) for p, blocks in zip(todo, found, strict=True)]
 
 
-def _block(probe: Probe) -> np.ndarray:
+def _block(probe: TimedJob) -> np.ndarray:
     samples = np.empty(probe.calls)
     for i in range(probe.calls):
         begun_ns = time.perf_counter_ns()

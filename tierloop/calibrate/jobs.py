@@ -32,7 +32,7 @@ PARCEL_BYTES = 2000
 FIT_STEPS, FIT_SAMPLES = 10, 2048
 
 
-class Probe(NamedTuple):
+class TimedJob(NamedTuple):
     """`run` does `rows` rows of a job; `calls` times in each block of a measurement."""
 
     job: str
@@ -65,27 +65,27 @@ def untrained() -> Artefact:
     return Artefact(manifest, b"", numbers)
 
 
-def probes(artefact: Artefact, folder: Path) -> Iterator[Probe]:
+def probes(artefact: Artefact, folder: Path) -> Iterator[TimedJob]:
     """Every job that can be done here; `folder` is where durable writes go."""
     usable = [e for e in engines() if artefact.onnx or e == "numpy"]
     features = _samples(artefact.manifest.spec, BATCHES[-1])
     for engine in usable:
         policy = load(artefact, engine)
         for rows in BATCHES:
-            yield Probe("infer", rows, engine, partial(policy.act, features[:rows]), 200)
+            yield TimedJob("infer", rows, engine, partial(policy.act, features[:rows]), 200)
     blob = pack(artefact)
-    yield Probe("install", 1, "", lambda: warm_up(load(unpack(blob), usable[0])), 4)
+    yield TimedJob("install", 1, "", lambda: warm_up(load(unpack(blob), usable[0])), 4)
     outbox = Outbox(folder / "outbox.sqlite", 10**9)
     for rows in COMMITS:
-        yield Probe("commit", rows, "", _Commit(outbox, rows), 8)
+        yield TimedJob("commit", rows, "", _Commit(outbox, rows), 8)
     tick = _Period()
-    yield Probe("tick", tick.ticks, "", tick, 20)
+    yield TimedJob("tick", tick.ticks, "", tick, 20)
     if find_spec("torch"):
         fit = _Fit()
-        yield Probe("fit", fit.rows, "", fit, 2)
+        yield TimedJob("fit", fit.rows, "", fit, 2)
     if find_spec("pybullet"):
         twin = _Twin()
-        yield Probe("twin", twin.rows, "", twin, 1)
+        yield TimedJob("twin", twin.rows, "", twin, 1)
 
 
 def _samples(spec: PolicySpec, rows: int) -> FloatArray:

@@ -67,7 +67,7 @@ def write(path: Path, spec: PolicySpec, version: int) -> None:
     path.write_bytes(pack(artefact))
 
 
-class Rounds:
+class SignedRounds:
     """A Backend whose every fit is a new signed policy, a little better at the gate than the last.
 
     Same jobs, same results, whichever life of the cloud asks.

@@ -97,7 +97,8 @@ class _Day:
         parts.oracle = self.oracle = Oracle(lambda: self.stack.now_ns)
         self.stack = VirtualStack(
             deployment, case.seed, place / "state", wrappers=parts,
-            backend=signed_policies.Rounds(self._spec, case.first), observers=[self._record.take],
+            backend=signed_policies.SignedRounds(self._spec, case.first),
+            observers=[self._record.take],
         )  # fmt: skip
         schedule(self.stack)
         for mishap in case.mishaps:

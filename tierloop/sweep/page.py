@@ -9,11 +9,11 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from tierloop.sweep.grid import Grid
-from tierloop.sweep.table import HEADS, Line, texts
+from tierloop.sweep.table import HEADS, TableLine, texts
 from tierloop.views import charts
 
 Paint = Callable[[Axes], None]
-Pick = Callable[[Line], tuple[float | None, tuple[float, float] | None]]
+Pick = Callable[[TableLine], tuple[float | None, tuple[float, float] | None]]
 
 WIDE = 30
 """Largest value over the smallest, from which on an axis is logarithmic."""
@@ -53,13 +53,13 @@ CHARTS = (
 )
 
 
-def figure(grid: Grid, found: Sequence[Line]) -> str:
+def figure(grid: Grid, found: Sequence[TableLine]) -> str:
     """A self-contained SVG of all charts side by side."""
     paints = (_paint(chart, grid, found) for chart in CHARTS)
     return charts.standalone(charts.draw(*paints, left_in=LEFT_IN, above_in=_legend_in(grid)))
 
 
-def page(title: str, command: str, grid: Grid, found: Sequence[Line]) -> str:
+def page(title: str, command: str, grid: Grid, found: Sequence[TableLine]) -> str:
     """The self-contained page of a sweep, HTML."""
     import jinja2
 
@@ -95,7 +95,7 @@ def _along(grid: Grid) -> int:
     return next((i for i, axis in enumerate(grid.axes) if axis.numbers), 0)
 
 
-def _paint(chart: Chart, grid: Grid, found: Sequence[Line]) -> Paint:
+def _paint(chart: Chart, grid: Grid, found: Sequence[TableLine]) -> Paint:
     """One line of the chart for each combination of what is swept besides the x axis."""
     at = _along(grid)
     along = grid.axes[at]

@@ -17,7 +17,7 @@ from tierloop.views.charts import wilson
 Interval = tuple[float, float] | None
 
 
-class Line(NamedTuple):
+class TableLine(NamedTuple):
     """One combination of swept values; a figure is None where there is nothing to take it from.
 
     `success`: of all its episodes. Ages of action: mean over the seeds of each one's percentile.
@@ -49,7 +49,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def lines(grid: Grid, summaries: Mapping[str, Summary]) -> list[Line]:
+def lines(grid: Grid, summaries: Mapping[str, Summary]) -> list[TableLine]:
     """A line for each combination of which at least one run is among `summaries`, by cell name."""
     found = []
     for values, cells in groupby(grid.cells, key=lambda cell: cell.values):
@@ -63,14 +63,14 @@ def _unique(cells: Any) -> list[GridCell]:
     return list({cell.name: cell for cell in cells}.values())
 
 
-def line(values: tuple[str, ...], runs: Sequence[Summary]) -> Line:
+def line(values: tuple[str, ...], runs: Sequence[Summary]) -> TableLine:
     """The line of some runs that differ in their seed alone."""
     lived = np.array([run["success"]["episodes"] for run in runs], np.float64)
     won = np.array([run["success"]["successes"] for run in runs], np.float64)
     joules = np.array([_joules(run["energy_j"]) for run in runs])
     p50_ms, p90_ms = (_ages_ms(runs, name) for name in ("p50", "p90"))
     episodes, successes = int(lived.sum()), int(won.sum())
-    return Line(
+    return TableLine(
         values=values,
         seeds=len(runs),
         episodes=episodes,
@@ -122,7 +122,7 @@ def spread(above: Vector, below: Vector) -> Interval:
     return max(0.0, float(ratio - half)), float(ratio + half)
 
 
-def to_csv(grid: Grid, found: Sequence[Line]) -> str:
+def to_csv(grid: Grid, found: Sequence[TableLine]) -> str:
     """The lines as CSV, a column for each swept key first; nothing where there is no figure."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
@@ -149,7 +149,7 @@ HEADS = (
 )
 
 
-def texts(one: Line) -> tuple[str, ...]:
+def texts(one: TableLine) -> tuple[str, ...]:
     """The figures of a line as people read them, under HEADS."""
     return (
         str(one.seeds),

@@ -9,7 +9,7 @@ from tierloop.contract.messages import ActionChunk
 from tierloop.contract.streams import STREAMS
 from tierloop.stack.record.record import Life, Record
 
-Row = dict[str, int]
+LedgerRow = dict[str, int]
 PARTS_UJ = [column.name for column in LEDGER if column.name.endswith("_uj")]
 DEADLINE_NS = 2 * NS_PER_MS * next(s.deadline_ms for s in STREAMS if s.message is ActionChunk)
 """From sending to answer: what the streams table allows an observation and its answer."""
@@ -22,7 +22,7 @@ class Moment(NamedTuple):
     process: str
     what: str
     text: str
-    row: Row | None = None
+    row: LedgerRow | None = None
 
 
 def moments(record: Record, device: str | None = None, only: str | None = None) -> list[Moment]:
@@ -41,20 +41,20 @@ def moments(record: Record, device: str | None = None, only: str | None = None) 
     return sorted(found, key=lambda m: (m.at_ns, m.process, m.what, m.text))
 
 
-def rows(life: Life) -> Iterator[Row]:
+def rows(life: Life) -> Iterator[LedgerRow]:
     """The decisions of one life, by column."""
     for piece in life.decisions:
         for values in piece.tolist():
             yield {name: values[i] for name, i in INDEX.items()}
 
 
-def late(row: Row) -> bool:
+def late(row: LedgerRow) -> bool:
     """No answer came, or it came after the streams' deadlines or after it had expired."""
     waited_ns = row["received_ns"] - row["sent_ns"]
     return not row["received_ns"] or waited_ns > DEADLINE_NS or row["refused"] == Refusal.EXPIRED
 
 
-def told(row: Row) -> str:
+def told(row: LedgerRow) -> str:
     """One decision in one line: its stages, what acted, what it cost."""
     words = [f"#{row['seq']}", f"mode {Rung(row['rung']).name.lower()}"]
     if row["sent_ns"]:

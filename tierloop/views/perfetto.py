@@ -18,7 +18,7 @@ from tierloop.contract.clock import NS_PER_MS, NS_PER_US
 from tierloop.contract.ledger import Refusal, Rung, Tier
 from tierloop.stack.record.disks import Journey
 from tierloop.stack.record.record import ROOF, Life, Record
-from tierloop.views.moments import Row, rows
+from tierloop.views.moments import LedgerRow, rows
 
 TraceEvent = dict[str, Any]
 _ROLES = ("device", "edge", "cloud", ROOF)
@@ -142,7 +142,7 @@ class _Trace:
             more: TraceEvent = {"s": "p", "args": {"episode": one.number}}
             yield self.at("i", one.ended_ns, pid, _Lane.EVENTS, name, **more)
 
-    def decision(self, row: Row, pid: int) -> Iterator[TraceEvent]:
+    def decision(self, row: LedgerRow, pid: int) -> Iterator[TraceEvent]:
         """Its stages, and the arrow from the capture through the server to what acted."""
         captured_ns, sent_ns, received_ns = row["captured_ns"], row["sent_ns"], row["received_ns"]
         name = f"#{row['seq']}"
@@ -160,7 +160,7 @@ class _Trace:
         if len(stages) > 1:
             yield from self.arrow("decision", *stages)
 
-    def held(self, row: Row, name: str) -> list[TraceEvent]:
+    def held(self, row: LedgerRow, name: str) -> list[TraceEvent]:
         """The stay in the answering tier, amid the time away; nothing if that ran elsewhere."""
         server = self._tiers.get(Tier(row["tier"]))
         if server is None:

@@ -39,7 +39,7 @@ DECISIONS, TICKS = 20, 60
 _DEVICE, _NOW_NS = "own", 1
 
 
-class Shelf:
+class OwnShelf:
     """One policy that is in force already."""
 
     def __init__(self, policy: Policy) -> None:
@@ -56,7 +56,7 @@ class Edge:
 
     def __init__(self, policy: Policy, config: EdgeConfig) -> None:
         outbox: Any = SimpleNamespace(load=lambda: SimpleNamespace(below={}, standing=_NOTHING))
-        shelf: Any = Shelf(policy)
+        shelf: Any = OwnShelf(policy)
         self._node = EdgeNode(config, policy.spec, shelf, outbox, 1, (_DEVICE,))
         self._codec, self._answers = Codec(), list[bytes]()
         self._apply(self._node.on_start(_NOW_NS))
