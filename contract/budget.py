@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-ClockName = Literal["wall", "cpu", "virtual", "none"]
+MetricClock = Literal["wall", "cpu", "virtual", "none"]
 """What a figure was taken by: the wall clock, processor time, the virtual clock, or no clock."""
 
 TIMES_BARE = "x"
@@ -18,7 +18,7 @@ class Metric(NamedTuple):
     name: str
     unit: str
     scenario: str = ""
-    clock: ClockName = "wall"
+    clock: MetricClock = "wall"
 
     def __str__(self) -> str:
         return f"{self.name} [{self.scenario}]" if self.scenario else self.name
@@ -37,7 +37,7 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Of the samples; 50 is the median."""
     scenario: str = ""
     """Under which circumstances, where the metric has several."""
-    clock: ClockName = "wall"
+    clock: MetricClock = "wall"
     """What the metric is taken by."""
 
     def __post_init__(self) -> None:

@@ -15,7 +15,7 @@ from tierloop.contract.wording import unknown_choice
 from tierloop.link.model import Conditions
 
 Direction = Literal["up", "down"]
-Direction = Literal["both", "up", "down"]
+Directions = Literal["both", "up", "down"]
 
 EDGE, CLOUD, DEVICE = "edge", "cloud", "device"
 SLOWEST = 0.1
@@ -75,7 +75,7 @@ class _Lasting(_Fault, frozen=True, kw_only=True):
 class LinkFault(_Lasting, frozen=True, kw_only=True):
     """On a link: that of a device with the edge, or ("cloud") that of the edge with the cloud."""
 
-    direction: Direction = "both"
+    direction: Directions = "both"
     """Towards the cloud ("up"), towards the devices ("down"), or both."""
 
     tiers: ClassVar[tuple[str, ...]] = (DEVICE, CLOUD)

@@ -44,11 +44,11 @@ class Measured:
 
     def _judged(self, metric: str, limit: float, unit: str, percentile: float) -> "Line":
         from tierloop.bench import budget, verdicts
-        from tierloop.contract.budget import Budget, ClockName
+        from tierloop.contract.budget import Budget, MetricClock
         from tierloop.contract.errors import UserError
         from tierloop.stack.config.budget_tables import Placed
 
-        clocks: dict[str, ClockName] = {known.name: known.clock for known in self._metrics}
+        clocks: dict[str, MetricClock] = {known.name: known.clock for known in self._metrics}
         try:
             line = Budget(
                 metric=metric, limit=limit, unit=unit, percentile=percentile,

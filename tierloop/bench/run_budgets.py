@@ -13,7 +13,7 @@ from tierloop.bench.protocol import Series
 from tierloop.bench.statistics import CONFIDENCE, Blocks, Estimate, Verdict, exact, share
 from tierloop.bench.verdicts import Line, exit_code, lines
 from tierloop.bench.words import remark
-from tierloop.contract.budget import TIMES_BARE, Budget, ClockName, Metric
+from tierloop.contract.budget import TIMES_BARE, Budget, Metric, MetricClock
 from tierloop.contract.clock import NS_PER_US
 from tierloop.contract.errors import UserError
 from tierloop.contract.ledger import INDEX
@@ -27,7 +27,7 @@ BLOCKS = 16
 hits all its robots at once."""
 
 
-def metrics(clock: ClockName) -> tuple[Metric, ...]:
+def metrics(clock: MetricClock) -> tuple[Metric, ...]:
     """What a run on this clock is judged by."""
     units = {
         "age_of_action": "ms", "round_trip": "ms", "tick_lateness": "us",
@@ -65,7 +65,7 @@ def verdict(record: Record, summary: Mapping[str, Any], budgets: Sequence[Budget
     return exit_code([line.verdict for line in found])
 
 
-def passed_over(budgets: Sequence[Budget], clock: ClockName) -> str:
+def passed_over(budgets: Sequence[Budget], clock: MetricClock) -> str:
     """How many budgets a run on this clock does not judge, in words; or nothing."""
     others = [budget.clock for budget in budgets if budget.clock != clock]
     if not others:
@@ -88,7 +88,7 @@ def judged(
     rows = record.decisions()
     rows = rows[np.argsort(rows[:, INDEX["captured_ns"]], kind="stable")]
     samples = ages_ms(rows), round_trips_ms(rows), record.lateness_ns() / NS_PER_US
-    clock: ClockName = "virtual" if virtual else "wall"
+    clock: MetricClock = "virtual" if virtual else "wall"
     own = [budget for budget in budgets if budget.clock == clock]
     *sampled, missed, energy = metrics(clock)
     series = [

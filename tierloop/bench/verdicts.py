@@ -10,7 +10,7 @@ import numpy as np
 from tierloop.bench import statistics as st
 from tierloop.bench.protocol import Benchmark, Machine, Series, machine
 from tierloop.bench.statistics import CONFIDENCE, Estimate, Verdict
-from tierloop.contract.budget import TIMES_BARE, Budget, ClockName, Metric
+from tierloop.contract.budget import TIMES_BARE, Budget, Metric, MetricClock
 
 SCHEMA_VERSION = 1
 
@@ -32,7 +32,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
 
     metric: str
     scenario: str
-    clock: ClockName
+    clock: MetricClock
     unit: str
     percentile: float
     figure: Figure

@@ -157,13 +157,13 @@ def _mishaps(rng: np.random.Generator, faulty_s: float, calm: bool) -> tuple[Mis
 _Draw = Callable[[np.random.Generator, dict[str, Any]], f.Fault]
 
 _KINDS: tuple[tuple[tuple[str, ...], _Draw], ...] = (
-    (("device", "cloud"), lambda r, w: f.Partition(**w, direction=_side(r))),
-    (("device", "cloud"), lambda r, w: f.Loss(**w, loss=_unit(r), direction=_side(r))),
+    (("device", "cloud"), lambda r, w: f.Partition(**w, direction=_directions(r))),
+    (("device", "cloud"), lambda r, w: f.Loss(**w, loss=_unit(r), direction=_directions(r))),
     (("device", "cloud"),
-     lambda r, w: f.Delay(**w, delay_ms=float(r.uniform(1, 800)), direction=_side(r))),
+     lambda r, w: f.Delay(**w, delay_ms=float(r.uniform(1, 800)), direction=_directions(r))),
     (("device", "cloud"), lambda r, w: f.Bandwidth(**w, bandwidth_mbps=float(r.uniform(0.01, 1)))),
-    (("device", "cloud"), lambda r, w: f.Corrupt(**w, share=_unit(r), direction=_side(r))),
-    (("device", "cloud"), lambda r, w: f.Duplicate(**w, share=_unit(r), direction=_side(r))),
+    (("device", "cloud"), lambda r, w: f.Corrupt(**w, share=_unit(r), direction=_directions(r))),
+    (("device", "cloud"), lambda r, w: f.Duplicate(**w, share=_unit(r), direction=_directions(r))),
     (_TARGETS, lambda _, w: f.Crash(**w)),
     (_TARGETS, lambda _, w: f.Crash(**w)),
     (("edge", "cloud"), lambda _, w: f.Hang(**w)),
@@ -192,9 +192,9 @@ def _faults(rng: np.random.Generator, scenario: Scenario, faulty_s: float) -> f.
     return tuple(sorted(drawn, key=lambda fault: fault.at_s))
 
 
-def _side(rng: np.random.Generator) -> f.Direction:
-    sides: tuple[f.Direction, ...] = ("both", "up", "down")
-    return sides[int(rng.integers(3))]
+def _directions(rng: np.random.Generator) -> f.Directions:
+    which: tuple[f.Directions, ...] = ("both", "up", "down")
+    return which[int(rng.integers(3))]
 
 
 def _unit(rng: np.random.Generator) -> float:
