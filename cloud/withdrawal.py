@@ -106,7 +106,8 @@ def _verdict(words: list[Word]) -> tuple[float, str]:
     then = _sum([word.then for word in words])
     p = worse(now.successes, now.episodes, then.successes, then.episodes)
     return p, (
-        f"{now.successes} of {now.episodes} lived against {then.successes} of {then.episodes}"
+        f"{now.successes} of {now.episodes} episodes succeeded, against "
+        f"{then.successes} of {then.episodes}"
     )
 
 

@@ -29,7 +29,7 @@ EXPERTS = {
     ("sort", "panda"): "tierloop.sim.tasks.sort.expert",
     ("reach", "plant"): "tierloop.sim.tasks.reach",
 }
-"""The teachers, by task and body."""
+"""The experts, by task and body."""
 
 
 def task(name: str) -> ModuleType:
@@ -43,15 +43,15 @@ def body(name: str) -> ModuleType:
 
 
 def expert(spec: PolicySpec) -> Callable[[FloatArray], FloatArray]:
-    """The teacher for a task and body: float32[N, D] features to float32[N, H, A] setpoints.
+    """The expert for a task and body: float32[N, D] features to float32[N, H, A] setpoints.
 
     Raises SpecError if there is none.
     """
     module = EXPERTS.get((spec.task, spec.body))
     if module is None:
         raise SpecError(
-            f"No teacher for task '{spec.task}' with body '{spec.body}'. Add one to "
-            "sim/catalogue.py, or set learner.rounds_max = 0 to run without learning."
+            f"no expert for task '{spec.task}' with body '{spec.body}'; add one to "
+            "sim/catalogue.py, or set learner.rounds_max = 0 to run without learning"
         )
     label: Callable[[FloatArray], FloatArray] = import_module(module).expert(spec)
     return label

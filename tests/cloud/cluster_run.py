@@ -22,7 +22,7 @@ from tierloop.cloud.ray.cluster import RayBackend
 from tierloop.cloud.rollout import Play
 from tierloop.policy.mlp import Mlp
 from tierloop.sim.scenario import Scenario, policy_spec
-from tierloop.sim.tasks.sort.expert import Teacher
+from tierloop.sim.tasks.sort.expert import Expert
 from tierloop.stack.config.deployment import resolve
 from tierloop.stack.config.deployment_file import DeploymentFile
 from tierloop.stack.twin import twin_of
@@ -83,7 +83,7 @@ def main(state):
     saw["victim_replaced"] = victim not in backend.pids()
 
     features = np.concatenate([s.features for done in expected for s in done])
-    fit = Fit(None, features, Teacher(spec).label(features), 3)
+    fit = Fit(None, features, Expert(spec).label(features), 3)
     saw["same_fit"] = backend.fit(fit).policy.encode() == serial.fit(fit).policy.encode()
 
     threading.Timer(0.3, backend.cancel).start()

@@ -318,7 +318,8 @@ def test_a_release_that_lives_worse_than_the_one_before_is_withdrawn_and_stays_s
     ((to, offer),) = shell.take(Offer)
     assert (to, offer.version, offer.digest, offer.rollback) == ("edge", 0, before.digest, True)
     assert any(
-        name == "release_withdrawn" and detail.startswith("v1 withdrawn for v0: 2 of 8 lived")
+        name == "release_withdrawn"
+        and detail.startswith("v1 withdrawn for v0: 2 of 8 episodes succeeded, against ")
         for name, detail in events(shell)
     )
     shell.do("revert")

@@ -181,7 +181,7 @@ def test_a_port_in_use_is_the_users_mistake(start, tmp_path, address):
     assert psutil.Process().nice() == nice
 
 
-@pytest.mark.parametrize(("rounds", "why"), [(0, "in use"), (1, "No teacher for task 'pick'")])
+@pytest.mark.parametrize(("rounds", "why"), [(0, "in use"), (1, "no expert for task 'pick'")])
 def test_no_teacher_is_needed_where_nothing_is_learnt(tmp_path, address, rounds, why):
     """It comes as far as its address, which is taken."""
     spec = msgspec.structs.replace(policy_spec(Scenario()), task="pick")

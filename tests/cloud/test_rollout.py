@@ -13,7 +13,7 @@ from tierloop.contract.messages import SegmentId
 from tierloop.policy.mlp import Mlp
 from tierloop.sim.embody import embody
 from tierloop.sim.scenario import Scenario, policy_spec
-from tierloop.sim.tasks.sort.expert import Teacher
+from tierloop.sim.tasks.sort.expert import Expert
 from tierloop.stack.config.deployment import resolve
 from tierloop.stack.config.deployment_file import DeploymentFile
 from tierloop.stack.twin import twin_of
@@ -26,7 +26,7 @@ TWIN_OF = twin_of(resolve(DeploymentFile(name="twin", scenario=SCENARIO)), "1")
 
 
 def rollout():
-    return TwinRollout(TWIN_OF(), Teacher(SPEC).label)
+    return TwinRollout(TWIN_OF(), Expert(SPEC).label)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_the_untrained_student_sorts_nothing(twin):
 
 def one_round(config):
     backend = SerialBackend(Hands(SPEC, config, TWIN_OF))
-    trainer = Trainer(SPEC, config, Teacher(SPEC).label, backend, 3, "1")
+    trainer = Trainer(SPEC, config, Expert(SPEC).label, backend, 3, "1")
     trainer.untrained()
     robot = embody(SCENARIO, 1)
     home = robot.perceiver.features(robot.body.read(0))[np.newaxis]

@@ -38,7 +38,7 @@ def test_a_release_falls_when_it_lives_worse_beyond_chance():
     scores.take(outcomes(2, 0, 5))
     fall = scores.fallen(2)
     assert (fall.version, fall.before) == (2, 1)
-    assert "1 of 8 lived against 14 of 14" in str(fall)
+    assert "1 of 8 episodes succeeded, against 14 of 14" in str(fall)
 
 
 def test_nothing_falls_for_what_was_withdrawn_or_never_lived():
@@ -70,7 +70,9 @@ def test_one_robot_keeps_no_release_that_the_others_fail_with():
         scores.take(outcomes(1, 10, 10, robot))
     scores.take(outcomes(2, 2000, 2000, "arm-2"))
     scores.take(outcomes(2, 0, 10, "arm-0") + outcomes(2, 0, 10, "arm-1"))
-    assert str(scores.fallen(2)).startswith("v2 withdrawn for v1: 10 of 30 lived against 30 of 30")
+    assert str(scores.fallen(2)).startswith(
+        "v2 withdrawn for v1: 10 of 30 episodes succeeded, against 30 of 30"
+    )
 
 
 @pytest.mark.parametrize("successes", [0, 2000])

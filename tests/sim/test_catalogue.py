@@ -17,14 +17,14 @@ def test_a_task_without_a_teacher_is_told_with_both_remedies():
     spec = msgspec.structs.replace(policy_spec(Scenario()), task="pick", body="iiwa")
     with pytest.raises(SpecError) as told:
         catalogue.expert(spec)
-    assert str(told.value).startswith("No teacher for task 'pick' with body 'iiwa'. Add one")
+    assert str(told.value).startswith("no expert for task 'pick' with body 'iiwa'. add one")
     assert str(told.value).endswith("set learner.rounds_max = 0 to run without learning.")
 
 
 def test_without_rounds_a_stack_runs_without_a_teacher(monkeypatch, tmp_path):
     monkeypatch.delitem(catalogue.EXPERTS, ("reach", "plant"))
     learns = msgspec.structs.replace(deployment(), learner=LearnerConfig())
-    with pytest.raises(SpecError, match="No teacher for task 'reach' with body 'plant'"):
+    with pytest.raises(SpecError, match="no expert for task 'reach' with body 'plant'"):
         VirtualStack(learns, 1, tmp_path / "learns")
     runs = msgspec.structs.replace(learns, learner=LearnerConfig(rounds_max=0))
     with closing(VirtualStack(runs, 1, tmp_path / "runs")) as stack:

@@ -15,7 +15,7 @@ from tierloop.sim.cell import Cell
 from tierloop.sim.embody import embody
 from tierloop.sim.env import SortEnv
 from tierloop.sim.scenario import Scenario, body_spec, policy_spec
-from tierloop.sim.tasks.sort.expert import Teacher
+from tierloop.sim.tasks.sort.expert import Expert
 from tierloop.sim.world import World
 
 
@@ -87,7 +87,7 @@ def play(env: SortEnv, seed: int, act) -> tuple[list, dict]:
 
 def test_same_seed_same_bits_another_seed_others():
     spec = policy_spec(Scenario())
-    teacher = Teacher(spec)
+    teacher = Expert(spec)
     one, two = SortEnv(), SortEnv()
 
     def act(observation):
@@ -109,7 +109,7 @@ def test_same_seed_same_bits_another_seed_others():
 @pytest.mark.parametrize("late", [0, 6])
 def test_the_teacher_sorts_nearly_everything_and_stale_action_costs(late, episodes):
     """97 parts in 100 at once; 300 ms late, without anchoring, well under half of that."""
-    teacher, env = Teacher(policy_spec(Scenario())), SortEnv()
+    teacher, env = Expert(policy_spec(Scenario())), SortEnv()
     won = 0
     for seed in range(episodes):
         rows: list = []

@@ -8,10 +8,10 @@ from tierloop.sim.embody import embody
 from tierloop.sim.env import SortEnv
 from tierloop.sim.scenario import Scenario, policy_spec
 from tierloop.sim.tasks.sort import layout as lay
-from tierloop.sim.tasks.sort.expert import Teacher
+from tierloop.sim.tasks.sort.expert import Expert
 
 SPEC = policy_spec(Scenario())
-TEACHER = Teacher(SPEC)
+EXPERT = Expert(SPEC)
 AT = {label: i for i, label in enumerate(SPEC.observation.labels)}
 
 
@@ -28,7 +28,7 @@ def lived(env: SortEnv, delay: int, seed: int) -> tuple[np.ndarray, bool]:
     seen, chunks, done, info = [], [], False, {}
     while not done:
         seen.append(observation)
-        chunks.append(TEACHER.label(observation[np.newaxis])[0])
+        chunks.append(EXPERT.label(observation[np.newaxis])[0])
         late = min(delay, len(chunks) - 1)
         observation, _, done, _, info = env.step(chunks[-1 - late][late])
     return np.stack(seen), info["success"]
@@ -40,24 +40,24 @@ def features(env):
 
 
 def test_labels_fit_the_spec_and_depend_on_their_own_row_alone(features):
-    labels = TEACHER.label(features)
+    labels = EXPERT.label(features)
     assert labels.dtype == np.float32
     assert labels.shape == (len(features), SPEC.horizon, SPEC.action.size)
     assert (labels >= np.float32(SPEC.action.low)).all()
     assert (labels <= np.float32(SPEC.action.high)).all()
-    alone = np.concatenate([TEACHER.label(row[np.newaxis]) for row in features[::20]])
+    alone = np.concatenate([EXPERT.label(row[np.newaxis]) for row in features[::20]])
     assert np.allclose(labels[::20], alone, atol=1e-5)
 
 
 def test_no_row_asks_for_more_than_a_calm_speed(features):
-    labels = TEACHER.label(features)[..., :-1].astype(np.float64)
+    labels = EXPERT.label(features)[..., :-1].astype(np.float64)
     period_s = SPEC.period_ns * 1e-9
     speed = np.abs(np.diff(labels, axis=1)) / period_s
     assert (speed.max((0, 1)) < np.array(body_spec(1, 1).velocity_rad_s)).all()
 
 
 def test_the_tool_points_down_at_work(features):
-    rows = TEACHER.label(features[features[:, AT["holding"]] > 0.5])[:, -1, :-1]
+    rows = EXPERT.label(features[features[:, AT["holding"]] > 0.5])[:, -1, :-1]
     assert postures(rows.T.astype(np.float64)).axis[2].max() < -0.97
 
 
@@ -65,7 +65,7 @@ def test_near_states_have_near_labels(features):
     free = features[features[:, AT["holding"]] < 0.5]
     moved = free.copy()
     moved[:, AT["part_x_from_tool_m"]] += 1e-4
-    change = np.abs(TEACHER.label(moved) - TEACHER.label(free))
+    change = np.abs(EXPERT.label(moved) - EXPERT.label(free))
     assert change[..., :-1].max() < 2e-3
     assert change.max() > 0
 
@@ -81,7 +81,7 @@ def at_rest(**features: float) -> np.ndarray:
 
 
 def tool_after(row: np.ndarray) -> np.ndarray:
-    return tool_position(TEACHER.label(row)[0, -1, :-1].astype(np.float64))
+    return tool_position(EXPERT.label(row)[0, -1, :-1].astype(np.float64))
 
 
 def test_it_carries_each_class_towards_its_own_bin():
@@ -94,17 +94,17 @@ def test_it_carries_each_class_towards_its_own_bin():
 
 def test_the_pump_runs_over_a_part_and_stops_over_a_bin():
     over = at_rest(part_known=1.0, part_z_from_tool_m=-0.01)
-    assert TEACHER.label(over)[0, 0, -1] > 0.9
-    assert TEACHER.label(at_rest(part_known=1.0, part_x_from_tool_m=0.2))[0, 0, -1] < 0.1
-    assert TEACHER.label(at_rest(holding=1.0, is_box=1.0))[0, 0, -1] > 0.9
+    assert EXPERT.label(over)[0, 0, -1] > 0.9
+    assert EXPERT.label(at_rest(part_known=1.0, part_x_from_tool_m=0.2))[0, 0, -1] < 0.1
+    assert EXPERT.label(at_rest(holding=1.0, is_box=1.0))[0, 0, -1] > 0.9
     row = at_rest(holding=1.0, is_cylinder=1.0)
     row[0, AT["tool_x_m"]] = lay.BINS_M[1][0]
     home = np.array(HOME_RAD)
     for _ in range(40):
-        home = TEACHER.label(row)[0, 0, :-1].astype(np.float64)
+        home = EXPERT.label(row)[0, 0, :-1].astype(np.float64)
         row[0, :7] = home
         row[0, AT["tool_x_m"] : AT["tool_z_m"] + 1] = tool_position(home)
-    assert TEACHER.label(row)[0, 0, -1] < 0.1
+    assert EXPERT.label(row)[0, 0, -1] < 0.1
 
 
 def test_it_moves_on_with_the_belt():
@@ -125,7 +125,7 @@ def test_an_arm_gone_astray_goes_straight_home():
     row = at_rest(part_known=1.0, part_y_from_tool_m=0.2)
     row[0, :7] = posture
     row[0, AT["tool_x_m"] : AT["tool_z_m"] + 1] = tool_position(posture)
-    moved = TEACHER.label(row)[0, 0, :-1] - row[0, :7]
+    moved = EXPERT.label(row)[0, 0, :-1] - row[0, :7]
     share = -np.linalg.norm(moved) / np.linalg.norm(away)
     assert share < -0.05
     assert np.allclose(moved, share * away, atol=1e-4)
@@ -147,7 +147,7 @@ def test_an_arm_gone_astray_comes_home_and_sorts():
             judged += [e for e in reading.outcomes if tick > 240 * 4]
             if tick % 12 == 1:
                 start = setpoint
-                label = TEACHER.label(robot.perceiver.features(reading)[np.newaxis])[0, 0]
+                label = EXPERT.label(robot.perceiver.features(reading)[np.newaxis])[0, 0]
                 goal = corner if tick < 240 * 3 else label.astype(np.float64)
                 goal = start + np.clip(goal - start, -0.1, 0.1)
                 goal[-1] = label[-1]

@@ -52,7 +52,7 @@ LAG_S = 0.014
 
 def expert(spec: PolicySpec) -> Callable[[FloatArray], FloatArray]:
     """The expert for the Panda: float32[N, D] features to float32[N, H, A] setpoints."""
-    return Teacher(spec).label
+    return Expert(spec).label
 
 
 class _View(NamedTuple):
@@ -68,7 +68,7 @@ class _View(NamedTuple):
     position_rad: Vector
 
 
-class Teacher:
+class Expert:
     """Labels observations of the sort task with the chunk a calm expert would answer.
 
     A reactive plan: above the part as it moves, down a funnel onto it, pump on, up, over the bin
