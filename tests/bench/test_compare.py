@@ -12,6 +12,7 @@ from tierloop import contract
 from tierloop.bench import compare as c
 from tierloop.bench import compare_command
 from tierloop.bench import hot_paths as h
+from tierloop.bench.checkout import MARK, Side, checkout
 from tierloop.bench.statistics import Verdict
 from tierloop.contract.errors import UserError
 
@@ -61,11 +62,11 @@ def broken(tmp_path):
     with (tmp_path / "contract" / "codec.py").open("a") as file:
         file.write("\n\ndef broken(self, data):\n    raise OSError('broken')\n\n\n")
         file.write("Codec.decode = broken\n")
-    return h.Side("broken", tmp_path)
+    return Side("broken", tmp_path)
 
 
 def test_what_runs_at_the_base_and_not_at_the_head_fails_and_says_why(broken):
-    found = c.compare(h.Side("here", HERE), broken, ["codec", "tick"], 2)
+    found = c.compare(Side("here", HERE), broken, ["codec", "tick"], 2)
     by_name = {one.name: one for one in found}
     assert by_name["codec"].verdict is Verdict.FAIL
     assert by_name["codec"].why == "does not run at broken: OSError: broken"
@@ -73,7 +74,7 @@ def test_what_runs_at_the_base_and_not_at_the_head_fails_and_says_why(broken):
 
 
 def test_what_does_not_run_at_the_base_is_inconclusive(broken):
-    (one,) = c.compare(broken, h.Side("here", HERE), ["codec"], 2)
+    (one,) = c.compare(broken, Side("here", HERE), ["codec"], 2)
     assert one.verdict is Verdict.INCONCLUSIVE
     assert one.why == "does not run at broken: OSError: broken"
 
@@ -104,7 +105,8 @@ def side(tmp_path):
         folder = tmp_path / name / place
         folder.mkdir(parents=True)
         (folder / "hot_worker.py").write_text(script)
-        return h.Side(name, tmp_path / name)
+        (tmp_path / name / MARK).touch()
+        return Side(name, tmp_path / name)
 
     return make
 
@@ -137,7 +139,7 @@ def test_each_side_runs_its_own_hot_paths(side):
 
 def test_a_worker_lists_its_paths_and_one_of_before_has_those_of_before(side):
     own = ["codec", "segment", "tick", "hand_over", "serve"]
-    assert h.paths(h.Side("here", HERE)) == own
+    assert h.paths(Side("here", HERE)) == own
     assert h.paths(side("old", BEFORE)) == own
     assert h.paths(side("new", of_paths("codec", "plan"))) == ["codec", "plan"]
 
@@ -179,27 +181,27 @@ def test_an_answer_outside_the_protocol_is_refused_by_name(side, answer, why):
 
 
 def test_a_request_that_a_worker_does_not_know_does_not_end_it():
-    worker = h.HotWorker(h.Side("here", HERE))
+    worker = h.HotWorker(Side("here", HERE))
     assert worker._ask(("codec", 1)).error.startswith("TypeError")
     assert worker.us("codec", 1, 2)
     worker.close()
 
 
 def test_a_path_that_there_is_not_is_inconclusive():
-    (one,) = c.compare(h.Side("a", HERE), h.Side("b", HERE), ["nothing"], 1)
+    (one,) = c.compare(Side("a", HERE), Side("b", HERE), ["nothing"], 1)
     assert one.verdict is Verdict.INCONCLUSIVE
     assert one.why == "does not run at a: there is no hot path 'nothing'"
 
 
 def test_a_planted_slowdown_is_larger_than_none():
-    plain = h.Side("base", HERE, 0.0)
-    (slow,) = c.compare(plain, h.Side("head", HERE, 0.5), ["codec"], 3)
+    plain = Side("base", HERE, 0.0)
+    (slow,) = c.compare(plain, Side("head", HERE, 0.5), ["codec"], 3)
     assert slow.ratio > 1.25
 
 
 def test_a_worker_takes_its_files_away(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    worker = h.HotWorker(h.Side("here", HERE))
+    worker = h.HotWorker(Side("here", HERE))
     assert worker.us("serve", 1, 1)
     assert list(tmp_path.glob("tierloop-hot-*"))
     worker.close()
@@ -221,17 +223,21 @@ def test_a_checkout_is_a_ref_or_a_folder(side, tmp_path, monkeypatch):
     (here / "benchmarks" / "rig").mkdir()
     (here / "benchmarks" / "moved.py").rename(here / "benchmarks" / "rig" / "hot_worker.py")
     monkeypatch.chdir(here)
-    with h.checkout("HEAD") as found:
+    with checkout("HEAD") as found:
         assert (found.folder / "benchmarks" / "hot_worker.py").exists()
         tree = found.folder
     assert not tree.exists()
-    with h.checkout(str(here)) as found:
+    with checkout(str(here)) as found:
         assert found.folder == here
     with pytest.raises(UserError, match="nowhere: no folder; nor is it a git ref"):
-        h.checkout("nowhere").__enter__()
-    for name in ("HEAD~1", str(tmp_path)):
-        with pytest.raises(UserError, match=r"it has no benchmarks/rig/hot_worker\.py or"):
-            h.checkout(name).__enter__()
+        checkout("nowhere").__enter__()
+    with pytest.raises(UserError, match=r"not a checkout: it has no pyproject\.toml; nor is it"):
+        checkout(str(tmp_path)).__enter__()
+    with (
+        checkout("HEAD~1") as without,
+        pytest.raises(UserError, match=r"HEAD~1: .* it has no benchmarks/rig/hot_worker\.py or"),
+    ):
+        h.paths(without)
 
 
 def test_mistakes_are_one_line():

@@ -8,7 +8,7 @@ import pytest
 from tierloop import contract
 from tierloop.bench import same as s
 from tierloop.bench import same_command
-from tierloop.bench.hot_paths import Side
+from tierloop.bench.checkout import Side
 from tierloop.contract.errors import UserError
 
 HERE = Path(contract.__path__[0]).resolve().parent
@@ -19,8 +19,8 @@ SHORT = (*SHORT[: SHORT.index("--for") + 1], "1", *SHORT[SHORT.index("--for") + 
 
 @pytest.fixture
 def other(tmp_path):
-    """A checkout like this one, but for one byte: wifi's delay is 0.6 ms, not 0.5."""
-    ignored = shutil.ignore_patterns(".*", "__pycache__", "runs", "tests", "docs")
+    """A checkout like this one, without benchmarks, whose wifi delays by 0.6 ms, not 0.5."""
+    ignored = shutil.ignore_patterns(".*", "__pycache__", "runs", "tests", "docs", "benchmarks")
     shutil.copytree(HERE, tmp_path / "other", symlinks=True, ignore=ignored)
     source = (tmp_path / "other" / LINKS).read_text()
     assert source.count("delay_ms=0.5,") == 1

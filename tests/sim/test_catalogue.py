@@ -13,15 +13,15 @@ from tierloop.sim.scenario import Scenario, policy_spec
 from tierloop.stack.virtual.stack import VirtualStack
 
 
-def test_a_task_without_a_teacher_is_told_with_both_remedies():
+def test_a_task_without_an_expert_is_told_with_both_remedies():
     spec = msgspec.structs.replace(policy_spec(Scenario()), task="pick", body="iiwa")
     with pytest.raises(SpecError) as told:
         catalogue.expert(spec)
-    assert str(told.value).startswith("no expert for task 'pick' with body 'iiwa'. add one")
-    assert str(told.value).endswith("set learner.rounds_max = 0 to run without learning.")
+    assert str(told.value).startswith("no expert for task 'pick' with body 'iiwa'; add one")
+    assert str(told.value).endswith("set learner.rounds_max = 0 to run without learning")
 
 
-def test_without_rounds_a_stack_runs_without_a_teacher(monkeypatch, tmp_path):
+def test_without_rounds_a_stack_runs_without_an_expert(monkeypatch, tmp_path):
     monkeypatch.delitem(catalogue.EXPERTS, ("reach", "plant"))
     learns = msgspec.structs.replace(deployment(), learner=LearnerConfig())
     with pytest.raises(SpecError, match="no expert for task 'reach' with body 'plant'"):

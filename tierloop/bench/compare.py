@@ -15,7 +15,8 @@ import numpy as np
 from scipy import stats
 
 from tierloop.bench import statistics as st
-from tierloop.bench.hot_paths import CannotRunError, HotWorker, Side
+from tierloop.bench.checkout import Side
+from tierloop.bench.hot_paths import CannotRunError, HotWorker
 from tierloop.bench.statistics import Verdict
 
 TOLERANCE = 0.05

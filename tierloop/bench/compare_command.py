@@ -10,8 +10,9 @@ from rich.text import Text
 
 from tierloop.bench import compare as c
 from tierloop.bench.bench_command import console
+from tierloop.bench.checkout import Side, checkout
 from tierloop.bench.compare import Compared
-from tierloop.bench.hot_paths import PATHS_BEFORE, CannotRunError, Side, checkout, paths
+from tierloop.bench.hot_paths import PATHS_BEFORE, CannotRunError, paths
 from tierloop.bench.statistics import Verdict, share
 from tierloop.bench.suite import TONES
 from tierloop.bench.verdicts import CRASHED, FINE, exit_code
@@ -62,7 +63,10 @@ def _paths(side: Side) -> list[str]:
 
 
 def compare(base: str, head: str, names: Sequence[str], pairs: int, out: Path | None) -> int:
-    """Compares two checkouts; the exit code: 3 if the head is slower or broken, 4 if unclear."""
+    """Compares two checkouts; the exit code: 3 if the head is slower or broken, 4 if unclear.
+
+    Raises UserError for a checkout that is none or has no worker, and for an unknown hot path.
+    """
     screen = console()
     if pairs < 2:
         raise UserError(f"--pairs {pairs}: must be 2 or more")

@@ -1,4 +1,4 @@
-"""A checkout and its own hot paths: found, listed and timed by the worker script that it brings.
+"""The hot paths of a checkout: listed and timed by the worker script that it brings.
 
 Base and head may lie months apart. Each side's worker runs its own code, so that a signature may
 change between them. The protocol stays the same: benchmarks/rig/hot_worker.py defines it.
@@ -9,13 +9,11 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 
+from tierloop.bench.checkout import Side
 from tierloop.contract.errors import UserError
 
 SCRIPTS = ("benchmarks/rig/hot_worker.py", "benchmarks/hot_worker.py")
@@ -29,19 +27,6 @@ PATHS_BEFORE = ("codec", "segment", "tick", "hand_over", "serve")
 
 END_S = 5.0
 """How long a worker may take to end."""
-
-
-class Side(NamedTuple):
-    """A checkout; `planted`: the share of codec calls that are done twice, None to leave it be."""
-
-    name: str
-    folder: Path
-    planted: float | None = None
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """In which Python runs the code of this checkout."""
-        return {**os.environ, "PYTHONPATH": str(self.folder.resolve()), "PYTHONHASHSEED": "0"}
 
 
 class CannotRunError(Exception):
@@ -64,7 +49,9 @@ class HotWorker:
     def __init__(self, side: Side) -> None:
         script = _script(side.folder)
         if script is None:
-            raise UserError(_without_worker(side.name))
+            raise UserError(
+                f"{side.name}: its hot paths cannot be timed: it has no {' or '.join(SCRIPTS)}"
+            )
         planted = [] if side.planted is None else [str(side.planted)]
         self.name = side.name
         self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115
@@ -127,41 +114,5 @@ def paths(side: Side) -> list[str]:
         worker.close()
 
 
-@contextmanager
-def checkout(name: str) -> Iterator[Side]:
-    """A folder as it is, or a git ref in a worktree of its own.
-
-    Raises UserError if it is neither, or has no worker.
-    """
-    if _script(Path(name)):
-        yield Side(name, Path(name).resolve())
-        return
-    if _git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}").returncode:
-        said = _without_worker(name) if Path(name).is_dir() else f"{name}: no folder"
-        raise UserError(f"{said}; nor is it a git ref of this repository")
-    with tempfile.TemporaryDirectory(prefix="tierloop-compare-") as folder:
-        tree = Path(folder) / "tree"
-        added = _git("worktree", "add", "--detach", str(tree), name)
-        if added.returncode:
-            raise UserError(f"{name}: {added.stderr.strip().splitlines()[-1]}")
-        try:
-            if not _script(tree):
-                raise UserError(_without_worker(name))
-            yield Side(name, tree)
-        finally:
-            _git("worktree", "remove", "--force", str(tree))
-
-
 def _script(folder: Path) -> Path | None:
     return next((folder / one for one in SCRIPTS if (folder / one).is_file()), None)
-
-
-def _without_worker(name: str) -> str:
-    return f"{name}: not a checkout that can be compared: it has no {SCRIPTS[0]} or {SCRIPTS[1]}"
-
-
-def _git(*arguments: str) -> subprocess.CompletedProcess[str]:
-    try:
-        return subprocess.run(["git", *arguments], capture_output=True, text=True)
-    except FileNotFoundError:
-        raise UserError("git is not installed: give two folders") from None

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from tierloop.bench.hot_paths import Side
+from tierloop.bench.checkout import Side
 from tierloop.link.model import PRESETS
 from tierloop.views.finish import SUMMARY
 

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from tierloop.bench import same as s
 from tierloop.bench.bench_command import console
-from tierloop.bench.hot_paths import checkout
+from tierloop.bench.checkout import checkout
 from tierloop.bench.verdicts import BROKEN, CRASHED, FINE
 from tierloop.contract.errors import UserError
 from tierloop.contract.wording import near
