@@ -4,9 +4,10 @@ import os
 import signal
 import sys
 
+from tierloop.exit_codes import ExitCode
+
 OLDEST, NEWEST = (3, 11), (3, 13)
 """Of Python, as in pyproject.toml."""
-STOPPED = 130
 OTHERS_WRITE = 0o022
 """What no umask permits here: a record, its state and its sockets are their owner's to change."""
 
@@ -18,7 +19,7 @@ def main() -> int:
             f"{major}.{minor}" for major, minor, *_ in (OLDEST, NEWEST, sys.version_info)
         )
         sys.stderr.write(f"tierloop: needs Python {oldest} to {newest}, this is Python {have}\n")
-        return 2
+        return ExitCode.WRONG_INPUT
     os.umask(os.umask(OTHERS_WRITE) | OTHERS_WRITE)
     if sys.getfilesystemencoding().lower() != "utf-8" and not sys.flags.utf8_mode:
         _again_in_utf8()
@@ -37,11 +38,11 @@ def main() -> int:
         from tierloop.cli.app import main as run
 
         if asked:  # what is raised in the midst of an import may be swallowed there
-            return STOPPED
+            return ExitCode.INTERRUPTED
         signal.signal(signal.SIGINT, signal.default_int_handler)
         return run()
     except KeyboardInterrupt:
-        return STOPPED
+        return ExitCode.INTERRUPTED
 
 
 def _again_in_utf8() -> None:

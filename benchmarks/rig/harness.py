@@ -7,6 +7,7 @@ import socket
 from tierloop.bench import suite, verdicts
 from tierloop.bench.bench_command import console as wide
 from tierloop.bench.protocol import Benchmark
+from tierloop.exit_codes import ExitCode
 
 
 def address() -> str:
@@ -32,4 +33,4 @@ def main(benchmark: Benchmark) -> None:
     results, _ = suite.run([benchmark], parser.parse_args().seconds, (), console)
     document = verdicts.document(results, ())
     suite.show(document, console)
-    raise SystemExit(verdicts.CRASHED if results[0].error else verdicts.FINE)
+    raise SystemExit(ExitCode.FAILED if results[0].error else ExitCode.FINE)

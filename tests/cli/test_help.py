@@ -12,9 +12,9 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from tierloop.bench.verdicts import BROKEN, FINE, INCONCLUSIVE
 from tierloop.calibrate import calibrate
 from tierloop.cli.app import app
+from tierloop.exit_codes import ExitCode
 
 ROOT = Path(__file__).parents[2]
 COMMANDS: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
@@ -118,7 +118,11 @@ def test_an_example_runs_as_printed(folder, command):
     if command in ("compare", "same"):
         two_commits(folder)
     code, output = ended(started(example(command), folder))
-    assert code in ((FINE, BROKEN, INCONCLUSIVE) if command in JUDGED_BY_TIME else (FINE,)), output
+    assert code in (
+        (ExitCode.FINE, ExitCode.BROKEN, ExitCode.INCONCLUSIVE)
+        if command in JUDGED_BY_TIME
+        else (ExitCode.FINE,)
+    ), output
 
 
 def two_commits(folder: Path) -> None:

@@ -7,10 +7,11 @@ import pytest
 from records import S, fill, report, short_run
 
 from tierloop.cli.replay import tell
-from tierloop.cli.run import INCONCLUSIVE, judge, warnings
+from tierloop.cli.run import judge, warnings
 from tierloop.cloud.store import Store
 from tierloop.contract.errors import UserError
 from tierloop.contract.messages import Report
+from tierloop.exit_codes import ExitCode
 from tierloop.stack.record import reports
 from tierloop.stack.record.damage import Damage
 from tierloop.stack.record.disks import CLOUD_STORE, EDGE_JOURNAL, EDGE_OUTBOX
@@ -84,7 +85,7 @@ def test_a_bent_report_breaks_no_promise_and_is_told(tmp_path):
     assert (damage["file"], damage["from_s"], damage["to_s"]) == ("parts/arm-0.reports", 5.0, 10.0)
     assert any("parts/arm-0.reports at byte" in words for words in warnings(summary))
     summary["invariants"] = {}
-    assert judge(summary, interrupted=False) == INCONCLUSIVE
+    assert judge(summary, interrupted=False) == ExitCode.INCONCLUSIVE
 
 
 @pytest.mark.parametrize(
@@ -110,7 +111,7 @@ def test_a_store_that_cannot_be_read_is_told_and_what_rests_on_it_not_judged(
     assert set(summary["not_judged"]) == unsure
     assert not any(summary["invariants"].values())
     assert not summary["experience"]["checked"]
-    assert judge(summary, interrupted=False) == INCONCLUSIVE
+    assert judge(summary, interrupted=False) == ExitCode.INCONCLUSIVE
     (words,) = warnings(summary)
     assert words.startswith(f"damaged: {file}: ")
 

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 import pytest
 from records import S, deployment, fill, recorded, report, short_run
 
-from tierloop.cli.run import INCONCLUSIVE, judge, print_summary, warnings
+from tierloop.cli.run import judge, print_summary, warnings
 from tierloop.cloud.store import Store
+from tierloop.exit_codes import ExitCode
 from tierloop.stack.record import disks, reports
 from tierloop.stack.record.audit import audit
 from tierloop.stack.record.damage import Damage
@@ -107,7 +108,7 @@ def test_the_summary_of_a_run_whose_parts_lack_is_made_of_memory_and_a_later_one
     assert again["ticks"]["n"] == 2400
     assert [damage["file"] for damage in again["damaged"]] == ["parts"]
     assert "conservation" in again["not_judged"]
-    assert judge(again, interrupted=False) == INCONCLUSIVE
+    assert judge(again, interrupted=False) == ExitCode.INCONCLUSIVE
     said = "2 reports from 6.0 s to 9.0 s are missing from the record: No space left on device"
     assert warnings(summary) == warnings(again) == [said]
 
@@ -118,7 +119,7 @@ def test_a_summary_that_cannot_be_kept_is_printed_and_the_rest_is_kept(tmp_path,
     made = join(tmp_path)
     assert (tmp_path / "report.html").is_file()
     assert (tmp_path / "ledger.parquet").is_file()
-    assert judge(made, interrupted=False) == INCONCLUSIVE
+    assert judge(made, interrupted=False) == ExitCode.INCONCLUSIVE
     print_summary(made, tmp_path)
     said = capsys.readouterr()
     assert said.err == "tierloop: not written: summary.json: Is a directory\n"

@@ -15,9 +15,10 @@ from tierloop.bench.compare import Compared
 from tierloop.bench.hot_paths import PATHS_BEFORE, CannotRunError, paths
 from tierloop.bench.statistics import Verdict, share
 from tierloop.bench.suite import TONES
-from tierloop.bench.verdicts import CRASHED, FINE, exit_code
+from tierloop.bench.verdicts import exit_code
 from tierloop.contract.errors import UserError
 from tierloop.contract.wording import near
+from tierloop.exit_codes import ExitCode
 from tierloop.stack.record.files import write
 
 PLANTED = 0.2
@@ -117,7 +118,7 @@ def self_test(tries: int, pairs: int) -> int:
     _state(screen, f"{PLANTED:.0%} more work in the codec, found", found, tries)
     screen.print(f"same code, inconclusive: {unclear} of {tries}", highlight=False)
     good = alarms <= ALARMS_MAX * tries and found >= FOUND_MIN * tries
-    return FINE if good else CRASHED
+    return ExitCode.FINE if good else ExitCode.FAILED
 
 
 def show(found: Sequence[Compared], screen: Console) -> None:

@@ -8,9 +8,9 @@ from rich.console import Console
 from tierloop.bench import same as s
 from tierloop.bench.bench_command import console
 from tierloop.bench.checkout import checkout
-from tierloop.bench.verdicts import BROKEN, CRASHED, FINE
 from tierloop.contract.errors import UserError
 from tierloop.contract.wording import near
+from tierloop.exit_codes import ExitCode
 
 SHOWN = 10
 """Differences shown of each case."""
@@ -48,7 +48,7 @@ def same(base: str, head: str, names: Sequence[str]) -> int:
     for what, which in (("different", different), ("does not run", failed)):
         if which:
             _say(Console(stderr=True), f"tierloop: {what}: {', '.join(which)}")
-    return CRASHED if failed else BROKEN if different else FINE
+    return ExitCode.FAILED if failed else ExitCode.BROKEN if different else ExitCode.FINE
 
 
 def _show(screen: Console, name: str, case: s.CaseResult) -> None:

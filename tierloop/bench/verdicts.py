@@ -11,11 +11,9 @@ from tierloop.bench import statistics as st
 from tierloop.bench.protocol import Benchmark, Machine, Series, machine
 from tierloop.bench.statistics import CONFIDENCE, Estimate, Verdict
 from tierloop.contract.budget import TIMES_BARE, Budget, Metric, MetricClock
+from tierloop.exit_codes import ExitCode
 
 SCHEMA_VERSION = 1
-
-FINE, CRASHED, BROKEN, INCONCLUSIVE = 0, 1, 3, 4
-"""Exit codes; 2 is the user's mistake."""
 
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
@@ -211,12 +209,12 @@ def _figure(estimate: Estimate) -> Figure:
 def exit_code(verdicts: Collection[Verdict | None]) -> int:
     """3 if one fails, 4 if one cannot be told."""
     if Verdict.FAIL in verdicts:
-        return BROKEN
-    return INCONCLUSIVE if Verdict.INCONCLUSIVE in verdicts else FINE
+        return ExitCode.BROKEN
+    return ExitCode.INCONCLUSIVE if Verdict.INCONCLUSIVE in verdicts else ExitCode.FINE
 
 
 def _exit_code(results: Sequence[Result], missing: Sequence[str]) -> int:
     verdicts = {line.verdict for result in results for line in result.lines}
     if any(result.error for result in results):
-        return CRASHED
-    return BROKEN if missing or not verdicts else exit_code(verdicts)
+        return ExitCode.FAILED
+    return ExitCode.BROKEN if missing or not verdicts else exit_code(verdicts)

@@ -14,9 +14,8 @@ from tierloop.cli.extras import lacking, require
 from tierloop.cli.measure import ClockName, File, Sets
 from tierloop.cli.panels import LOOK, MAKE, RUN, Panels, example
 from tierloop.contract.errors import UserError
+from tierloop.exit_codes import ExitCode
 from tierloop.stack import screen
-
-FINE, FAILED, WRONG_INPUT = 0, 1, 2
 
 app = typer.Typer(
     name="tierloop",
@@ -60,13 +59,13 @@ def main() -> int:
         app(prog_name="tierloop")
     except UserError as error:
         print(f"tierloop: {_line(str(error))}", file=sys.stderr)
-        return WRONG_INPUT
+        return ExitCode.WRONG_INPUT
     except ModuleNotFoundError as error:
         if not (words := lacking(error.name or "")):
             raise
         print(f"tierloop: {words}", file=sys.stderr)
-        return WRONG_INPUT
-    return FINE
+        return ExitCode.WRONG_INPUT
+    return ExitCode.FINE
 
 
 def _line(text: str) -> str:
@@ -216,7 +215,7 @@ def doctor(
     """
     from tierloop.cli.doctor import examine
 
-    raise typer.Exit(FINE if examine(file) else FAILED)
+    raise typer.Exit(ExitCode.FINE if examine(file) else ExitCode.FAILED)
 
 
 app.add_typer(measure.app)

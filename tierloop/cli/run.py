@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from rich.console import Console
 
+from tierloop.exit_codes import ExitCode
 from tierloop.stack import screen
 from tierloop.stack.config.deployment import Deployment
 from tierloop.stack.config.deployment_file import TIERS
@@ -29,8 +30,6 @@ from tierloop.views.terminal import view
 if TYPE_CHECKING:
     from tierloop.stack.virtual.run import VirtualRun
 
-FINE, FAILED, WRONG_INPUT, INCONCLUSIVE = 0, 1, 2, 4
-"""Exit codes of a run."""
 _ENDS = {
     "goal": "the newest policy version reached its goal",
     "time": "time limit reached",
@@ -63,7 +62,7 @@ def conduct(deployment: Deployment, roles: tuple[str, ...], out: Path) -> int:
         screen.wait_at_most(LAST_WORDS_S)
     if why == "mistake":
         Console(stderr=True).print(run.mistake, markup=False, highlight=False, soft_wrap=True)
-        return WRONG_INPUT
+        return ExitCode.WRONG_INPUT
     lived = _lived(run.lived_s, deployment)
     console.print(f"Ended: {_ENDS[why]}, {lived}.", highlight=False)
     if not whole:
@@ -128,7 +127,7 @@ def _lived(lived_s: float, deployment: Deployment) -> str:
 
 def _together(lonely: Sequence[str], interrupted: bool) -> int:
     """A tier's run has failed if one of its processes was never in session with anybody."""
-    return (INCONCLUSIVE if interrupted else FAILED) if lonely else FINE
+    return (ExitCode.INCONCLUSIVE if interrupted else ExitCode.FAILED) if lonely else ExitCode.FINE
 
 
 def _check_budgets(deployment: Deployment) -> None:
@@ -141,7 +140,7 @@ def _check_budgets(deployment: Deployment) -> None:
 def _budgets(record: Record, summary: Mapping[str, Any], deployment: Deployment) -> int:
     """3 if a budget of the deployment is broken, 4 if one cannot be told, with a line for each."""
     if not deployment.budget:
-        return FINE
+        return ExitCode.FINE
     from tierloop.bench import run_budgets
 
     return run_budgets.verdict(record, summary, deployment.budget)
@@ -153,11 +152,11 @@ def judge(summary: Mapping[str, Any], interrupted: bool) -> int:
     It is inconclusive if its record is damaged, or if its summary could not be kept.
     """
     if any(summary["invariants"].values()):
-        return FAILED
+        return ExitCode.FAILED
     unsure = bool(summary.get("damaged")) or not kept(summary)
     if summary["action_age_ms"]["n"] == 0:
-        return INCONCLUSIVE if interrupted or unsure else FAILED
-    return INCONCLUSIVE if unsure else FINE
+        return ExitCode.INCONCLUSIVE if interrupted or unsure else ExitCode.FAILED
+    return ExitCode.INCONCLUSIVE if unsure else ExitCode.FINE
 
 
 def print_summary(summary: Mapping[str, Any], out: Path) -> None:

@@ -16,13 +16,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tierloop.contract.errors import UserError
+from tierloop.exit_codes import ExitCode
 from tierloop.fuzz import coverage
 from tierloop.fuzz.case import Case, PlantKind, draw, mode_of
 from tierloop.fuzz.shrink import shrink
 from tierloop.fuzz.trial import TrialResult, live
 from tierloop.stack.machine import processors
 
-FINE, FAILED, INCONCLUSIVE = 0, 1, 4
 FAILURES_MAX = 5
 """After so many failing seeds the session ends: there is enough to look at."""
 _AHEAD = 4
@@ -56,7 +56,7 @@ def conduct(seeds: Sequence[int], mode: str, plant: str, jobs: int | None) -> in
                 break
     except KeyboardInterrupt:
         console.print(f"Stopped after {len(outcomes)} of {len(seeds)} seeds.")
-        return INCONCLUSIVE
+        return ExitCode.INCONCLUSIVE
     return _conclude(console, outcomes, time.monotonic() - began_s)
 
 
@@ -171,6 +171,6 @@ def _conclude(console: Console, outcomes: Sequence[TrialResult], took_s: float) 
     )
     if failed:
         console.print(f"FAILED: seeds {', '.join(map(str, failed))}")
-        return FAILED
+        return ExitCode.FAILED
     console.print("No invariant was violated.")
-    return FINE
+    return ExitCode.FINE

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from tierloop.contract.errors import UserError
+from tierloop.exit_codes import ExitCode
 from tierloop.stack.machine import processors
 from tierloop.stack.record.files import write
 from tierloop.sweep import pool
@@ -19,7 +20,6 @@ from tierloop.sweep.grid import Grid, GridCell, grid
 from tierloop.sweep.pool import Ended
 from tierloop.sweep.store import Summary, SweepFolder
 
-FINE, FAILED, INCONCLUSIVE = 0, 1, 4
 WIDTH = 200
 """Columns of the table where there is no terminal to say."""
 
@@ -52,13 +52,13 @@ def conduct(
             f"Stopped: {done} of {len(whole.cells)} runs are done and kept in {store.out}; "
             "run the same command again to continue.", soft_wrap=True,
         )  # fmt: skip
-        return INCONCLUSIVE
+        return ExitCode.INCONCLUSIVE
     if summaries:
         _tell(console, _written(whole, summaries, store.out), store.out)
     broken = _broken(whole, summaries, console)
     for one in failed:
         _complain(console, f"failed: {one.why}", one.cell)
-    return FAILED if failed or broken else FINE
+    return ExitCode.FAILED if failed or broken else ExitCode.FINE
 
 
 def _run(

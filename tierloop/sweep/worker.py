@@ -11,11 +11,10 @@ from typing import NoReturn
 
 import msgspec
 
+from tierloop.exit_codes import ExitCode
 from tierloop.stack.config.deployment import Deployment
 from tierloop.stack.lifeline import hold_lifeline
 from tierloop.stack.record.files import write
-
-STOPPED = 128 + signal.SIGTERM
 
 
 class RunOrder(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,7 +33,7 @@ def run(order: RunOrder) -> None:
 
 
 def _stop(*_: object) -> NoReturn:
-    raise SystemExit(STOPPED)
+    raise SystemExit(ExitCode.TERMINATED)
 
 
 def main() -> None:
