@@ -24,7 +24,7 @@ WAIT = {n: Metric("serving_wait", "us", f"{n} robots") for n in COUNTS}
 BATCHING = Metric("batching", "us", "8 robots, the bare limit is 1 robot")
 
 
-class Side:
+class AskedServer:
     """One server and its askers; notes the server's processor time beside every block."""
 
     def __init__(self, server: servers.Served, robots: type[Robots] | type[BareRobots]) -> None:
@@ -49,7 +49,7 @@ class Side:
 
 def run(seconds: float) -> list[Series]:
     with servers.edge() as edge, servers.bare(batched=True) as bare, servers.asking():
-        sides = Side(edge, Robots), Side(bare, BareRobots)
+        sides = AskedServer(edge, Robots), AskedServer(bare, BareRobots)
         measures = [side.block(n) for n in COUNTS for side in sides]
         for warm in measures:
             warm()

@@ -1,19 +1,25 @@
 """Holds the house to its plan, a line for each rule: `python tests/house/house.py [CHECKOUT]`.
 
 Circles of modules; arrows up, by the layers that pyproject.toml gives to import-linter; the largest
-folder; modules side by side; modules whose first line does not say what is in the room.
+folder; modules side by side; modules whose first line does not say what is in the room; classes and
+types of one name in two modules.
 """
 
 import ast
 import sys
 import tomllib
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import grimp
 
 PERCENT_OF_THE_CODE = 30
 MODULES_SIDE_BY_SIDE = 24
+TWICE = {
+    "T": "the variable of a generic type",
+    "Work": "hot_worker.py runs by its path, in checkouts of any age: it imports the tiers alone",
+}
+"""Names of classes and types that two modules may have, and why."""
 
 
 def circles(graph: grimp.ImportGraph) -> list[str]:
@@ -37,6 +43,27 @@ def arrows_up(graph: grimp.ImportGraph, project: Path) -> list[str]:
     )
 
 
+def namesakes(texts: dict[str, str]) -> list[str]:
+    """Each public class or type whose name stands in two modules or more, for a reader of both."""
+    homes: defaultdict[str, list[str]] = defaultdict(list)
+    for file, text in texts.items():
+        for node in ast.parse(text).body:
+            match node:
+                case (
+                    ast.ClassDef(name=name)
+                    | ast.Assign(targets=[ast.Name(id=name)])
+                    | ast.AnnAssign(target=ast.Name(id=name))
+                ) if (
+                    name[0].isupper() and (len(name) == 1 or not name.isupper()) and "_" not in name
+                ):
+                    homes[name].append(file)
+    return [
+        f"{name}: {', '.join(files)}"
+        for name, files in sorted(homes.items())
+        if len(files) > 1 and name not in TWICE
+    ]
+
+
 def judged(root: Path) -> dict[str, list[str]]:
     """For each rule a line to print, and what breaks the rule."""
     folders = [file.parent for file in root.glob("*/__init__.py")]
@@ -51,6 +78,7 @@ def judged(root: Path) -> dict[str, list[str]]:
     sys.path.insert(0, str(root))
     graph = grimp.build_graph("tierloop", cache_dir=None)
     up, round_about = arrows_up(graph, root / "pyproject.toml"), circles(graph)
+    twice = namesakes(texts)
     untold = [name for name, text in texts.items() if not ast.get_docstring(ast.parse(text))]
     return {
         f"circles {len(round_about)}": round_about,
@@ -61,6 +89,7 @@ def judged(root: Path) -> dict[str, list[str]]:
             name for name, count in beside.items() if count > MODULES_SIDE_BY_SIDE
         ],
         f"modules without a first line {len(untold)}": untold,
+        f"classes of one name {len(twice)}": twice,
     }
 
 

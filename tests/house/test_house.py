@@ -49,6 +49,7 @@ def test_a_house_in_order_passes_and_says_its_figures(house):
         "largest folder device/, 27 % of the code (30 % at most)",
         "modules side by side 1, in contract/ (24 at most)",
         "modules without a first line 0",
+        "classes of one name 0",
     ]
     assert code == 0
 
@@ -86,8 +87,16 @@ SPECS = '"""Specs."""\n'
             {"edge/node.py": "import tierloop.contract.specs\n"},
             "modules without a first line 1\n    edge/node.py\n",
         ),
+        (
+            {
+                "edge/node.py": '"""The edge."""\n\n\nclass Part:\n    pass\n',
+                "device/node.py": '"""The device."""\nPart = dict[str, int]\nMAX = 1\n',
+                "contract/specs.py": SPECS + "MAX = 2\n",
+            },
+            "classes of one name 1\n    Part: device/node.py, edge/node.py\n",
+        ),
     ],
-    ids=["circle", "up", "beside", "large", "full", "untold"],
+    ids=["circle", "up", "beside", "large", "full", "untold", "namesakes"],
 )
 def test_what_is_planted_is_named_and_fails(house, planted, said):
     code, found = house(planted)
