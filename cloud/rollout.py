@@ -10,7 +10,7 @@ from tierloop.contract.messages import Segment
 from tierloop.contract.specs import FloatArray
 from tierloop.policy.mlp import Mlp
 
-PARTS = 2
+PARTS_PER_EPISODE = 2
 """Parts in a row that make one episode in the twin. A body's day has no fresh starts: with one
 part an episode, a policy that stalled after its first drop passed for perfect."""
 

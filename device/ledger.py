@@ -7,7 +7,7 @@ from tierloop.contract.bounds import INT_MAX
 from tierloop.contract.clock import NS_PER_S
 from tierloop.contract.ledger import INDEX, LEDGER, Refusal, Rung, Tier
 from tierloop.contract.messages import ActionChunk
-from tierloop.device.meter import PARTS, Meter
+from tierloop.device.meter import ENERGY_PARTS, Meter
 from tierloop.device.uplink import Place
 from tierloop.link.clock_offset import Offset
 
@@ -23,7 +23,7 @@ _COMPUTE, _BATCH, _TIER = INDEX["compute_ns"], INDEX["batch"], INDEX["tier"]
 _VERSION, _REFUSED, _RUNG = INDEX["policy_version"], INDEX["refused"], INDEX["rung"]
 _UP, _DOWN = INDEX["bytes_up"], INDEX["bytes_down"]
 _EPISODE, _AHEAD = INDEX["episode"], INDEX["ahead_ns"]
-_PARTS = [INDEX[f"{part}_uj"] for part in PARTS]
+_PARTS = [INDEX[f"{part}_uj"] for part in ENERGY_PARTS]
 _VOLTAGE, _SOC = INDEX["voltage_mv"], INDEX["soc_ppm"]
 _SEGMENT, _SEGMENT_ROW = INDEX["segment"], INDEX["segment_row"]
 _THERE, _BACK, _BOUND = INDEX["up_ns"], INDEX["down_ns"], INDEX["way_bound_ns"]
@@ -37,7 +37,7 @@ class Rows:
         self._rows = np.zeros((CAPACITY, len(LEDGER)), np.int64)
         self._first = 0
         self._end = 0
-        self._spent_uj = [0] * len(PARTS)
+        self._spent_uj = [0] * len(ENERGY_PARTS)
         self.episode = 0
 
     def open(

@@ -13,7 +13,7 @@ from tierloop.contract.specs import BodySpec, Vector
 from tierloop.device.battery import Battery
 from tierloop.device.config import DeviceConfig
 
-PARTS = ("actuation", "compute", "radio", "sensing", "base", "conversion", "battery")
+ENERGY_PARTS = ("actuation", "compute", "radio", "sensing", "base", "conversion", "battery")
 """What the battery gives goes to these, and to nothing else. Battery: its own loss."""
 
 

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from tierloop.cloud.ingest import open_body
-from tierloop.cloud.rollout import PARTS, TWIN, Answer, Twin
+from tierloop.cloud.rollout import PARTS_PER_EPISODE, TWIN, Answer, Twin
 from tierloop.contract.clock import NS_PER_MS, NS_PER_US, period_ns
 from tierloop.contract.codec import Codec
 from tierloop.contract.messages import Observation, Segment
@@ -78,7 +78,7 @@ class DeviceTwin:
         device = Unlinked(TWIN, 0, robot, self._device, self._software)
         service = _Service(self._link, self._infer, self._window_ns, seed)
         now_ns = judged = 0
-        while judged < PARTS:
+        while judged < PARTS_PER_EPISODE:
             for at_ns, _, answered, rows in service.arrived(now_ns):
                 device.answer(at_ns, answered, rows, version)
             asked = device.tick(now_ns)
@@ -122,4 +122,4 @@ class _Service:
 
 def _room(scenario: Scenario) -> int:
     """More decisions than any episode has: it becomes one segment."""
-    return round(2 * PARTS * (scenario.episode_s + GAP_S) * scenario.decision_hz)
+    return round(2 * PARTS_PER_EPISODE * (scenario.episode_s + GAP_S) * scenario.decision_hz)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from tierloop.contract.constants import Constant
 from tierloop.contract.counters import CAUSE_J, ENERGY_J, MEASURED_J, members
-from tierloop.device.meter import PARTS
+from tierloop.device.meter import ENERGY_PARTS
 from tierloop.sim.scenario import body_spec
 from tierloop.stack.config import hardware
 from tierloop.stack.config.deployment import Deployment
@@ -38,7 +38,7 @@ def account(record: Record, deployment: Deployment, successes: int) -> dict[str,
     """The summary's `energy_j`."""
     counters = record.counters("device")
     told = members(ENERGY_J, counters)
-    device = {part: round(told.get(part, 0.0), 3) for part in PARTS}
+    device = {part: round(told.get(part, 0.0), 3) for part in ENERGY_PARTS}
     edge, cloud = (energy_j(record.counters(role)) for role in ("edge", "cloud"))
     total_j = sum(device.values()) + edge + cloud
     wide = _by_group(_shares(record, deployment))
@@ -140,7 +140,7 @@ def _relative(figure: Power) -> tuple[float, float]:
 def _device(counters: dict[str, float], deployment: Deployment) -> Iterator[Share]:
     energy, body = deployment.device.energy, body_spec(deployment.scenario)
     told = members(ENERGY_J, counters)
-    part = {name: told.get(name, 0.0) for name in PARTS}
+    part = {name: told.get(name, 0.0) for name in ENERGY_PARTS}
     cause = defaultdict(float, members(CAUSE_J, counters))
     loss_j, loads_j = part["battery"], sum(part.values()) - part["battery"]
     # The battery's loss goes with the square of the load.

@@ -6,7 +6,7 @@ import pytest
 from tierloop.cloud.backend import Cancelled, Hands, SerialBackend
 from tierloop.cloud.config import LearnerConfig
 from tierloop.cloud.experience import Experience
-from tierloop.cloud.rollout import PARTS, TWIN, Play, TwinRollout, successes
+from tierloop.cloud.rollout import PARTS_PER_EPISODE, TWIN, Play, TwinRollout, successes
 from tierloop.cloud.trainer import Trainer
 from tierloop.contract.codec import Codec
 from tierloop.contract.messages import SegmentId
@@ -60,7 +60,7 @@ def test_the_student_acts_in_its_own_name(twin):
     assert (segment.device, segment.boot, segment.seq) == (TWIN, 9, 20)
     assert set(segment.versions) == {-1, 4}
     assert list(segment.versions).count(-1) == 1, "nothing is in force before the first answer"
-    assert [part.policy_version for part in segment.outcomes] == [4] * PARTS
+    assert [part.policy_version for part in segment.outcomes] == [4] * PARTS_PER_EPISODE
     assert segment.spec == SPEC.digest
     Codec().encode(segment)
 

@@ -7,7 +7,7 @@ from plant import SPEC
 
 from tierloop.device.config import ComputePower, DeviceConfig
 from tierloop.device.energy import BatteryConfig, Energy
-from tierloop.device.meter import PARTS, Meter
+from tierloop.device.meter import ENERGY_PARTS, Meter
 
 COMPUTE = ComputePower(idle_w=3.0, busy_w=9.0)
 SHIPPED = Energy()
@@ -128,7 +128,7 @@ def test_the_parts_sum_to_what_the_battery_gave(soc, parallel, regeneration):
     m = Meter(SPEC, config)
     busy_minute(m)
     given_j = m.battery.given_j
-    assert tuple(m.joules) == PARTS
+    assert tuple(m.joules) == ENERGY_PARTS
     assert given_j > 1000.0
     assert sum(m.joules.values()) - m.battery.unserved_j == pytest.approx(given_j, rel=1e-4)
 

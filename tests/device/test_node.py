@@ -21,7 +21,7 @@ from tierloop.contract.messages import (
 )
 from tierloop.device.config import DeviceConfig
 from tierloop.device.energy import BatteryConfig
-from tierloop.device.meter import PARTS
+from tierloop.device.meter import ENERGY_PARTS
 from tierloop.device.node import DeviceNode
 
 
@@ -266,7 +266,7 @@ def test_the_ledger_accounts_for_every_microjoule_of_every_part():
     told = {p: round(j * 1e6) for p, j in rig.node.meter.joules.items()}
     rows = np.concatenate([first, rig.node.report(rig.now, last=True).decisions])
     # The last decision came up to a decision period before the end.
-    since = {p: told[p] - int(rows[:, INDEX[f"{p}_uj"]].sum()) for p in PARTS}
+    since = {p: told[p] - int(rows[:, INDEX[f"{p}_uj"]].sum()) for p in ENERGY_PARTS}
     assert all(0 <= left <= 0.06 * told[part] for part, left in since.items()), since
     assert (rows[:, INDEX["base_uj"]][1:] > 0).all()
     soc = rows[:, INDEX["soc_ppm"]]

@@ -4,7 +4,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from tierloop.cloud.rollout import PARTS
+from tierloop.cloud.rollout import PARTS_PER_EPISODE
 from tierloop.contract.clock import NS_PER_MS
 from tierloop.device.config import ActingConfig, DeviceConfig
 from tierloop.device.guard import Guard
@@ -100,7 +100,7 @@ def test_the_plant_has_a_twin_too():
     scenario = Scenario(task="reach", body="plant", episode_s=3.0)
     world, spec = twin(scenario=scenario), policy_spec(scenario)
     segment = world.live(1, expert(spec), 1)
-    assert [outcome.success for outcome in segment.outcomes] == [True] * PARTS
+    assert [outcome.success for outcome in segment.outcomes] == [True] * PARTS_PER_EPISODE
     assert not np.array_equal(
         segment.features, world.live(2, expert(spec), 1).features[: len(segment.features)]
     )
