@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tierloop.cloud.config import LearnerConfig
-from tierloop.cloud.plausible import near
+from tierloop.cloud.plausible import within_limits
 from tierloop.contract.errors import SpecError
 from tierloop.contract.specs import FloatArray, PolicySpec, Vector
 from tierloop.policy.mlp import REACH, Mlp
@@ -62,7 +62,7 @@ class Learner:
         """
         self._require(features, labels)
         seen = self._mlp.spec.observation
-        if not (inside := near(features, seen.low, seen.high)).all():
+        if not (inside := within_limits(features, seen.low, seen.high)).all():
             features, labels = features[inside], labels[inside]
             self._require(features, labels)
         base = features @ self._mlp.skip

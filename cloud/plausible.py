@@ -9,7 +9,7 @@ from tierloop.contract.clock import NS_PER_S
 from tierloop.contract.messages import Segment
 from tierloop.contract.specs import FloatArray, PolicySpec
 
-SLACK = 0.02
+SPAN_SLACK = 0.02
 """So many times its span may a value lie beyond its limits: rounding, and a sensor at its stop. The
 perceive stages clip to the limits. Of rows a tenth of a span beyond, a share of 10 % made a student
 2.5 times worse on honest states, a whole span 7 times, and where nothing was beyond 1.7 times."""
@@ -25,14 +25,14 @@ def implausible(segment: Segment, spec: PolicySpec) -> str:
         return "stamps"
     if ((ages < -1) | (ages > AGE_MAX_NS)).any() or (segment.versions < -1).any():
         return "stamps"
-    far = not near(segment.features, spec.observation.low, spec.observation.high).all()
-    return "absurd" if far or not near(segment.applied, *_reach(spec)).all() else ""
+    far = not within_limits(segment.features, spec.observation.low, spec.observation.high).all()
+    return "absurd" if far or not within_limits(segment.applied, *_reach(spec)).all() else ""
 
 
-def near(values: FloatArray, low: Sequence[float], high: Sequence[float]) -> np.ndarray:
+def within_limits(values: FloatArray, low: Sequence[float], high: Sequence[float]) -> np.ndarray:
     """Which rows of float32[N, D] lie within their limits, or hardly beyond: bool[N]."""
     least, most = np.array(low), np.array(high)
-    room = SLACK * (most - least)
+    room = SPAN_SLACK * (most - least)
     inside: np.ndarray = ((values >= least - room) & (values <= most + room)).all(axis=1)
     return inside
 

@@ -44,7 +44,7 @@ class Twin(Protocol):
     def live(
         self, seed: int, answer: Answer, version: int, posture_rad: FloatArray | None = None
     ) -> Segment:
-        """One episode of PARTS parts: what the body saw, did and came to.
+        """One episode of PARTS_PER_EPISODE parts: what the body saw, did and came to.
 
         It begins at rest in `posture_rad` float32[joints], or where the seed says, and depends on
         that, `answer` and `seed` alone. `version` is that of the policy which answers.

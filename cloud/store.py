@@ -30,7 +30,7 @@ CREATE TABLE IF NOT EXISTS refused (
 """
 
 
-REFUSED_MAX = 100_000
+REFUSED_ROWS_MAX = 100_000
 """Refused segments kept by name, about 10 MB; those beyond are acknowledged and not recorded."""
 
 
@@ -81,7 +81,7 @@ class Store:
         """Stores what is new, in one transaction; what is known already is counted."""
         fresh, duplicate, altered = 0, 0, []
         refused: list[Misfit] = []
-        room = max(0, REFUSED_MAX - self._refused)
+        room = max(0, REFUSED_ROWS_MAX - self._refused)
         with Transaction(self._db):
             for datum in data:
                 if self._insert(datum):

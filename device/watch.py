@@ -11,7 +11,7 @@ from tierloop.contract.body import ToolPosition
 from tierloop.contract.messages import ActionChunk, Observation
 from tierloop.contract.specs import BodySpec, PolicySpec, Vector
 
-SLACK = 1e-6
+ROUNDING = 1e-6
 """Relative and absolute room for rounding."""
 OUTSIDE_M = 0.005
 """How far outside the workspace the tool may be."""
@@ -53,8 +53,8 @@ class Watch:
             zip(
                 body.position_low_rad,
                 body.position_high_rad,
-                (v * (1 + SLACK) + SLACK for v in body.velocity_rad_s),
-                (a * dt_s * (1 + SLACK) + SLACK for a in body.acceleration_rad_s2),
+                (v * (1 + ROUNDING) + ROUNDING for v in body.velocity_rad_s),
+                (a * dt_s * (1 + ROUNDING) + ROUNDING for a in body.acceleration_rad_s2),
                 strict=True,
             )
         )
@@ -119,7 +119,7 @@ class Watch:
         row = max(0, (now_ns - chunk.anchor_ns) // chunk.period_ns)
         if self._anchored and row < self._rows:
             due = min(max(float(chunk.actions[row, -1]), 0.0), 1.0)
-            if abs(switch - due) > SLACK:
+            if abs(switch - due) > ROUNDING:
                 self._broken(now_ns, "row_due", f"action {chunk.seq}: not row {row}, which is due")
 
     def _moved(self, now_ns: int, values: list[float], held: bool) -> None:
@@ -136,7 +136,7 @@ class Watch:
                 self._broken(
                     now_ns, "limit_acceleration", f"joint {i}, {before:.4f} to {speed:.4f}"
                 )
-            if held and abs(speed) > max(abs(before) - change + 4 * SLACK, 0.0) + SLACK:
+            if held and abs(speed) > max(abs(before) - change + 4 * ROUNDING, 0.0) + ROUNDING:
                 self._broken(now_ns, "not_held", f"joint {i}, {before:.4f} to {speed:.4f} rad/s")
             speeds[i] = speed
         if not 0.0 <= values[-1] <= 1.0:

@@ -3,7 +3,7 @@
 import math
 
 from tierloop.contract.messages import Fetch, Offer, Part
-from tierloop.policy.artefact import MAX_BYTES, ArtefactError, digest
+from tierloop.policy.artefact import BLOB_BYTES_MAX, ArtefactError, digest
 
 PART_BYTES = 64 * 1024
 """Asked for at a time; with its header it fits the Part stream's frame."""
@@ -19,8 +19,8 @@ class Download:
     """
 
     def __init__(self, offer: Offer) -> None:
-        if offer.size > MAX_BYTES:
-            raise ArtefactError("oversize", f"{offer.size} bytes, at most {MAX_BYTES}")
+        if offer.size > BLOB_BYTES_MAX:
+            raise ArtefactError("oversize", f"{offer.size} bytes, at most {BLOB_BYTES_MAX}")
         if offer.size < 1:
             raise ArtefactError("empty", f"{offer.size} bytes")
         self.offer = offer

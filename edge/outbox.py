@@ -26,7 +26,7 @@ OUTBOX_FILE = "outbox.sqlite"
 ROW_BYTES, MARK_BYTES, RUN_BYTES = 128, 64, 18
 """What a parcel, a boot and a run take beside the bodies, counted towards the quota."""
 
-REFUSED = -1
+REFUSED_PRIORITY = -1
 """Stands among the priorities of what was dropped for a segment that was refused for good."""
 
 _NONE = Spans()
@@ -137,7 +137,7 @@ class Outbox:
             for key, seqs in numbers.items():
                 for seq in seqs:
                     if touched[key].add(seq):
-                        tables.note_shed(db, REFUSED)
+                        tables.note_shed(db, REFUSED_PRIORITY)
                 counts["forgotten.runs"] += touched[key].forget(RUNS_MAX)
             for key, spans in touched.items():
                 packed = msgspec.msgpack.encode(spans.runs)

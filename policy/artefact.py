@@ -17,7 +17,7 @@ from tierloop.contract.specs import PolicySpec
 from tierloop.policy.mlp import Mlp
 
 FORMAT = 1
-MAX_BYTES = 16 * 1024 * 1024
+BLOB_BYTES_MAX = 16 * 1024 * 1024
 """Cap of a blob: a network of two million numbers in both forms."""
 
 MANIFEST_BYTES_MAX = 1024 * 1024
@@ -102,8 +102,8 @@ def unpack(blob: bytes) -> Artefact:
 
     Raises ArtefactError with reason oversize, truncated, malformed, format, hash or spec.
     """
-    if len(blob) > MAX_BYTES:
-        raise ArtefactError("oversize", f"{len(blob)} bytes, at most {MAX_BYTES}")
+    if len(blob) > BLOB_BYTES_MAX:
+        raise ArtefactError("oversize", f"{len(blob)} bytes, at most {BLOB_BYTES_MAX}")
     try:
         envelope = msgspec.msgpack.decode(blob, type=_Envelope)
         if len(envelope.manifest) > MANIFEST_BYTES_MAX:

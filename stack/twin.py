@@ -73,7 +73,7 @@ class DeviceTwin:
     def live(
         self, seed: int, answer: Answer, version: int, posture_rad: FloatArray | None = None
     ) -> Segment:
-        """One episode, until PARTS are judged; `answer` acts as policy `version`."""
+        """One episode, until PARTS_PER_EPISODE are judged; `answer` acts as policy `version`."""
         robot = self._stage.begin(seed, posture_rad)
         device = Unlinked(TWIN, 0, robot, self._device, self._software)
         service = _Service(self._link, self._infer, self._window_ns, seed)

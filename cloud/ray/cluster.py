@@ -40,7 +40,7 @@ LEAVE_S = 0.5
 GONE_S = 1.0
 """How long what was killed may take to be gone, on a machine that pages."""
 
-LOOK_S = 0.2
+NOTICE_S = 0.2
 """How soon a waiting call notices that the backend is closed."""
 
 _DRIVER = (sys.executable, "-c", "from tierloop.cloud.ray.driver import main; main()")
@@ -152,7 +152,7 @@ class RayBackend:
         assert self._pipe is not None
         assert self._child is not None
         begun_s = time.monotonic()
-        while not self._pipe.poll(LOOK_S):
+        while not self._pipe.poll(NOTICE_S):
             if self._cancelled.is_set():
                 raise Cancelled
             if time.monotonic() > until_s:

@@ -14,7 +14,7 @@ from tierloop.contract.specs import BodySpec, Vector
 ANALYTIC = True
 JOINTS = ("a", "b")
 HOME_RAD = (0.0, 0.0)
-LAG_S = 0.02
+TIME_CONSTANT_S = 0.02
 WORK_LOW_RAD, WORK_HIGH_RAD = (-1.5, -1.5), (1.5, 1.5)
 """The postures a policy may ask for."""
 
@@ -89,11 +89,11 @@ class Plant:
             self._zero_ns = self._at_ns = now_ns
         step_ns = self.spec.physics_period_ns
         at_ns = self._zero_ns + (now_ns - self._zero_ns) // step_ns * step_ns
-        left = exp((self._at_ns - at_ns) / 1e9 / LAG_S)
+        left = exp((self._at_ns - at_ns) / 1e9 / TIME_CONSTANT_S)
         (a, b), (to_a, to_b, _) = self._position, self._setpoint
         gap_a, gap_b = (a - to_a) * left, (b - to_b) * left
         self._position = [to_a + gap_a, to_b + gap_b]
-        self._velocity = [-gap_a / LAG_S, -gap_b / LAG_S]
+        self._velocity = [-gap_a / TIME_CONSTANT_S, -gap_b / TIME_CONSTANT_S]
         self._torque_nm = [-gap_a, -gap_b]
         self._at_ns = at_ns
         return at_ns

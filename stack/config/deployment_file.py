@@ -17,7 +17,7 @@ from tierloop.device.config import DeviceConfig
 from tierloop.edge.config import EdgeConfig
 from tierloop.link.address import check_address, private
 from tierloop.link.model import LinkSpec
-from tierloop.policy.artefact import MAX_BYTES as POLICY_BYTES
+from tierloop.policy.artefact import BLOB_BYTES_MAX
 from tierloop.sim.scenario import Scenario, body_spec, policy_spec
 from tierloop.stack.faults import timeline
 from tierloop.stack.faults.kinds import Faults
@@ -158,8 +158,8 @@ class DeploymentFile(_Table, frozen=True, kw_only=True):
         inputs, outputs = spec.observation.size, spec.horizon * spec.action.size
         widths = (inputs, *self.learner.hidden, outputs)
         numbers = sum((a + 1) * b for a, b in pairwise(widths))
-        if (size := 4 * (2 * numbers + inputs * outputs)) > POLICY_BYTES - _HEADER_BYTES:
+        if (size := 4 * (2 * numbers + inputs * outputs)) > BLOB_BYTES_MAX - _HEADER_BYTES:
             raise ValueError(
                 f"learner.hidden makes a policy of {size} bytes; "
-                f"at most {POLICY_BYTES - _HEADER_BYTES} are allowed"
+                f"at most {BLOB_BYTES_MAX - _HEADER_BYTES} are allowed"
             )

@@ -9,7 +9,7 @@ from tierloop.cloud.store import Store
 from tierloop.contract.errors import UserError
 from tierloop.contract.policy import Policy
 from tierloop.contract.specs import PolicySpec
-from tierloop.policy.artefact import MAX_BYTES, Artefact, ArtefactError, digest, unpack
+from tierloop.policy.artefact import BLOB_BYTES_MAX, Artefact, ArtefactError, digest, unpack
 from tierloop.policy.engine import load, require_form, warm_up
 from tierloop.policy.pace import require_pace
 from tierloop.policy.shelf import GAP_MAX
@@ -62,7 +62,7 @@ def _content(path: Path) -> bytes:
     check_file(path)
     try:
         with path.open("rb") as file:
-            return file.read(MAX_BYTES + 1)
+            return file.read(BLOB_BYTES_MAX + 1)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}") from None
 

@@ -5,20 +5,17 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
 
-from tierloop.contract.clock import NS_PER_MS, NS_PER_S
+from tierloop.contract.clock import NS_PER_MS
 from tierloop.contract.effects import Compute, Effect, Effects, Node, Send, Timer
 from tierloop.contract.messages import Report
 from tierloop.link.channel import Client, Server
-from tierloop.link.shell import attempt, with_links
+from tierloop.link.shell import REPORT_EVERY_NS, attempt, with_links
+from tierloop.stack.faults.node import HELD_MAX
 from tierloop.stack.virtual.heap import Heap
 from tierloop.stack.virtual.wrappers import OwnClock
 
-REPORT_EVERY_NS = NS_PER_S
 CARE_EVERY_NS = 50 * NS_PER_MS
 """How often sessions are looked after, whatever comes in."""
-
-HELD_MAX = 1024
-"""What a hung process can still take in; more is dropped."""
 
 Input = Callable[[int], Effects]
 

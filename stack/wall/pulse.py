@@ -12,7 +12,7 @@ SILENCE_S = silence_ns(Report) / NS_PER_S
 """A process that has reported once is silent for too long after this."""
 START_S = 60.0
 """What a process may take to its first report: imports, policies and bodies are loaded there."""
-LOOK_S = 1.0
+LOOK_MAX_S = 1.0
 """Time between two looks counts as this much at most: who looked away longer heard nothing."""
 
 
@@ -37,7 +37,7 @@ class Pulse:
 
     def hung(self, now_s: float) -> str:
         """Why it counts as hung, or nothing."""
-        self._silent_s += min(now_s - self._looked_s, LOOK_S)
+        self._silent_s += min(now_s - self._looked_s, LOOK_MAX_S)
         self._looked_s = now_s
         most_s = (SILENCE_S if self.heard else START_S) * self._patience
         if self._silent_s <= most_s:

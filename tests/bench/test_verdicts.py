@@ -163,7 +163,7 @@ def test_five_formats_come_out(tmp_path, everything):
     document, series = everything
     outputs.put(document, series, [document], tmp_path)
     assert outputs.read(tmp_path / outputs.JSON) == document
-    schema = json.loads(outputs.SCHEMA.read_bytes())
+    schema = json.loads(outputs.SCHEMA_FILE.read_bytes())
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(json.loads((tmp_path / outputs.JSON).read_bytes()), schema)
     _check_junit(ET.parse(tmp_path / outputs.JUNIT).getroot())
@@ -223,11 +223,11 @@ def _check_junit(root):
 
 
 def test_the_published_schema_is_that_of_the_code():
-    assert outputs.SCHEMA.read_bytes() == outputs.schema(), "python -m tierloop.bench.outputs"
+    assert outputs.SCHEMA_FILE.read_bytes() == outputs.schema(), "python -m tierloop.bench.outputs"
 
 
 def test_the_schema_refuses_what_is_none(everything):
-    schema = json.loads(outputs.SCHEMA.read_bytes())
+    schema = json.loads(outputs.SCHEMA_FILE.read_bytes())
     document = json.loads(outputs.schema())
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(document, schema)

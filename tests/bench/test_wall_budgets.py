@@ -12,7 +12,7 @@ from tierloop.contract.clock import NS_PER_MS, NS_PER_S
 from tierloop.contract.ledger import INDEX, LEDGER
 from tierloop.contract.messages import Report
 from tierloop.stack.record import reports
-from tierloop.stack.record.folder import PARTS
+from tierloop.stack.record.folder import PARTS, recorded
 
 
 def made_reports(robots: int, seconds: int, delay_ms) -> list[Report]:
@@ -45,7 +45,7 @@ def judged(tmp_path: Path, made: list[Report], budget: Budget, **figures):
     written = reports.PartFiles(tmp_path / PARTS)
     for report in made:
         written.append(report)
-    (line,) = run_budgets.judge(tmp_path, summary, [budget])
+    (line,) = run_budgets.judged(recorded(tmp_path), summary, [budget])
     return line
 
 

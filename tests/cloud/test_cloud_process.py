@@ -21,7 +21,7 @@ from tierloop.contract.messages import Fetch, Hello, Offer, Part, Stored, Welcom
 from tierloop.link.channel import Client
 from tierloop.link.reports import ReportSink
 from tierloop.link.sockets import ClientSocket, ServerSocket
-from tierloop.policy.artefact import MAX_BYTES, digest, unpack
+from tierloop.policy.artefact import BLOB_BYTES_MAX, digest, unpack
 from tierloop.sim.scenario import Scenario, policy_spec
 
 ROOT = Path(__file__).parents[2]
@@ -193,7 +193,9 @@ def test_no_teacher_is_needed_where_nothing_is_learnt(tmp_path, address, rounds,
 
 
 @pytest.mark.parametrize(
-    ("blob", "why"), [(bytes(MAX_BYTES + 1), "oversize"), (b"", "truncated")], ids=["big", "empty"]
+    ("blob", "why"),
+    [(bytes(BLOB_BYTES_MAX + 1), "oversize"), (b"", "truncated")],
+    ids=["big", "empty"],
 )
 def test_a_release_that_this_version_refuses_is_told_in_one_line(tmp_path, address, blob, why):
     path, record = tmp_path / "store.sqlite", PolicyRecord(3, "d", (), "released", {}, blob, ())

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tierloop.contract.messages import Offer, Part
 from tierloop.contract.streams import MAX_BYTES
 from tierloop.edge.download import PART_BYTES, WINDOW, Download
-from tierloop.policy.artefact import MAX_BYTES as ARTEFACT_MAX
+from tierloop.policy.artefact import BLOB_BYTES_MAX
 from tierloop.policy.artefact import ArtefactError, digest
 
 
@@ -75,7 +75,7 @@ def test_wrong_bytes_do_not_pass_for_the_offer():
         download.blob()
 
 
-@pytest.mark.parametrize(("size", "reason"), [(ARTEFACT_MAX + 1, "oversize"), (0, "empty")])
+@pytest.mark.parametrize(("size", "reason"), [(BLOB_BYTES_MAX + 1, "oversize"), (0, "empty")])
 def test_an_offer_of_absurd_size_reserves_nothing(size, reason):
     with pytest.raises(ArtefactError) as caught:
         Download(Offer(version=1, digest="d", size=size, parents=()))

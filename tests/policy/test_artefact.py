@@ -86,7 +86,7 @@ def test_every_cut_is_refused():
 
 
 def test_an_endless_blob_is_refused_before_it_is_read(monkeypatch):
-    monkeypatch.setattr(module, "MAX_BYTES", 100)
+    monkeypatch.setattr(module, "BLOB_BYTES_MAX", 100)
     assert reason(make_blob()) == "oversize"
 
 

@@ -14,7 +14,7 @@ from tierloop.cloud.store import Store
 from tierloop.contract.clock import WallClock
 from tierloop.contract.errors import SpecError, UserError
 from tierloop.contract.specs import PolicySpec
-from tierloop.policy.artefact import MAX_BYTES, digest, pack, unpack
+from tierloop.policy.artefact import BLOB_BYTES_MAX, digest, pack, unpack
 from tierloop.policy.mlp import Mlp
 from tierloop.sim.scenario import Scenario, policy_spec
 from tierloop.stack.config import initial_policy
@@ -96,12 +96,12 @@ def test_what_has_no_end_is_no_policy(tmp_path, kind):
 def test_a_file_of_any_size_is_read_to_the_largest_policy_alone(tmp_path):
     given = tmp_path / "a.policy"
     with given.open("wb") as file:
-        file.truncate(64 * MAX_BYTES)
+        file.truncate(64 * BLOB_BYTES_MAX)
     tracemalloc.start()
     try:
         with pytest.raises(UserError, match="oversize"):
             check(given, SPEC)
-        assert tracemalloc.get_traced_memory()[1] < 2 * MAX_BYTES
+        assert tracemalloc.get_traced_memory()[1] < 2 * BLOB_BYTES_MAX
     finally:
         tracemalloc.stop()
 

@@ -19,7 +19,7 @@ from tierloop.stack.record.files import write
 JSON, JUNIT, MARKDOWN, ACTION = "bench.json", "junit.xml", "bench.md", "smaller-is-better.json"
 PAGE, SAMPLES = "index.html", "samples.npz"
 
-SCHEMA = Path(__file__).with_name("bench.schema.json")
+SCHEMA_FILE = Path(__file__).with_name("bench.schema.json")
 """The published JSON Schema of bench.json."""
 
 
@@ -133,4 +133,4 @@ def action(document: Document) -> list[dict[str, str | float]]:
 
 
 if __name__ == "__main__":
-    SCHEMA.write_bytes(schema())
+    SCHEMA_FILE.write_bytes(schema())

@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Mapping, Sequence
 from math import inf
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,6 @@ from tierloop.contract.clock import NS_PER_US
 from tierloop.contract.errors import UserError
 from tierloop.contract.ledger import INDEX
 from tierloop.stack.config.budget_tables import Placed
-from tierloop.stack.record.folder import recorded
 from tierloop.stack.record.record import Record
 from tierloop.stack.record.summary import ages_ms, missed_share, round_trips_ms
 
@@ -73,11 +71,6 @@ def passed_over(budgets: Sequence[Budget], clock: MetricClock) -> str:
     are, were = ("s are", "were") if len(others) > 1 else (" is", "was")
     names = " and ".join(sorted(set(others)))
     return f"{len(others)} budget{are} for the {names} clock and {were} not judged"
-
-
-def judge(out: Path, summary: Mapping[str, Any], budgets: Sequence[Budget]) -> tuple[Line, ...]:
-    """As `judged`, of the record that lies in `out`."""
-    return judged(recorded(out), summary, budgets)
 
 
 def judged(

@@ -12,11 +12,11 @@ from tierloop.stack.config.deployment import Deployment
 
 Fails = Callable[[Case], bool]
 
-RUNS_MAX = 80
+TRIALS_MAX = 80
 """Runs that shrinking may take."""
 
 
-def shrink(case: Case, fails: Fails, runs: int = RUNS_MAX) -> Case:
+def shrink(case: Case, fails: Fails, runs: int = TRIALS_MAX) -> Case:
     """The plainest case found that `fails`, as `case` does."""
     progress = True
     while progress:

@@ -22,7 +22,7 @@ RECENT = 10
 LINE_EVERY_S = 5.0
 EVENTS_SHOWN = 8
 AGAIN_NS = 10 * NS_PER_S
-TOLD_MAX = 4096
+REMEMBERED_MAX = 4096
 """Different events that are remembered; after that they are told afresh."""
 NEVER_CUT = FAULTS - {"restarted"} | {
     "left",
@@ -138,7 +138,7 @@ class PlainView:
         if happening.at_ns - told.at_ns < AGAIN_NS:
             self._told[key] = Told(told.at_ns, told.since + 1)
             return None
-        if len(self._told) >= TOLD_MAX:
+        if len(self._told) >= REMEMBERED_MAX:
             self._settle()
         self._told[key] = Told(happening.at_ns, 0)
         return happening, told.since + 1
