@@ -25,7 +25,7 @@ class AnalyticCell:
         Without a posture it is at home.
         """
         scenario = self._scenario
-        body, task = catalogue.body(scenario.body), catalogue.task(scenario.task)
+        body, task = catalogue.body_module(scenario.body), catalogue.task_module(scenario.task)
         start = np.array(body.HOME_RAD) if posture_rad is None else posture_rad.astype(np.float64)
         self._body: Body = body.body(self.spec, start)
         self._task = task.task(scenario, policy_spec(scenario), seed)

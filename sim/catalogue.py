@@ -32,12 +32,12 @@ EXPERTS = {
 """The experts, by task and body."""
 
 
-def task(name: str) -> ModuleType:
+def task_module(name: str) -> ModuleType:
     """The module of a task. Loads no simulator."""
     return import_module(TASKS[name])
 
 
-def body(name: str) -> ModuleType:
+def body_module(name: str) -> ModuleType:
     """The module of a body. Loads no simulator."""
     return import_module(BODIES[name])
 

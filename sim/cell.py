@@ -22,11 +22,11 @@ class Cell:
         self.spec = body_spec(scenario)
         self._step_ns = self.spec.physics_period_ns
         self._world = World(self._step_ns * 1e-9)
-        body = catalogue.body(scenario.body)
+        body = catalogue.body_module(scenario.body)
         self._arm, self._tool_position = body.arm(self._world), body.tool_position
         self._start = body.start
         self._suction = Suction(self._world, self._arm.name, self._arm.hand)
-        self._task = catalogue.task(scenario.task).task(self._world, self._suction, scenario)
+        self._task = catalogue.task_module(scenario.task).task(self._world, self._suction, scenario)
         self._empty = self._world.checkpoint()
         self.reset(seed, np.array(body.HOME_RAD))
 

@@ -37,7 +37,7 @@ class Stage:
 
 def _cell(scenario: Scenario, seed: int) -> "Cell | AnalyticCell":
     """The scenario's body and task, with physics if the body needs it."""
-    if catalogue.body(scenario.body).ANALYTIC:
+    if catalogue.body_module(scenario.body).ANALYTIC:
         return AnalyticCell(scenario, seed)
     from tierloop.sim.cell import Cell
 
@@ -46,4 +46,4 @@ def _cell(scenario: Scenario, seed: int) -> "Cell | AnalyticCell":
 
 def _embodiment(scenario: Scenario, cell: "Cell | AnalyticCell") -> Embodiment:
     spec = policy_spec(scenario)
-    return Embodiment(cell, catalogue.task(scenario.task).perceiver(spec), spec)
+    return Embodiment(cell, catalogue.task_module(scenario.task).perceiver(spec), spec)

@@ -54,9 +54,9 @@ class SortEnv(gym.Env[FloatArray, FloatArray]):
         """
         super().reset(seed=seed, options=options)
         self._now_ns = 0
-        posture = catalogue.body(self._scenario.body).start(self.np_random)
+        posture = catalogue.body_module(self._scenario.body).start(self.np_random)
         self._cell.reset(int(self.np_random.integers(2**31)), posture)
-        task = catalogue.task(self._scenario.task)
+        task = catalogue.task_module(self._scenario.task)
         self._perceiver: Perceiver = task.perceiver(self.spec_of_policy)
         self._setpoint = self._cell.hold()
         return self._observe(self._cell.read(self._now_ns)), {}

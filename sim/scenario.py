@@ -109,7 +109,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 def policy_spec(scenario: Scenario) -> PolicySpec:
     """The observation and action of a policy for this scenario. Does not load the simulator."""
-    task, arm = catalogue.task(scenario.task), catalogue.body(scenario.body)
+    task, arm = catalogue.task_module(scenario.task), catalogue.body_module(scenario.body)
     body = body_spec(scenario)
     return PolicySpec(
         task=scenario.task,
@@ -125,5 +125,5 @@ def body_spec(scenario: Scenario) -> BodySpec:
     """Limits, periods and power model of the robots' body. Does not load the simulator."""
     step_ns = period_ns(scenario.physics_hz)
     steps = scenario.physics_hz // scenario.control_hz
-    spec: BodySpec = catalogue.body(scenario.body).body_spec(steps * step_ns, step_ns)
+    spec: BodySpec = catalogue.body_module(scenario.body).body_spec(steps * step_ns, step_ns)
     return spec

@@ -10,7 +10,7 @@ from tierloop.stack.faults.timeline import spans, within
 BODY = (*CLOCK, SensorFreeze, SensorDropout)
 
 
-def body(embodiment: Embodiment, faults: Faults, began_ns: int) -> Embodiment:
+def faulty_body(embodiment: Embodiment, faults: Faults, began_ns: int) -> Embodiment:
     """The embodiment of a device with these faults."""
     if not any(isinstance(f, BODY) for f in faults):
         return embodiment

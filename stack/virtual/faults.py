@@ -5,7 +5,7 @@ from functools import partial
 from tierloop.contract.body import Embodiment
 from tierloop.contract.effects import Node
 from tierloop.stack.config.deployment import Deployment
-from tierloop.stack.faults.body import body
+from tierloop.stack.faults.body import faulty_body
 from tierloop.stack.faults.clock import Skew
 from tierloop.stack.faults.kinds import CLOUD, Crash, Faults
 from tierloop.stack.faults.node import wrapper
@@ -30,7 +30,7 @@ class FaultyParts(Wrappers):
         return wrap(node) if wrap else node
 
     def embodiment(self, name: str, embodiment: Embodiment) -> Embodiment:
-        return body(embodiment, self._own(name), 0)
+        return faulty_body(embodiment, self._own(name), 0)
 
     def _own(self, name: str) -> Faults:
         return own(self._faults, name, self._robots)

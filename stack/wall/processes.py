@@ -24,7 +24,7 @@ from tierloop.sim.scenario import policy_spec
 from tierloop.stack import screen
 from tierloop.stack.config.deployment import Deployment
 from tierloop.stack.config.deployment_file import LinksConfig
-from tierloop.stack.faults.body import body
+from tierloop.stack.faults.body import faulty_body
 from tierloop.stack.faults.clock import clock
 from tierloop.stack.faults.node import wrapper
 from tierloop.stack.faults.timeline import slowest_rate
@@ -43,7 +43,7 @@ def _device(order: Order) -> int:
     from tierloop.sim.embody import embody
 
     deployment, faults, began_ns = order.deployment, order.faults, order.began_ns
-    embodiment = body(embody(deployment.scenario, order.seed), faults, began_ns)
+    embodiment = faulty_body(embody(deployment.scenario, order.seed), faults, began_ns)
     cores = sorted(psutil.Process().cpu_affinity())
     return run(
         config=deployment.device,
