@@ -123,7 +123,7 @@ def read(clock: str, out: Path) -> Seen:
     )
 
 
-def compare(wall: Seen, virtual: Seen) -> list[Agreement]:
+def agreements(wall: Seen, virtual: Seen) -> list[Agreement]:
     """The promises, each with what is allowed around the wall's figure."""
     verdicts = []
     for q, (share, more_ms) in BOUNDS.items():
@@ -210,7 +210,7 @@ def main() -> int:
     print(f"\nsorting cell over wifi, {machine['cpus']} x {machine['processor']}\n")
     show(seen["wall"], seen["virtual"])
     print()
-    verdicts = compare(seen["wall"], seen["virtual"])
+    verdicts = agreements(seen["wall"], seen["virtual"])
     print(*verdicts, sep="\n")
     return 0 if all(verdict.agrees for verdict in verdicts) else 1
 

@@ -48,7 +48,7 @@ class Signals:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def reached(deployment: Deployment, elapsed_s: float, record: Record) -> bool:
+def goal_reached(deployment: Deployment, elapsed_s: float, record: Record) -> bool:
     """Whether the newest policy version succeeds as often as the run is to last for.
 
     Not before the last fault is over: a run that ends earlier tells nothing of it.

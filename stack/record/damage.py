@@ -57,7 +57,7 @@ def line(told: Mapping[str, Any]) -> str:
     return f"damaged: {told['file']}{where}: {told['why']}{lost}"
 
 
-def judged(
+def provable(
     found: Mapping[str, int], damaged: Iterable[Damage]
 ) -> tuple[dict[str, int], tuple[str, ...]]:
     """Of the violations found, those that can be told; and the names that cannot be judged.

@@ -19,7 +19,7 @@ from tierloop.stack.config.deployment import Deployment
 from tierloop.stack.machine import processors
 from tierloop.stack.record.audit import Audit
 from tierloop.stack.record.books import Books
-from tierloop.stack.record.damage import judged
+from tierloop.stack.record.damage import provable
 from tierloop.stack.record.energy import account
 from tierloop.stack.record.invariants import FAULTS, invariants
 from tierloop.stack.record.record import ROOF, LedgerRows, Record
@@ -53,7 +53,7 @@ def summarise(
         "books_balanced": books.unbalanced if audit.checked else 0,
         "in_session": len(out_of_session),
     }
-    held, not_judged = judged(found, record.damaged)
+    held, not_judged = provable(found, record.damaged)
     successes = sum(outcome.success for outcome in outcomes)
     return {
         "schema_version": SCHEMA_VERSION,

@@ -23,7 +23,7 @@ from tierloop.stack.record.reserve import Reserve
 from tierloop.stack.record.roof import roof_report
 from tierloop.stack.virtual.faults import FaultyParts, schedule
 from tierloop.stack.virtual.stack import VirtualStack
-from tierloop.stack.watch import Status, View, reached
+from tierloop.stack.watch import Status, View, goal_reached
 
 STEP_NS = 50 * NS_PER_MS
 """Simulated time between two looks at what a user wants."""
@@ -141,7 +141,7 @@ class VirtualRun:
             self._show()
             if self._stopped():
                 why = "signal"
-            elif reached(self.deployment, stack.now_ns / NS_PER_S, self._record):
+            elif goal_reached(self.deployment, stack.now_ns / NS_PER_S, self._record):
                 why = "goal"
             elif stack.now_ns >= end_ns:
                 why = "time"

@@ -21,13 +21,13 @@ from tierloop.stack.wall.crashes import Nemesis
 from tierloop.stack.wall.power_meters import HostMeters
 from tierloop.stack.wall.processes import ROLES, table
 from tierloop.stack.wall.supervisor import Supervisor
-from tierloop.stack.watch import Signals, Status, View, reached
+from tierloop.stack.watch import Signals, Status, View, goal_reached
 
 STEP_S = 0.05
 SHOW_EVERY_NS = NS_PER_S // 4
 
 
-def check(deployment: Deployment, roles: Sequence[str], out: Path) -> None:
+def check_run(deployment: Deployment, roles: Sequence[str], out: Path) -> None:
     """Raises UserError if a port is in use or `out` holds another run. Writes nothing."""
     check_folder(out, deployment, deployment.processes(*roles))
     links = deployment.links.placed(out)
@@ -114,7 +114,7 @@ class Run:
         if self._signals.heard:
             return "signal"
         elapsed_s = self._elapsed_s
-        if reached(self._deployment, elapsed_s, self._record):
+        if goal_reached(self._deployment, elapsed_s, self._record):
             return "goal"
         return "time" if elapsed_s >= self._deployment.run.duration_s else ""
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tierloop.benchmarks import agreement
-from tierloop.benchmarks.agreement import Seen, compare
+from tierloop.benchmarks.agreement import Seen, agreements
 from tierloop.benchmarks.rig.teach import teach
 from tierloop.sim.scenario import Scenario
 
@@ -25,12 +25,12 @@ AGES = np.random.default_rng(0).lognormal(2.2, 0.7, 4000)
 
 @pytest.mark.parametrize("n", [1, 9, 30, 49, 100, 777])
 def test_where_all_succeed_on_both_clocks_they_agree(n):
-    verdicts = compare(seen("wall", AGES, n, n), seen("virtual", AGES, n + 9, n + 9))
+    verdicts = agreements(seen("wall", AGES, n, n), seen("virtual", AGES, n + 9, n + 9))
     assert all(verdict.agrees for verdict in verdicts)
 
 
 def names_of_what_disagrees(virtual):
-    return [v.name.split(",")[0] for v in compare(seen("wall", AGES), virtual) if not v.agrees]
+    return [v.name.split(",")[0] for v in agreements(seen("wall", AGES), virtual) if not v.agrees]
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_both_clocks_tell_the_same_story(policy, tmp_path):
     told = []
     for number in range(TRIES):
         wall = agreement.run("wall", policy, SECONDS, tmp_path / f"wall{number}")
-        verdicts = compare(wall, virtual)
+        verdicts = agreements(wall, virtual)
         told += map(str, verdicts)
         if all(verdict.agrees for verdict in verdicts):
             return

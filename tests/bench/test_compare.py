@@ -30,7 +30,7 @@ def pairs(rng, ratio, count=8, spread=0.02):
 def test_alarms_over_many_noisy_comparisons(ratio, least, most):
     rng = np.random.default_rng(1)
     alarms = sum(
-        c.judge({"codec": pairs(rng, ratio)}, {})[0].verdict is Verdict.FAIL for _ in range(200)
+        c.compared({"codec": pairs(rng, ratio)}, {})[0].verdict is Verdict.FAIL for _ in range(200)
     )
     assert least <= alarms <= most
 
@@ -39,16 +39,16 @@ def test_many_benchmarks_together_do_not_raise_more_alarms():
     rng = np.random.default_rng(2)
     alarms = 0
     for _ in range(200):
-        found = c.judge({f"b{i}": pairs(rng, 1.05) for i in range(10)}, {})
+        found = c.compared({f"b{i}": pairs(rng, 1.05) for i in range(10)}, {})
         alarms += any(one.verdict is Verdict.FAIL for one in found)
     assert alarms <= 6
 
 
 def test_equals_pass_and_what_is_unclear_is_not_a_pass():
     rng = np.random.default_rng(3)
-    (equal,) = c.judge({"codec": pairs(rng, 1.0)}, {})
-    (unclear,) = c.judge({"codec": pairs(rng, 1.05, spread=0.2)}, {})
-    (single,) = c.judge({"codec": pairs(rng, 1.0, count=1)}, {})
+    (equal,) = c.compared({"codec": pairs(rng, 1.0)}, {})
+    (unclear,) = c.compared({"codec": pairs(rng, 1.05, spread=0.2)}, {})
+    (single,) = c.compared({"codec": pairs(rng, 1.0, count=1)}, {})
     assert equal.verdict is Verdict.PASS
     assert unclear.verdict is single.verdict is Verdict.INCONCLUSIVE
 

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from tierloop.contract.messages import Offer, Part
 from tierloop.contract.streams import MAX_BYTES
 from tierloop.edge.download import PART_BYTES, WINDOW, Download
-from tierloop.policy.artefact import BLOB_BYTES_MAX
-from tierloop.policy.artefact import ArtefactError, digest
+from tierloop.policy.artefact import BLOB_BYTES_MAX, ArtefactError, digest
 
 
 def offer_of(data: bytes) -> Offer:

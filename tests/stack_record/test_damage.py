@@ -7,7 +7,7 @@ import pytest
 from records import S, fill, report, short_run
 
 from tierloop.cli.replay import tell
-from tierloop.cli.run import judge, warnings
+from tierloop.cli.run import run_code, warnings
 from tierloop.cloud.store import Store
 from tierloop.contract.errors import UserError
 from tierloop.contract.messages import Report
@@ -71,7 +71,7 @@ def test_a_bent_report_breaks_no_promise_and_is_told(tmp_path):
     counted = {"ticks.due": 9.0, "ticks": 4.0, "missed": 0.0}
     reports.insert(2, report("arm-0", "device", 105, counters=counted))
     fill(tmp_path, reports)
-    assert judge(join(tmp_path), interrupted=False) == 0
+    assert run_code(join(tmp_path), interrupted=False) == 0
     path = tmp_path / "parts" / "arm-0.reports"
     bent = bytearray(path.read_bytes())
     bent[-40] ^= 1  # now the last whole report of arm-0 is the one that counts wrongly
@@ -85,7 +85,7 @@ def test_a_bent_report_breaks_no_promise_and_is_told(tmp_path):
     assert (damage["file"], damage["from_s"], damage["to_s"]) == ("parts/arm-0.reports", 5.0, 10.0)
     assert any("parts/arm-0.reports at byte" in words for words in warnings(summary))
     summary["invariants"] = {}
-    assert judge(summary, interrupted=False) == ExitCode.INCONCLUSIVE
+    assert run_code(summary, interrupted=False) == ExitCode.INCONCLUSIVE
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_a_store_that_cannot_be_read_is_told_and_what_rests_on_it_not_judged(
     assert set(summary["not_judged"]) == unsure
     assert not any(summary["invariants"].values())
     assert not summary["experience"]["checked"]
-    assert judge(summary, interrupted=False) == ExitCode.INCONCLUSIVE
+    assert run_code(summary, interrupted=False) == ExitCode.INCONCLUSIVE
     (words,) = warnings(summary)
     assert words.startswith(f"damaged: {file}: ")
 

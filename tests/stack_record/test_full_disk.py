@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 from records import S, deployment, fill, recorded, report, short_run
 
-from tierloop.cli.run import judge, print_summary, warnings
+from tierloop.cli.run import print_summary, run_code, warnings
 from tierloop.cloud.store import Store
 from tierloop.exit_codes import ExitCode
 from tierloop.stack.record import disks, reports
@@ -103,12 +103,12 @@ def test_the_summary_of_a_run_whose_parts_lack_is_made_of_memory_and_a_later_one
     assert summary["lacks"] == [
         {"from_s": 6.0, "to_s": 9.0, "reports": 2, "why": "No space left on device"}
     ]
-    assert judge(summary, interrupted=False) == 0
+    assert run_code(summary, interrupted=False) == 0
     again = join(tmp_path)
     assert again["ticks"]["n"] == 2400
     assert [damage["file"] for damage in again["damaged"]] == ["parts"]
     assert "conservation" in again["not_judged"]
-    assert judge(again, interrupted=False) == ExitCode.INCONCLUSIVE
+    assert run_code(again, interrupted=False) == ExitCode.INCONCLUSIVE
     said = "2 reports from 6.0 s to 9.0 s are missing from the record: No space left on device"
     assert warnings(summary) == warnings(again) == [said]
 
@@ -119,7 +119,7 @@ def test_a_summary_that_cannot_be_kept_is_printed_and_the_rest_is_kept(tmp_path,
     made = join(tmp_path)
     assert (tmp_path / "report.html").is_file()
     assert (tmp_path / "ledger.parquet").is_file()
-    assert judge(made, interrupted=False) == ExitCode.INCONCLUSIVE
+    assert run_code(made, interrupted=False) == ExitCode.INCONCLUSIVE
     print_summary(made, tmp_path)
     said = capsys.readouterr()
     assert said.err == "tierloop: not written: summary.json: Is a directory\n"
@@ -134,7 +134,7 @@ def test_what_is_not_kept_leaves_no_draft_and_is_in_the_summary(tmp_path):
         "ledger.parquet", "report.html",
     ]  # fmt: skip
     assert json.loads((tmp_path / "summary.json").read_text())["unkept"] == made["unkept"]
-    assert judge(made, interrupted=False) == 0
+    assert run_code(made, interrupted=False) == 0
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {"deployment.json", "parts", "summary.json"}
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from records import MS, S, deployment, fill, outcome, recorded, report, roof, row, short_run
 
-from tierloop.cli.run import headlines, judge
+from tierloop.cli.run import headlines, run_code
 from tierloop.contract.errors import UserError
 from tierloop.contract.ledger import LEDGER
 from tierloop.policy.journal import Entry
@@ -23,7 +23,7 @@ from tierloop.stack.record.audit import Audit
 from tierloop.stack.record.folder import prepare
 from tierloop.stack.record.invariants import invariants
 from tierloop.stack.record.summary import percentiles, told_faults
-from tierloop.stack.watch import reached
+from tierloop.stack.watch import goal_reached
 from tierloop.views.charts import wilson
 from tierloop.views.finish import join
 
@@ -74,10 +74,10 @@ def test_a_goal_ends_no_run_before_its_last_fault_is_over():
     record = recorded([report("arm-0", "device", 1, rows=rows, outcomes=outcomes)])
     lasting = resolve(DeploymentFile(name="x", run=RunConfig(until_success=0.9, until_episodes=1)))
     fault = Crash(at_s=5, for_s=2, target="edge")
-    assert reached(lasting, 1.0, record)
+    assert goal_reached(lasting, 1.0, record)
     disturbed = msgspec.structs.replace(lasting, fault=(fault,))
-    assert not reached(disturbed, 6.999, record)
-    assert reached(disturbed, 7.0, record)
+    assert not goal_reached(disturbed, 6.999, record)
+    assert goal_reached(disturbed, 7.0, record)
 
 
 def test_of_tiers_that_start_at_once_one_says_what_is_run(tmp_path):
@@ -305,14 +305,14 @@ def test_an_empty_run_still_makes_a_record(tmp_path):
     assert s["success"]["success_rate"] is None
     assert s["energy_j"]["per_success"] is None
     assert pq.read_table(tmp_path / "ledger.parquet").num_rows == 0
-    assert (judge(s, interrupted=True), judge(s, interrupted=False)) == (4, 1)
+    assert (run_code(s, interrupted=True), run_code(s, interrupted=False)) == (4, 1)
 
 
 def test_a_run_is_judged_by_its_invariants_first(tmp_path):
     fill(tmp_path, short_run())
     s = join(tmp_path)
-    assert judge(s, interrupted=False) == 0
-    assert judge(s | {"invariants": {"stale_action": 1}}, interrupted=False) == 1
+    assert run_code(s, interrupted=False) == 0
+    assert run_code(s | {"invariants": {"stale_action": 1}}, interrupted=False) == 1
     words = dict(headlines(s))
     assert words["success of v1"] == "0.75  (3 of 4 episodes)"
     assert words["invariants"].startswith("all")

@@ -80,7 +80,7 @@ def swept(tmp_path):
     for cell in whole.cells[:-1]:
         harm = float(cell.values[1]) if "far" in cell.values[0] else 0.0
         figures[cell.name] = summary(50, round(50 - harm / 4), 500.0 + cell.seed)
-    return whole, table.lines(whole, figures)
+    return whole, table.table_lines(whole, figures)
 
 
 def test_the_csv_has_a_line_a_combination_and_says_how_many_seeds_there_are(swept):
@@ -129,7 +129,7 @@ def test_words_are_put_at_equal_distances(tmp_path):
     file = tmp_path / "cell.toml"
     file.write_text('name = "cell"\n')
     whole = grid(file, ["edge.hardware=orin-nx,thor"], 1, [])
-    found = table.lines(whole, {c.name: summary(9, 8, 90.0) for c in whole.cells})
+    found = table.table_lines(whole, {c.name: summary(9, 8, 90.0) for c in whole.cells})
     words = [e.text for e in ElementTree.fromstring(page.figure(whole, found)).iter()]
     assert {"orin-nx", "thor"} <= set(words)
 

@@ -69,10 +69,10 @@ def compare(
                         at_base = error.worker is first
                         verdict = Verdict.INCONCLUSIVE if at_base else Verdict.FAIL
                         failed[name] = (verdict, f"does not run at {error}")
-    return judge(levels, failed)
+    return compared(levels, failed)
 
 
-def judge(
+def compared(
     levels: dict[str, list[tuple[float, float]]], failed: dict[str, tuple[Verdict, str]]
 ) -> list[Compared]:
     """From microseconds of base and head, pair by pair; of what did not run, what is known."""

@@ -135,13 +135,13 @@ def report(folder: Folder) -> None:
 
     Joins what tiers recorded separately. Exits 1 if an invariant was violated.
     """
-    from tierloop.cli.run import judge, print_summary
+    from tierloop.cli.run import print_summary, run_code
     from tierloop.views.finish import join
 
     require("report")
     summary = join(folder)
     print_summary(summary, folder)
-    raise typer.Exit(judge(summary, interrupted=True))
+    raise typer.Exit(run_code(summary, interrupted=True))
 
 
 @app.command(rich_help_panel=LOOK, epilog=example("tierloop replay runs/first --to 5"))

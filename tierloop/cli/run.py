@@ -21,7 +21,7 @@ from tierloop.stack.record.folder import PARTS, check_folder
 from tierloop.stack.record.record import Record
 from tierloop.stack.record.summary import missed_share, told_faults
 from tierloop.stack.wall.processes import ROLES
-from tierloop.stack.wall.run import Run, check
+from tierloop.stack.wall.run import Run, check_run
 from tierloop.stack.watch import Signals
 from tierloop.views.finish import PAGE, SUMMARY, conclude, join
 from tierloop.views.remarks import EXPERIENCE, alone, remarks, verdict
@@ -45,7 +45,7 @@ LAST_WORDS_S = 1.0
 
 def conduct(deployment: Deployment, roles: tuple[str, ...], out: Path) -> int:
     """Runs `roles` of a deployment into `out`; the exit code. Raises UserError before it starts."""
-    check(deployment, roles, out)
+    check_run(deployment, roles, out)
     _check_budgets(deployment)
     whole = set(roles) == set(ROLES)
     if whole:
@@ -82,7 +82,7 @@ def conduct(deployment: Deployment, roles: tuple[str, ...], out: Path) -> int:
     summary = _joined(run, deployment, out, out)
     screen.wait_at_most(LAST_WORDS_S)
     print_summary(summary, out)
-    return judge(summary, why == "signal") or _budgets(run.record, summary, deployment)
+    return run_code(summary, why == "signal") or _budgets(run.record, summary, deployment)
 
 
 def conduct_virtual(deployment: Deployment, out: Path) -> int:
@@ -105,7 +105,7 @@ def conduct_virtual(deployment: Deployment, out: Path) -> int:
     lived = _lived(run.lived_s, deployment)
     console.print(f"Ended: {_ENDS[why]}, {lived}; {run.speed:.1f}x real time.", highlight=False)
     print_summary(summary, out)
-    return judge(summary, why == "signal") or _budgets(run.record, summary, deployment)
+    return run_code(summary, why == "signal") or _budgets(run.record, summary, deployment)
 
 
 def _joined(
@@ -146,14 +146,14 @@ def _budgets(record: Record, summary: Mapping[str, Any], deployment: Deployment)
     return run_budgets.verdict(record, summary, deployment.budget)
 
 
-def judge(summary: Mapping[str, Any], interrupted: bool) -> int:
+def run_code(summary: Mapping[str, Any], interrupted: bool) -> int:
     """A run fails if an invariant was violated, or if no action ever reached a body.
 
     It is inconclusive if its record is damaged, or if its summary could not be kept.
     """
     if any(summary["invariants"].values()):
         return ExitCode.FAILED
-    unsure = bool(summary.get("damaged")) or not kept(summary)
+    unsure = bool(summary.get("damaged")) or not summary_kept(summary)
     if summary["action_age_ms"]["n"] == 0:
         return ExitCode.INCONCLUSIVE if interrupted or unsure else ExitCode.FAILED
     return ExitCode.INCONCLUSIVE if unsure else ExitCode.FINE
@@ -163,14 +163,14 @@ def print_summary(summary: Mapping[str, Any], out: Path) -> None:
     """A small table of the headline figures, and where the record lies; what of it is damaged."""
     for words in warnings(summary):
         print(f"tierloop: {words}", file=sys.stderr)
-    if not kept(summary):
+    if not summary_kept(summary):
         print(msgspec.json.encode(summary).decode())
     print()
     for name, text in headlines(summary):
         print(f"  {name:<21}{text}")
     for words in remarks(summary):
         print(f"\n  {words}.")
-    read = f"  (open {out / PAGE} in a browser)" if kept(summary, PAGE) else ""
+    read = f"  (open {out / PAGE} in a browser)" if summary_kept(summary, PAGE) else ""
     print(f"\nRecord: {out}{read}")
 
 
@@ -188,7 +188,7 @@ def warnings(summary: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def kept(summary: Mapping[str, Any], name: str = SUMMARY) -> bool:
+def summary_kept(summary: Mapping[str, Any], name: str = SUMMARY) -> bool:
     """Whether this file of the record is on the disk."""
     return not any(words.startswith(name) for words in summary.get("unkept", ()))
 

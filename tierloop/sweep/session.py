@@ -112,7 +112,7 @@ def _written(whole: Grid, summaries: Mapping[str, Summary], out: Path) -> Table:
     """Leaves sweep.csv, sweep.svg and sweep.html; the table for the terminal."""
     from tierloop.sweep import page, table
 
-    found = table.lines(whole, summaries)
+    found = table.table_lines(whole, summaries)
     title = f"{whole.cells[0].deployment.name}: {', '.join(axis.key for axis in whole.axes)}"
     command = shlex.join(["tierloop", *sys.argv[1:]])
     write(out / "sweep.csv", table.to_csv(whole, found).encode())

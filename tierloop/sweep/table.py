@@ -49,7 +49,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def lines(grid: Grid, summaries: Mapping[str, Summary]) -> list[TableLine]:
+def table_lines(grid: Grid, summaries: Mapping[str, Summary]) -> list[TableLine]:
     """A line for each combination of which at least one run is among `summaries`, by cell name."""
     found = []
     for values, cells in groupby(grid.cells, key=lambda cell: cell.values):
