@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 
 import msgspec
 import numpy as np
-from scipy import stats
+import scipy  # its parts load when they are used
 
 from tierloop.bench import statistics as st
 from tierloop.bench.checkout import Side
@@ -97,7 +97,7 @@ def compared(
 def _compared(name: str, logs: st.Samples, base_us: float, slower: bool) -> Compared:
     mean, n = float(logs.mean()), len(logs)
     spread = float(logs.std(ddof=1)) / n**0.5 if n > 1 else np.inf
-    half = float(stats.t.ppf(1 - ALPHA / 2, n - 1)) * spread if n > 1 else np.inf
+    half = float(scipy.stats.t.ppf(1 - ALPHA / 2, n - 1)) * spread if n > 1 else np.inf
     low, high = np.exp([mean - half, mean + half])
     verdict, why = Verdict.INCONCLUSIVE, _unclear(low, high)
     if slower:

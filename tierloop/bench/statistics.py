@@ -14,8 +14,8 @@ from math import ceil, floor, inf, sqrt
 from typing import NamedTuple
 
 import numpy as np
+import scipy  # its parts load when they are used
 from numpy.typing import NDArray
-from scipy import stats
 
 Samples = NDArray[np.float64]
 Blocks = Sequence[Samples]
@@ -57,8 +57,8 @@ def order_interval(
 ) -> tuple[float, float]:
     """The distribution-free interval of a percentile; -inf or inf where samples are too few."""
     n, p, alpha = len(samples), percentile / 100, 1 - confidence
-    lower = int(stats.binom.ppf(alpha / 2, n, p)) if n else 0
-    upper = int(stats.binom.ppf(1 - alpha / 2, n, p)) + 1
+    lower = int(scipy.stats.binom.ppf(alpha / 2, n, p)) if n else 0
+    upper = int(scipy.stats.binom.ppf(1 - alpha / 2, n, p)) + 1
     ranked = np.sort(samples)
     return (
         float(ranked[lower - 1]) if lower >= 1 else -inf,
@@ -111,7 +111,7 @@ def above(logs: Samples, limit: float) -> float:
         return 1.0
     if np.ptp(logs) == 0:
         return 0.0 if logs[0] > np.log(limit) else 1.0
-    return float(stats.ttest_1samp(logs, np.log(limit), alternative="greater").pvalue)
+    return float(scipy.stats.ttest_1samp(logs, np.log(limit), alternative="greater").pvalue)
 
 
 def holm(chances: Sequence[float], alpha: float) -> list[bool]:
@@ -126,7 +126,7 @@ def holm(chances: Sequence[float], alpha: float) -> list[bool]:
 
 def share(hits: int, tries: int, confidence: float = 0.95) -> tuple[float, float]:
     """The exact interval of a share (Clopper and Pearson 1934)."""
-    interval = stats.binomtest(hits, tries).proportion_ci(confidence, "exact")
+    interval = scipy.stats.binomtest(hits, tries).proportion_ci(confidence, "exact")
     return float(interval.low), float(interval.high)
 
 
@@ -153,9 +153,9 @@ def _ratio(ours: Blocks, bare: Blocks, q: float) -> Statistic:
 
 def _bootstrap(blocks: int, statistic: Statistic, confidence: float) -> tuple[float, float]:
     """The expanded percentile interval over resampled blocks."""
-    t = stats.t.ppf((1 - confidence) / 2, blocks - 1)
-    alpha = float(stats.norm.cdf(sqrt(blocks / (blocks - 1)) * t))
-    found = stats.bootstrap(
+    t = scipy.stats.t.ppf((1 - confidence) / 2, blocks - 1)
+    alpha = float(scipy.stats.norm.cdf(sqrt(blocks / (blocks - 1)) * t))
+    found = scipy.stats.bootstrap(
         (np.arange(blocks),), lambda i: statistic(np.asarray(i, np.int64)), vectorized=False,
         n_resamples=RESAMPLES, confidence_level=1 - 2 * alpha, method="percentile",
         rng=np.random.default_rng(0),

@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import stats
+import scipy  # its parts load when they are used
 
 from tierloop.contract.specs import Vector
 from tierloop.sweep.grid import Grid, GridCell
@@ -118,7 +118,7 @@ def spread(above: Vector, below: Vector) -> Interval:
         return None
     ratio = above.sum() / whole
     gaps = above - ratio * below
-    half = stats.t.ppf(0.975, n - 1) * np.sqrt(n / (n - 1) * (gaps @ gaps)) / whole
+    half = scipy.stats.t.ppf(0.975, n - 1) * np.sqrt(n / (n - 1) * (gaps @ gaps)) / whole
     return max(0.0, float(ratio - half)), float(ratio + half)
 
 
