@@ -46,7 +46,6 @@ sys.exit(run(
     seed=1, report_to=reports, software="1",
 ))
 """
-pytestmark = pytest.mark.process
 
 
 class Edge:
@@ -107,6 +106,7 @@ def sort_segment(make_segment):
     return make
 
 
+@pytest.mark.process
 def test_it_serves_learns_survives_kill_9_and_stops_when_told(
     start, tmp_path, address, sort_segment, seal
 ):

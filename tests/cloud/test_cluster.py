@@ -280,7 +280,6 @@ def test_a_cloud_told_to_stop_while_ray_starts_stops_in_time(tmp_path, address, 
     assert [p for p in started if p.is_running() and p.status() != "zombie"] == []
 
 
-@pytest.mark.process
 def test_a_cloud_told_to_stop_does_not_wait_for_a_start_that_never_ends(tmp_path, address):
     mute = "from tierloop.cloud.ray import cluster; import sys; "
     mute += "cluster._DRIVER = (sys.executable, '-c', 'import time; time.sleep(100)')\n"

@@ -28,8 +28,6 @@ from tierloop.link.channel import Client, Server
 from tierloop.link.reports import ReportSink
 from tierloop.link.sockets import ClientSocket, ServerSocket
 
-pytestmark = pytest.mark.process
-
 
 def robot(edge: str, report_to: str) -> None:
     code = run(
@@ -166,6 +164,7 @@ def test_habits_are_recorded_as_got_or_refused(monkeypatch):
     assert got["timer_slack"] == "1 ns"
 
 
+@pytest.mark.process
 def test_a_device_alone_holds_and_ends_when_told(address, monkeypatch):
     """In this process: no edge, no roof; SIGTERM brings it to rest."""
     before = signal.getsignal(signal.SIGTERM)

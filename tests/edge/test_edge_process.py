@@ -43,7 +43,6 @@ from tierloop.link.sockets import ClientSocket, ServerSocket
 from tierloop.policy.artefact import digest
 
 ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.process
 
 
 class Edge:
@@ -262,6 +261,7 @@ def test_garbage_on_its_socket_disturbs_no_decision(tmp_path, cloud, join):
         assert edge.stop() == 0
 
 
+@pytest.mark.process
 def test_a_policy_goes_live_under_load_without_a_gap_or_a_mixed_batch(tmp_path, cloud, join):
     policies = stocked(tmp_path / "state" / "policies", 1)
     old = policies.active()
@@ -296,6 +296,7 @@ def test_a_policy_goes_live_under_load_without_a_gap_or_a_mixed_batch(tmp_path, 
             assert np.allclose(chunk.actions, expected, atol=1e-5), "not the version it says"
 
 
+@pytest.mark.process
 def test_without_a_cloud_it_serves_and_keeps_and_reports(tmp_path, join):
     stocked(tmp_path / "state" / "policies", 1)
     sink, reports = ReportSink(), []

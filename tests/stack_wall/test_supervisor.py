@@ -14,8 +14,6 @@ import pytest
 from tierloop.stack.wall.processes import ROLES, Process
 from tierloop.stack.wall.supervisor import BACK_OFF_S, Supervisor, end_session
 
-pytestmark = pytest.mark.process
-
 IDLE = "import time; open(sys.argv[1], 'a').write('up '); time.sleep(60)"
 DEAF = (
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
