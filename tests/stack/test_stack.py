@@ -45,7 +45,7 @@ class Watch:
                 lives[report.boot] = report.counters.get("link.sealed.received", 0)
         return list(lives.values())
 
-    def until_acting(self, decisions=40):
+    def until_acting(self, decisions=25):
         """Until every robot has acted on that many answers from now on."""
         before = self.answered()
         self.until(lambda: all(n >= before[r] + decisions for r, n in self.answered().items()))
@@ -103,7 +103,7 @@ def test_three_terminals_make_one_stack(tmp_path):
     shared = [*options(**SERIAL), "--for", "60", "--out", str(out)]
     stacks = [Stack(*shared, command=tier) for tier in ("cloud", "edge", "device")]
     try:
-        Watch(out).until_acting()
+        Watch(out).until_acting(40)
         for stack in reversed(stacks):
             assert stack.interrupt() < 5
     finally:

@@ -2,10 +2,12 @@
 
 import threading
 import time
+from contextlib import closing
 
 import numpy as np
 import pytest
 from plant import POLICY, embodiment
+from ports import free_address
 
 from tierloop.contract.clock import NS_PER_MS, WallClock
 from tierloop.contract.messages import Hello, Welcome
@@ -23,6 +25,7 @@ from tierloop.stack.faults.kinds import ClockStep
 pytestmark = pytest.mark.process
 
 DELAY_MS = 25
+SECONDS = 3
 
 
 class Edge(threading.Thread):
@@ -72,45 +75,37 @@ class Stage:
         self.edge.join(5)
 
 
-@pytest.fixture
-def make(address):
-    made = []
-
-    def stage(*arguments, **named):
-        made.append(Stage(address, *arguments, **named))
-        return made[-1]
-
-    yield stage
-    for each in made:
-        each.close()
+@pytest.fixture(scope="module")
+def lived():
+    """A loop that has ticked for SECONDS over a link that delays."""
+    with closing(Stage(free_address(), DELAY_MS)) as stage:
+        stage.tick_for(SECONDS)
+        yield stage
 
 
-def test_a_round_trip_takes_the_link_twice_and_hardly_more(make):
+def test_a_round_trip_takes_the_link_twice_and_hardly_more(lived):
     """The best of eight echoes: two delays and at most two ticks, not one tick a direction more."""
-    stage = make(DELAY_MS)
-    stage.tick_for(3)
-    assert stage.link.open
-    best = stage.link.session.clock.best
+    assert lived.link.open
+    best = lived.link.session.clock.best
     assert best is not None
     assert 2 * DELAY_MS <= best.round_trip_ns / NS_PER_MS < 2 * DELAY_MS + 6
 
 
-def test_the_loop_keeps_its_deadlines_over_a_modelled_link(make):
-    stage = make(DELAY_MS)
-    stage.tick_for(2)
-    rate = stage.loop._loop.rate
-    assert rate.ticks + rate.missed == pytest.approx(2 * 240, abs=30)
-    assert rate.missed < 60
+def test_the_loop_keeps_its_deadlines_over_a_modelled_link(lived):
+    rate = lived.loop._loop.rate
+    assert rate.ticks + rate.missed == pytest.approx(SECONDS * 240, abs=30)
+    assert rate.missed < rate.ticks / 8
 
 
-def test_a_clock_that_leaps_misses_ticks_once_and_goes_on(make):
+def test_a_clock_that_leaps_misses_ticks_once_and_goes_on(address):
     """The leap costs the ticks it skipped; then the period is kept again, and sessions open."""
     began_ns = time.monotonic_ns()
     faults = (ClockStep(at_s=1, target="arm", step_ms=500),)
-    stage = make(1, SkewedClock(Skew(faults, began_ns)), faults, began_ns)
-    stage.tick_for(2.5)
-    rate = stage.loop._loop.rate
-    assert rate.missed == pytest.approx(120, abs=60)
-    assert rate.ticks == pytest.approx(2.5 * 240, abs=80)
-    assert stage.link.open
-    assert stage.clock.now_ns() - time.monotonic_ns() == pytest.approx(5e8, abs=1e6)
+    clock = SkewedClock(Skew(faults, began_ns))
+    with closing(Stage(address, 1, clock, faults, began_ns)) as stage:
+        stage.tick_for(2.5)
+        rate = stage.loop._loop.rate
+        assert rate.missed == pytest.approx(120, abs=60)
+        assert rate.ticks == pytest.approx(2.5 * 240, abs=80)
+        assert stage.link.open
+        assert stage.clock.now_ns() - time.monotonic_ns() == pytest.approx(5e8, abs=1e6)
