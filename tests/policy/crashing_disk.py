@@ -1,13 +1,9 @@
-"""A disk that loses what was not synced, and a machine that stops at any file operation."""
+"""A disk that loses what was not synced, of a machine that may stop at any file operation."""
 
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-
-class Crash(BaseException):
-    """The machine stops; nothing catches it."""
 
 
 @dataclass(eq=False)
@@ -19,25 +15,21 @@ class Inode:
 class CrashingDisk:
     """Stands in for the `os` module: passes on to it, and knows what would survive a power cut.
 
-    Operation number `crash_at` does not happen: it raises. `after_crash` gives the directories
-    that the next start may find: nothing unsynced survives; names do but not their data; all does.
+    `crashes` has, for each operation, the directories that the next start may find if the machine
+    stops right before it: nothing unsynced survives; names do but not their data; all does.
     """
 
     O_WRONLY, O_CREAT, O_TRUNC, O_RDONLY = os.O_WRONLY, os.O_CREAT, os.O_TRUNC, os.O_RDONLY
 
-    def __init__(self, directory: Path, crash_at: int) -> None:
-        self._directory = directory
-        self._crash_at = crash_at
-        self.operations = 0
+    def __init__(self, directory: Path) -> None:
+        self.crashes: list[list[dict[str, bytes]]] = []
         found = directory.iterdir() if directory.exists() else ()
         self._names = {p.name: Inode(p.read_bytes(), p.read_bytes()) for p in found}
         self._durable = dict(self._names)
         self._open: dict[int, Inode | None] = {}
 
     def _step(self) -> None:
-        if self.operations == self._crash_at:
-            raise Crash
-        self.operations += 1
+        self.crashes.append(list(self._after_crash()))
 
     def open(self, path: Path, flags: int, mode: int = 0o777) -> int:
         self._step()
@@ -78,7 +70,7 @@ class CrashingDisk:
         os.unlink(path)
         del self._names[path.name]
 
-    def after_crash(self) -> Iterator[dict[str, bytes]]:
+    def _after_crash(self) -> Iterator[dict[str, bytes]]:
         yield {name: inode.synced for name, inode in self._durable.items()}
         yield {name: inode.synced for name, inode in self._names.items()}
         yield {name: inode.data for name, inode in self._names.items()}

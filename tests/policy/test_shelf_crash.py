@@ -4,11 +4,12 @@ import os
 import signal
 import subprocess
 import sys
+from bisect import bisect_right
 from pathlib import Path
 
 import numpy as np
 import pytest
-from crashing_disk import Crash, CrashingDisk, lay_out
+from crashing_disk import CrashingDisk, lay_out
 from policy_samples import SPEC, make_blob, make_features
 
 from tierloop.policy import shelf as module
@@ -46,43 +47,40 @@ def assert_whole(shelf: Shelf, allowed: set[int]) -> None:
     assert np.array_equal(policy.act(x), expected)
 
 
-def live(directory: Path, disk: CrashingDisk, monkeypatch) -> int | None:
-    """Runs LIFE on a disk; how many steps were done when it crashed, None if it did not."""
-    done = 0
+def test_a_crash_at_every_operation_leaves_the_old_policy_or_the_new(tmp_path, monkeypatch):
+    """Of one life, the disks that a crash may leave; what the next start makes of each."""
+    directory = tmp_path / "shelf"
+    lay_out(directory, {})
+    disk, ends = CrashingDisk(directory), []
     with monkeypatch.context() as patch:
         patch.setattr(module, "os", disk)
-        try:
-            shelf = Shelf(directory, SPEC, "numpy")
-            for action in LIFE:
-                step(shelf, action)
-                done += 1
-        except Crash:
-            return done
-    return None
-
-
-def test_a_crash_at_every_operation_leaves_the_old_policy_or_the_new(tmp_path, monkeypatch):
-    directory = tmp_path / "shelf"
-    crash_at, seen = 0, set()
-    while True:
-        lay_out(directory, {})
-        disk = CrashingDisk(directory, crash_at)
-        done = live(directory, disk, monkeypatch)
-        if done is None:
-            break
+        shelf = Shelf(directory, SPEC, "numpy")
+        for action in LIFE:
+            step(shelf, action)
+            ends.append(len(disk.crashes))
+    assert_whole(Shelf(directory, SPEC, "numpy"), {7})
+    assert len(disk.crashes) > 100
+    seen = set()
+    for done, files in left_by(disk, ends):
         old, new = AFTER[done - 1] if done else -1, AFTER[done]
-        for files in disk.after_crash():
-            lay_out(directory, files)
-            shelf = Shelf(directory, SPEC, "numpy")
-            assert_whole(shelf, {old, new})
-            seen.add(shelf.active() and (done, shelf.active().version))
-            step(shelf, 9)
-            assert_whole(Shelf(directory, SPEC, "numpy"), {9})
-        crash_at += 1
-    assert crash_at > 100
+        lay_out(directory, files)
+        shelf = Shelf(directory, SPEC, "numpy")
+        assert_whole(shelf, {old, new})
+        seen.add(shelf.active() and (done, shelf.active().version))
+        step(shelf, 9)
+        assert_whole(Shelf(directory, SPEC, "numpy"), {9})
     both = {(done, v) for done in range(1, len(LIFE)) for v in (AFTER[done - 1], AFTER[done])}
     assert both <= seen, "each step must have been seen to fail both ways"
-    assert_whole(Shelf(directory, SPEC, "numpy"), {7})
+
+
+def left_by(disk: CrashingDisk, ends: list[int]) -> list[tuple[int, dict[str, bytes]]]:
+    """How many steps were done, and a directory that a crash then may leave; each pair once."""
+    pairs = [
+        (bisect_right(ends, number), files)
+        for number, crash in enumerate(disk.crashes)
+        for files in crash
+    ]
+    return list({(done, frozenset(files.items())): (done, files) for done, files in pairs}.values())
 
 
 def test_a_crash_while_recovering_from_damage_recovers_at_the_next_start(tmp_path, monkeypatch):
@@ -91,25 +89,16 @@ def test_a_crash_while_recovering_from_damage_recovers_at_the_next_start(tmp_pat
     step(shelf, 1)
     step(shelf, 2)
     (directory / f"{digest(BLOBS[2])}.policy").write_bytes(b"rot")
-    damaged = {p.name: p.read_bytes() for p in directory.iterdir()}
-    crash_at = 0
-    while True:
-        lay_out(directory, damaged)
-        disk = CrashingDisk(directory, crash_at)
-        with monkeypatch.context() as patch:
-            patch.setattr(module, "os", disk)
-            try:
-                Shelf(directory, SPEC, "numpy")
-                break
-            except Crash:
-                pass
-        for files in disk.after_crash():
-            lay_out(directory, files)
-            shelf = Shelf(directory, SPEC, "numpy")
-            assert shelf.active().version == 1
-            assert [e.action for e in shelf.journal] == ["activate", "activate", "damaged"]
-        crash_at += 1
-    assert crash_at > 6
+    disk = CrashingDisk(directory)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "os", disk)
+        Shelf(directory, SPEC, "numpy")
+    assert len(disk.crashes) > 6
+    for _, files in left_by(disk, []):
+        lay_out(directory, files)
+        shelf = Shelf(directory, SPEC, "numpy")
+        assert shelf.active().version == 1
+        assert [e.action for e in shelf.journal] == ["activate", "activate", "damaged"]
 
 
 CHILD = """
