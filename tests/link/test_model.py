@@ -1,14 +1,15 @@
 """Every property of the link model, measured on what it does to many messages."""
 
 import itertools
+from functools import cache
 from pathlib import Path
-from statistics import NormalDist
 
 import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import ndtr
 
 from tierloop.contract.clock import NS_PER_MS, NS_PER_S
 from tierloop.link.model import LONGEST_NS, PRESETS, Conditions, LinkModel, LinkSpec
@@ -58,8 +59,7 @@ def test_jitter_is_lognormal():
     found = delays_ms(model(delay_ms=3, jitter_ms=4, jitter_shape=0.7), 20_000)
     assert np.median(found) == pytest.approx(7, rel=0.03)
     z = np.log((np.sort(found) - 3) / 4) / 0.7
-    expected = np.array([NormalDist().cdf(value) for value in z])
-    gap = np.abs(expected - (np.arange(len(z)) + 0.5) / len(z)).max()
+    gap = np.abs(ndtr(z) - (np.arange(len(z)) + 0.5) / len(z)).max()
     assert gap * np.sqrt(len(z)) < 1.95  # p > 0.001
     assert np.quantile(z, 0.99) == pytest.approx(2.326, abs=0.1)
 
@@ -79,11 +79,11 @@ def test_losses_without_bursts_are_independent(loss):
     assert within(np.mean(after_loss), len(after_loss), loss)
 
 
-@pytest.mark.parametrize("apart_ms", [1, 5])
-def test_bursts_last_as_long_as_said_whatever_the_rate(apart_ms):
+@pytest.mark.parametrize(("apart_ms", "n"), [(1, 200_000), (5, 100_000)])
+def test_bursts_last_as_long_as_said_whatever_the_rate(apart_ms, n):
     """Gilbert and Elliott: geometric bursts, of burst_ms in time, at the said share of losses."""
     link = model(loss=0.1, burst_ms=40)
-    got, _ = carry(link, 200_000, apart_ms * NS_PER_MS)
+    got, _ = carry(link, n, apart_ms * NS_PER_MS)
     lost = [not a for a in got]
     assert np.mean(lost) == pytest.approx(0.1, rel=0.1)
     bursts = runs(lost, True)
@@ -155,10 +155,10 @@ def test_duplicates_of_a_fault_and_of_the_link_combine_as_two_faults_do():
 
 def test_outages_come_and_last_as_said():
     link = model(outage_every_s=10, outage_s=0.5)
-    got, _ = carry(link, 400_000, 10 * NS_PER_MS)
+    got, _ = carry(link, 80_000, 50 * NS_PER_MS)
     out = [not a for a in got]
     outages = runs(out, True)
-    assert np.mean(outages) * 0.01 == pytest.approx(0.5, abs=0.02)
+    assert np.mean(outages) * 0.05 == pytest.approx(0.5, abs=0.02)
     assert len(outages) == pytest.approx(4000 / 10.5, rel=0.2)
     assert link.dropped == {"outage": sum(out)}
 
@@ -237,6 +237,11 @@ def test_all_that_was_offered_is_carried_or_dropped():
     assert counters["link.up.dropped.queue"] == link.dropped["queue"] > 0
 
 
+@cache
+def delays_of(preset):
+    return delays_ms(model(preset=preset), 20_000)
+
+
 @pytest.mark.parametrize(
     ("preset", "quantile", "low_ms", "high_ms"),
     [
@@ -252,8 +257,7 @@ def test_all_that_was_offered_is_carried_or_dropped():
     ],
 )
 def test_presets_are_what_their_sources_say(preset, quantile, low_ms, high_ms):
-    found = delays_ms(model(preset=preset), 20_000)
-    assert low_ms <= np.quantile(found, quantile) <= high_ms
+    assert low_ms <= np.quantile(delays_of(preset), quantile) <= high_ms
 
 
 def test_every_preset_is_complete_and_names_its_source():
