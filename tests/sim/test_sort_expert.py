@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from tierloop.sim.bodies.panda import HOME_RAD, body_spec, postures, tool_position
 from tierloop.sim.embody import embody
@@ -23,12 +24,16 @@ def env():
 
 
 def lived(env: SortEnv, delay: int, seed: int) -> tuple[np.ndarray, bool]:
-    """One part, each chunk acting `delay` periods late from the row that is then due."""
+    """One part, each chunk acting `delay` periods late from the row that is then due.
+
+    The rows after that one, which no other rests on, are not worked out.
+    """
+    expert = Expert(replace(SPEC, horizon=delay + 1))
     observation, _ = env.reset(seed=seed)
     seen, chunks, done, info = [], [], False, {}
     while not done:
         seen.append(observation)
-        chunks.append(EXPERT.label(observation[np.newaxis])[0])
+        chunks.append(expert.label(observation[np.newaxis])[0])
         late = min(delay, len(chunks) - 1)
         observation, _, done, _, info = env.step(chunks[-1 - late][late])
     return np.stack(seen), info["success"]
@@ -47,6 +52,13 @@ def test_labels_fit_the_spec_and_depend_on_their_own_row_alone(features):
     assert (labels <= np.float32(SPEC.action.high)).all()
     alone = np.concatenate([EXPERT.label(row[np.newaxis]) for row in features[::20]])
     assert np.allclose(labels[::20], alone, atol=1e-5)
+
+
+def test_a_row_does_not_rest_on_how_many_follow(features):
+    whole = EXPERT.label(features[::20])
+    for horizon in (1, 2, 3):
+        few = Expert(replace(SPEC, horizon=horizon)).label(features[::20])
+        assert np.array_equal(few, whole[:, :horizon])
 
 
 def test_no_row_asks_for_more_than_a_calm_speed(features):
@@ -134,6 +146,7 @@ def test_an_arm_gone_astray_goes_straight_home():
 def test_an_arm_gone_astray_comes_home_and_sorts():
     """From corners of what a policy may ask for, tool tilted or below the belt."""
     low, high = np.array(SPEC.action.low)[:-1], np.array(SPEC.action.high)[:-1]
+    expert = Expert(replace(SPEC, horizon=1))
     for seed in range(2):
         robot = embody(Scenario(), seed)
         body, rng = robot.body, np.random.default_rng(seed)
@@ -147,7 +160,7 @@ def test_an_arm_gone_astray_comes_home_and_sorts():
             judged += [e for e in reading.outcomes if tick > 240 * 4]
             if tick % 12 == 1:
                 start = setpoint
-                label = EXPERT.label(robot.perceiver.features(reading)[np.newaxis])[0, 0]
+                label = expert.label(robot.perceiver.features(reading)[np.newaxis])[0, 0]
                 goal = corner if tick < 240 * 3 else label.astype(np.float64)
                 goal = start + np.clip(goal - start, -0.1, 0.1)
                 goal[-1] = label[-1]
