@@ -35,8 +35,8 @@ def bench(tmp_path) -> Bench:
 
 
 def acked(bench: Bench, device: str = "arm", boot: int = 7) -> set[int]:
-    stored = [s for s in bench.to(device, Stored) if s.boot == boot]
-    return {n for s in stored for n in (*range(s.below), *s.also)}
+    stored = {(s.below, s.also) for s in bench.to(device, Stored) if s.boot == boot}
+    return {n for below, also in stored for n in (*range(below), *also)}
 
 
 def upward(bench: Bench) -> list[int]:

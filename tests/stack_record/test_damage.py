@@ -116,7 +116,7 @@ def test_a_store_that_cannot_be_read_is_told_and_what_rests_on_it_not_judged(
     assert words.startswith(f"damaged: {file}: ")
 
 
-def test_a_bent_page_of_the_cloud_s_store_is_told(tmp_path):
+def test_a_bent_page_of_the_cloud_s_store_is_told(tmp_path, undrawn):
     fill(tmp_path, short_run())
     Store(tmp_path / CLOUD_STORE).close()
     store = tmp_path / CLOUD_STORE
@@ -167,7 +167,7 @@ def test_a_bent_deployment_names_its_file_whatever_is_bent(tmp_path):
         join(tmp_path)
 
 
-def test_yesterdays_record_is_read(tmp_path):
+def test_yesterdays_record_is_read(tmp_path, undrawn):
     """A part is as it was: behind its length each report, as the codec packs it."""
     from tierloop.contract.codec import Codec
 
