@@ -1,5 +1,7 @@
 """Every field of every message at both ends and beyond, said to every node: nothing ends."""
 
+from functools import cache
+
 import pytest
 from benches import ROBOTS, Robot, S, beat, cloud, edge, hello
 from frames import INTS, Frames, resealed
@@ -11,8 +13,13 @@ from tierloop.contract.messages import ActionChunk, Echo, Hello, Observation, We
 DRAWN = 2500
 
 
+@cache
 def frames(seed, name="arm-0", boot=7):
     """Each field in turn, then drawn ones, by a peer in session under this name."""
+    return tuple(_frames(seed, name, boot))
+
+
+def _frames(seed, name, boot):
     said = Frames(seed, (*ROBOTS, "edge", "cloud"), POLICY)
     said.name, said.boot, said.asked = name, boot, 1
     yield from said.every()

@@ -122,16 +122,16 @@ def test_a_hung_edge_keeps_its_sessions_and_sends_no_actions(make):
 
 def test_the_same_seed_and_faults_are_the_same_run(make):
     faults = (
-        Delay(at_s=1, for_s=2, target="device", delay_ms=40),
-        Hang(at_s=2, for_s=1, target="edge"),
-        Crash(at_s=4, for_s=1, target="edge"),
-        ClockStep(at_s=3, target="arm-0", step_ms=300),
-        ClockDrift(at_s=3, for_s=2, target="edge", ppm=-200),
-        FullDisk(at_s=5, for_s=1, target="edge"),
-        SensorDropout(at_s=6, for_s=0.5, target="arm-1"),
+        Delay(at_s=0.5, for_s=1, target="device", delay_ms=40),
+        Hang(at_s=1, for_s=0.5, target="edge"),
+        Crash(at_s=2, for_s=0.5, target="edge"),
+        ClockStep(at_s=1.5, target="arm-0", step_ms=300),
+        ClockDrift(at_s=1.5, for_s=1, target="edge", ppm=-200),
+        FullDisk(at_s=2.5, for_s=0.5, target="edge"),
+        SensorDropout(at_s=3, for_s=0.25, target="arm-1"),
     )
-    first, again = (seconds(make(*faults), 8).trace.hexdigest() for _ in range(2))
-    other = seconds(make(*faults[1:]), 8).trace.hexdigest()
+    first, again = (seconds(make(*faults), 4).trace.hexdigest() for _ in range(2))
+    other = seconds(make(*faults[1:]), 4).trace.hexdigest()
     assert first == again != other
 
 
