@@ -13,7 +13,7 @@ from tierloop.cloud.store import Store
 from tierloop.fuzz.signed_policies import write
 from tierloop.policy.artefact import digest, pack
 from tierloop.policy.mlp import Mlp
-from tierloop.sim.scenario import policy_spec
+from tierloop.sim.scenario import Scenario, policy_spec
 from tierloop.stack.config.deployment_file import PolicyConfig
 from tierloop.stack.record.invariants import invariants
 
@@ -31,18 +31,19 @@ def release_a_bad_one(path, spec):
 
 def test_the_edge_goes_back_the_bodies_recover_and_the_record_says_so(tmp_path):
     learner = LearnerConfig(rounds_max=3, min_lived=10**9)
-    made = deployment(learner=learner)
+    scenario = Scenario(task="reach", body="plant", robots=("p-0", "p-1"), episode_s=3.0)
+    made = deployment(learner=learner, scenario=scenario)
     spec = policy_spec(made.scenario)
     write(tmp_path / "good", spec, 1)
     initial = PolicyConfig(initial=str(tmp_path / "good"))
     with plants(msgspec.structs.replace(made, policy=initial)) as p:
-        p.run(40)
+        p.run(16)
         p.stack.crash("cloud")
         release_a_bad_one(p.folder / "state" / "cloud" / "store.sqlite", spec)
         p.stack.restart("cloud")
-        p.run(10)
+        p.run(4)
         assert p.stack.nodes["edge"].releases.policy.version == 2
-        p.run(80)
+        p.run(22)
         assert p.stack.nodes["edge"].releases.policy.version == 1
         assert p.told("cloud").count("release_withdrawn") == 1
         p.stack.finish()
