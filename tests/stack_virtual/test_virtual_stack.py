@@ -24,13 +24,19 @@ def trace(seed: int = 7, seconds: float = 3.0, **tables) -> str:
         return p.stack.trace.hexdigest()
 
 
-def test_one_seed_one_trace_in_any_directory():
-    assert trace() == trace()
+@pytest.fixture(scope="module")
+def plain():
+    """The trace of the plants as they are."""
+    return trace()
 
 
-def test_another_seed_another_link_or_another_end_another_trace():
+def test_one_seed_one_trace_in_any_directory(plain):
+    assert trace() == plain
+
+
+def test_another_seed_another_link_or_another_end_another_trace(plain):
     traces = {
-        trace(),
+        plain,
         trace(seed=8),
         trace(seconds=3.5),
         trace(device=LinkSpec(preset="5g")),
@@ -39,13 +45,13 @@ def test_another_seed_another_link_or_another_end_another_trace():
     assert len(traces) == 5
 
 
-def test_looking_at_a_run_does_not_change_it():
+def test_looking_at_a_run_does_not_change_it(plain):
     with plants(deployment()) as p:
         for _ in range(30):
             p.run(0.1)
             p.stack.trace.hexdigest()
         p.stack.finish()
-        assert p.stack.trace.hexdigest() == trace()
+        assert p.stack.trace.hexdigest() == plain
 
 
 def test_no_clock_of_the_host_decides_what_is_staged(monkeypatch):
