@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from tierloop.contract.ledger import LEDGER
 from tierloop.stack.config.deployment import Deployment
@@ -56,20 +57,30 @@ def conclude(
 
 
 def _ledger(record: Record) -> bytes:
+    """Columns are made of their buffers: `pyarrow.array` would look for pandas, and load it."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    pieces = [(life, rows) for life, rows in record.ledgers() if len(rows)]
-    counts = [len(rows) for _, rows in pieces]
-    columns = [np.repeat([life.process for life, _ in pieces], counts).astype(str)]
-    columns += [np.repeat(np.array([life.boot for life, _ in pieces], np.int64), counts)]
-    columns += list(record.decisions().T)
+    def column(
+        kind: pa.DataType, count: int, *buffers: bytes | NDArray[np.integer[Any]]
+    ) -> pa.Array:
+        return pa.Array.from_buffers(kind, count, [None, *map(pa.py_buffer, buffers)])
+
+    pieces = [(life, len(rows)) for life, rows in record.ledgers() if len(rows)]
+    which = np.repeat(np.arange(len(pieces)), [count for _, count in pieces])
+    boots = np.array([life.boot for life, _ in pieces], np.int64)[which]
+    names = [life.process.encode() for life, _ in pieces]
+    ends = np.cumsum([0, *map(len, names)], dtype=np.int32)
+    devices = column(pa.string(), len(names), ends, b"".join(names))
+    numbers = [boots, *np.ascontiguousarray(record.decisions().T)]
     fields = [
         pa.field("device", pa.string(), metadata={"doc": "name of the robot"}),
         pa.field("boot", pa.int64(), metadata={"doc": "start of the device's process"}),
         *(pa.field(c.name, pa.int64(), metadata={"doc": c.doc}) for c in LEDGER),
     ]
-    table = pa.table([pa.array(column) for column in columns], schema=pa.schema(fields))
+    columns = [column(pa.int64(), len(which), figures) for figures in (which, *numbers)]
+    columns[0] = devices.take(columns[0])
+    table = pa.Table.from_arrays(columns, schema=pa.schema(fields))
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
     return bytes(sink.getvalue())
