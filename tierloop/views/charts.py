@@ -152,7 +152,7 @@ def age_histogram(record: Record, validity_ms: float) -> Callable[[Axes], None]:
     def paint(axes: Axes) -> None:
         ages = np.maximum(ages_ms(record.decisions()), 0.1)
         edges = np.geomspace(min(ages.min(initial=1), 1), max(ages.max(initial=1), validity_ms), 70)
-        axes.hist(ages, edges.tolist(), color=SERIES[0])
+        axes.stairs(*np.histogram(ages, edges), fill=True, color=SERIES[0])
         axes.axvline(validity_ms, color=BAD, lw=1.2)
         axes.annotate(
             f"valid until {validity_ms:g} ms", (validity_ms, 0.97), (-4, 0), ha="right", va="top",
