@@ -1,16 +1,18 @@
 """index.html: how near each figure is to its budget, now and in the runs on machines like this."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.resources import files
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from matplotlib.axes import Axes
 
 from tierloop.bench.verdicts import Document, Figure, Line, judged_figure
 from tierloop.bench.words import number, remarks, title
 from tierloop.contract.budget import Metric
 from tierloop.views import charts
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 HISTORY_MAX = 200
 """Runs drawn at most, the newest."""
@@ -123,10 +125,10 @@ def _over(runs: Sequence[Document], benchmark: str, line: Line) -> list[tuple[in
     ]
 
 
-def _chart(runs: Sequence[Document], benchmark: str, line: Line) -> Callable[[Axes], None]:
+def _chart(runs: Sequence[Document], benchmark: str, line: Line) -> charts.Paint:
     """A point a run with its interval; in multiples of the baseline where that is the budget."""
 
-    def paint(axes: Axes) -> None:
+    def paint(axes: "Axes") -> None:
         points = _over(runs, benchmark, line)
         at = np.array([x for x, _ in points])
         value, low, high = np.array([_span(f) for _, f in points]).reshape(-1, 3).T

@@ -49,8 +49,8 @@ def conduct(deployment: Deployment, roles: tuple[str, ...], out: Path) -> int:
     _check_budgets(deployment)
     whole = set(roles) == set(ROLES)
     if whole:
-        charts = "tierloop.views.charts"  # takes long to import, and is needed at the end
-        Thread(target=import_module, args=(charts,), daemon=True).start()
+        library = "matplotlib.figure"  # takes long to import, and is needed at the end
+        Thread(target=import_module, args=(library,), daemon=True).start()
     console = Console()
     screen.wait_at_most(0)
     shown = view(console)

@@ -3,16 +3,17 @@
 from collections.abc import Callable, Sequence
 from importlib.resources import files
 from math import prod
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from matplotlib.axes import Axes
 
 from tierloop.sweep.grid import Grid
 from tierloop.sweep.table import HEADS, TableLine, texts
 from tierloop.views import charts
 
-Paint = Callable[[Axes], None]
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 Pick = Callable[[TableLine], tuple[float | None, tuple[float, float] | None]]
 
 WIDE = 30
@@ -95,7 +96,7 @@ def _along(grid: Grid) -> int:
     return next((i for i, axis in enumerate(grid.axes) if axis.numbers), 0)
 
 
-def _paint(chart: Chart, grid: Grid, found: Sequence[TableLine]) -> Paint:
+def _paint(chart: Chart, grid: Grid, found: Sequence[TableLine]) -> charts.Paint:
     """One line of the chart for each combination of what is swept besides the x axis."""
     at = _along(grid)
     along = grid.axes[at]
@@ -103,7 +104,7 @@ def _paint(chart: Chart, grid: Grid, found: Sequence[TableLine]) -> Paint:
     others = [i for i in range(len(grid.axes)) if i != at]
     series = list(dict.fromkeys(tuple(one.values[i] for i in others) for one in found))
 
-    def paint(axes: Axes) -> None:
+    def paint(axes: "Axes") -> None:
         for number, of in enumerate(series):
             mine = [one for one in found if tuple(one.values[i] for i in others) == of]
             mine.sort(key=lambda one: places[one.values[at]])
@@ -133,7 +134,7 @@ def _paint(chart: Chart, grid: Grid, found: Sequence[TableLine]) -> Paint:
 
 
 def _curve(
-    axes: Axes,
+    axes: "Axes",
     points: Sequence[tuple[float, float | None, tuple[float, float] | None]],
     number: int,
     dash: Any,

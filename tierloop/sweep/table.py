@@ -118,7 +118,7 @@ def spread(above: Vector, below: Vector) -> Interval:
         return None
     ratio = above.sum() / whole
     gaps = above - ratio * below
-    half = scipy.stats.t.ppf(0.975, n - 1) * np.sqrt(n / (n - 1) * (gaps @ gaps)) / whole
+    half = scipy.special.stdtrit(n - 1, 0.975) * np.sqrt(n / (n - 1) * (gaps @ gaps)) / whole
     return max(0.0, float(ratio - half)), float(ratio + half)
 
 

@@ -3,18 +3,20 @@
 import io
 from collections.abc import Callable, Sequence
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from tierloop.contract.clock import NS_PER_S, NS_PER_US
 from tierloop.contract.messages import Outcome
 from tierloop.stack.record.record import Happening, Record
 from tierloop.stack.record.summary import ages_ms
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Paint = Callable[["Axes"], None]
+"""Draws one chart on its axes."""
 WINDOW = 20
 """Episodes over which running success is taken."""
 SIZE_IN = (5.6, 2.9)
@@ -52,11 +54,14 @@ _STYLE: Any = {
 }
 
 
-def draw(*paints: Callable[[Axes], None], left_in: float = 0.7, above_in: float = 0.0) -> str:
+def draw(*paints: Paint, left_in: float = 0.7, above_in: float = 0.0) -> str:
     """The SVG of charts side by side; each of `paints` draws on the axes of its own.
 
     `left_in`: inches kept for the labels of the y axis; `above_in`: added for a legend above.
     """
+    import matplotlib
+    from matplotlib.figure import Figure
+
     width, height = SIZE_IN[0], SIZE_IN[1] + above_in
     whole = len(paints) * width
     with matplotlib.rc_context(_STYLE):
@@ -92,10 +97,10 @@ def _read(name: str) -> str:
     return files("tierloop.views").joinpath(name).read_text(encoding="utf-8")
 
 
-def success_by_version(versions: Sequence[dict[str, Any]]) -> Callable[[Axes], None]:
+def success_by_version(versions: Sequence[dict[str, Any]]) -> Paint:
     """A bar a version with its 95 % Wilson interval and the episodes it rests on."""
 
-    def paint(axes: Axes) -> None:
+    def paint(axes: "Axes") -> None:
         lived = [v for v in versions if v["episodes"]]
         at = np.arange(len(lived))
         rates = np.array([v["success_rate"] for v in lived])
@@ -122,10 +127,10 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
 
 def running_success(
     outcomes: Sequence[Outcome], versions: Sequence[dict[str, Any]], start_ns: int
-) -> Callable[[Axes], None]:
+) -> Paint:
     """The success of the last WINDOW episodes over time; a mark where each version came alive."""
 
-    def paint(axes: Axes) -> None:
+    def paint(axes: "Axes") -> None:
         at_s = np.array([(o.ended_ns - start_ns) / NS_PER_S for o in outcomes])
         won = np.cumsum([0, *(o.success for o in outcomes)])
         ends = np.arange(1, len(outcomes) + 1)
@@ -146,10 +151,10 @@ def running_success(
     return paint
 
 
-def age_histogram(record: Record, validity_ms: float) -> Callable[[Axes], None]:
+def age_histogram(record: Record, validity_ms: float) -> Paint:
     """Ages of action on a logarithmic axis, with where validity ends."""
 
-    def paint(axes: Axes) -> None:
+    def paint(axes: "Axes") -> None:
         ages = np.maximum(ages_ms(record.decisions()), 0.1)
         edges = np.geomspace(min(ages.min(initial=1), 1), max(ages.max(initial=1), validity_ms), 70)
         axes.stairs(*np.histogram(ages, edges), fill=True, color=SERIES[0])
@@ -167,10 +172,10 @@ def age_histogram(record: Record, validity_ms: float) -> Callable[[Axes], None]:
     return paint
 
 
-def lateness(record: Record, period_us: float) -> Callable[[Axes], None]:
+def lateness(record: Record, period_us: float) -> Paint:
     """The share of ticks later than x, both axes logarithmic: the tail is what matters."""
 
-    def paint(axes: Axes) -> None:
+    def paint(axes: "Axes") -> None:
         late = np.sort(np.maximum(record.lateness_ns() / NS_PER_US, 1.0))
         share = 1.0 - np.arange(len(late)) / max(len(late), 1)
         keep = np.unique(np.geomspace(1, len(late) or 1, 800).astype(int))[: len(late)]
@@ -192,10 +197,10 @@ def lateness(record: Record, period_us: float) -> Callable[[Axes], None]:
     return paint
 
 
-def energy(parts: dict[str, float]) -> Callable[[Axes], None]:
+def energy(parts: dict[str, float]) -> Paint:
     """Joules by part, one bar each, longest first."""
 
-    def paint(axes: Axes) -> None:
+    def paint(axes: "Axes") -> None:
         lines = sorted(parts.items(), key=lambda line: line[1])
         total = sum(parts.values()) or 1.0
         names, joules = [name for name, _ in lines], [value for _, value in lines]
@@ -213,10 +218,10 @@ def energy(parts: dict[str, float]) -> Callable[[Axes], None]:
 
 def timeline(
     happenings: Sequence[Happening], faults: frozenset[str], start_ns: int, duration_s: float
-) -> Callable[[Axes], None]:
+) -> Paint:
     """A dot an event, a row a process; faults stand out."""
 
-    def paint(axes: Axes) -> None:
+    def paint(axes: "Axes") -> None:
         names = sorted({h.process for h in happenings}, reverse=True)
         for bad in (False, True):
             chosen = [h for h in happenings if (h.name in faults) is bad]
