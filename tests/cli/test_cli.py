@@ -36,7 +36,7 @@ def options(tmp_path: Path) -> list[str]:
     return [*sets, "--out", str(tmp_path / "run")]
 
 
-def tierloop(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+def ended(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "tierloop", *words],
         capture_output=True, text=True, timeout=60, cwd=cwd,
@@ -92,8 +92,8 @@ def until(condition, process: subprocess.Popen[str], seconds: float = 40.0) -> N
         (["doctor", "gone.toml"], "gone.toml: No such file"),
     ],
 )
-def test_a_users_mistake_is_one_line_and_nothing_is_written(tmp_path, words, expected):
-    done = tierloop(*words, cwd=tmp_path)
+def test_a_users_mistake_is_one_line_and_nothing_is_written(tierloop, tmp_path, words, expected):
+    done = tierloop(*words)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert expected in done.stderr
@@ -102,14 +102,14 @@ def test_a_users_mistake_is_one_line_and_nothing_is_written(tmp_path, words, exp
 
 
 @pytest.mark.parametrize("tier", ["run", "edge", "cloud"])
-def test_a_port_in_use_is_refused_before_anything_is_written(tmp_path, tier):
+def test_a_port_in_use_is_refused_before_anything_is_written(tierloop, tmp_path, tier):
     words = options(tmp_path)
     key = "links.edge_cloud" if tier == "cloud" else "links.device_edge"
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
-        done = tierloop(tier, str(SHIPPED), *words, "--set", f"{key}={address}", cwd=tmp_path)
+        done = tierloop(tier, str(SHIPPED), *words, "--set", f"{key}={address}")
     assert done.returncode == 2
     assert done.stderr == (
         f"tierloop: {address}: the port is in use; stop the process that listens there, or choose "
@@ -118,10 +118,10 @@ def test_a_port_in_use_is_refused_before_anything_is_written(tmp_path, tier):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path):
+def test_a_folder_with_something_else_in_it_is_left_alone(tierloop, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "mine.txt").write_text("mine")
-    done = tierloop("run", str(SHIPPED), *options(tmp_path), cwd=tmp_path)
+    done = tierloop("run", str(SHIPPED), *options(tmp_path))
     assert done.returncode == 2
     assert "not empty and not a record of a run" in done.stderr
     assert [p.name for p in (tmp_path / "run").iterdir()] == ["mine.txt"]
@@ -138,18 +138,6 @@ def test_another_python_is_refused_in_one_line():
     assert done.stderr == "tierloop: needs Python 3.11 to 3.13, this is Python 3.10\n"
 
 
-def without(library: str, *words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """The command in a Python that lacks this library."""
-    code = (
-        f"import sys; sys.modules[{library!r}] = None; sys.argv = ['tierloop', *{list(words)}];"
-        "from tierloop.__main__ import main; sys.exit(main())"
-    )
-    return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=cwd,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
-
-
 @pytest.mark.parametrize(
     ("words", "library", "extra"),
     [
@@ -159,8 +147,11 @@ def without(library: str, *words: str, cwd: Path) -> subprocess.CompletedProcess
         (["sweep", str(SHIPPED), "--over", "run.duration_s=0.3"], "jinja2", "report"),
     ],
 )
-def test_what_the_end_of_a_command_needs_is_asked_for_at_its_start(tmp_path, words, library, extra):
-    done = without(library, *words, cwd=tmp_path)
+def test_what_the_end_of_a_command_needs_is_asked_for_at_its_start(
+    tierloop, tmp_path, monkeypatch, words, library, extra
+):
+    monkeypatch.setitem(sys.modules, library, None)
+    done = tierloop(*words)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
         f"tierloop: {library} is needed for this: pip install 'tierloop[{extra}]'\n"
@@ -171,7 +162,14 @@ def test_what_the_end_of_a_command_needs_is_asked_for_at_its_start(tmp_path, wor
 @pytest.mark.process
 def test_a_tier_alone_needs_nothing_that_a_report_needs(tmp_path):
     words = ["device", str(SHIPPED), *options(tmp_path), "--for", "0.5"]
-    done = without("matplotlib", *words, cwd=tmp_path)
+    code = (
+        f"import sys; sys.modules['matplotlib'] = None; sys.argv = ['tierloop', *{words}];"
+        "from tierloop.__main__ import main; sys.exit(main())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
     assert (done.returncode, done.stderr) == (1, "")
 
 
@@ -185,12 +183,12 @@ def test_a_device_loads_nothing_that_belongs_to_other_tiers():
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_schema_and_doctor_print(tmp_path):
-    assert json.loads(tierloop("schema", cwd=tmp_path).stdout)["$ref"] == "#/$defs/DeploymentFile"
+def test_schema_and_doctor_print(tierloop, tmp_path):
+    assert json.loads(ended("schema", cwd=tmp_path).stdout)["$ref"] == "#/$defs/DeploymentFile"
     (tmp_path / "cell.toml").write_text(
         f'name = "c"\n[links]\ndevice_edge = "{free_address()}"\nedge_cloud = "{free_address()}"\n'
     )
-    done = tierloop("doctor", "cell.toml", cwd=tmp_path)
+    done = tierloop("doctor", "cell.toml")
     assert done.returncode == 0, done.stdout
     assert "onnxruntime" in done.stdout
 
@@ -277,7 +275,7 @@ def test_a_killed_edge_comes_back_and_a_killed_supervisor_leaves_no_orphan(tmp_p
     ]
     assert s["action_age_ms"]["n"] > 0
     assert s["experience"]["missing"] == s["experience"]["altered"] == 0
-    again = tierloop("run", str(SHIPPED), *options(tmp_path), cwd=tmp_path)
+    again = ended("run", str(SHIPPED), *options(tmp_path), cwd=tmp_path)
     assert again.returncode == 2
     assert "the record of another deployment (links.device_edge is " in again.stderr
 
@@ -288,7 +286,7 @@ def test_tiers_of_two_deployments_do_not_join_and_say_so(tmp_path):
     edge = ["edge", str(SHIPPED), *words, "--set", "scenario.horizon=4"]
     device = ["device", str(SHIPPED), *words, "--for", "30"]
     with started(tmp_path, *edge, "--out", str(tmp_path / "edge")):
-        done = tierloop(*device, "--out", str(tmp_path / "device"), cwd=tmp_path)
+        done = ended(*device, "--out", str(tmp_path / "device"), cwd=tmp_path)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith("arm-0: the edge refused this device: ")
