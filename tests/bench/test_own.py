@@ -12,9 +12,25 @@ from stranger import DEPLOYMENT, DOCS, block, python, tierloop
 from tierloop.bench.own import measure
 from tierloop.bench.own.body import embody
 from tierloop.bench.own.policy import OnnxFile
+from tierloop.cli.app import main
 from tierloop.contract.codec import Codec
 from tierloop.contract.messages import Observation
 from tierloop.edge.config import EdgeConfig
+
+
+@pytest.fixture
+def here(monkeypatch, capfd):
+    """The command in this process, which lacks none of the extras."""
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["tierloop", *words])
+        try:
+            code = main()
+        except SystemExit as left:
+            code = left.code
+        return subprocess.CompletedProcess(words, code, *capfd.readouterr())
+
+    return run
 
 
 @pytest.mark.slow
@@ -57,11 +73,11 @@ def test_a_budget_below_the_truth_is_exit_3_and_one_line(outside):
     )
 
 
-def test_a_run_cut_short_is_inconclusive_exit_4(outside):
+def test_a_run_cut_short_is_inconclusive_exit_4(outside, here):
     (outside / "b.toml").write_text(
         '[[budget]]\nmetric = "tick"\npercentile = 99.9\nlimit = 1e9\nunit = "us"\n'
     )
-    done = tierloop(
+    done = here(
         "bench", "--policy", "my.onnx", "--body", "my_package:MyBody", "--for", "0.01",
         "--budgets", "b.toml", "--out", "out",
     )  # fmt: skip
@@ -97,9 +113,9 @@ def test_the_plugin_as_the_docs_show_it(outside):
     assert "During handling" not in done.stdout
 
 
-def test_a_budget_on_another_clock_says_on_which_one_it_is_taken(outside):
+def test_a_budget_on_another_clock_says_on_which_one_it_is_taken(outside, here):
     (outside / "mine.toml").write_text(DEPLOYMENT.replace('clock = "cpu"', 'clock = "wall"'))
-    done = tierloop(
+    done = here(
         "bench", "--policy", "my.onnx", "--body", "my_package:MyBody", "--deployment", "mine.toml"
     )
     assert done.returncode == 2
@@ -109,8 +125,8 @@ def test_a_budget_on_another_clock_says_on_which_one_it_is_taken(outside):
     )  # fmt: skip
 
 
-def test_benchmarks_by_name_are_not_measured_with_a_policy(outside):
-    done = tierloop("bench", "tick", "--policy", "my.onnx", "--body", "my_package:MyBody")
+def test_benchmarks_by_name_are_not_measured_with_a_policy(outside, here):
+    done = here("bench", "tick", "--policy", "my.onnx", "--body", "my_package:MyBody")
     assert (done.returncode, done.stdout) == (2, "")
     assert (
         done.stderr

@@ -1,11 +1,16 @@
 """The budgets of a deployment: read strictly, judged on the record of a run."""
 
+import io
+import json
+from contextlib import redirect_stderr
+
 import pytest
 
-from tierloop.bench.run_budgets import _missed
+from tierloop.bench.run_budgets import _missed, verdict
 from tierloop.cli.app import main
 from tierloop.contract.errors import UserError
 from tierloop.stack.config.deployment import load
+from tierloop.stack.record.folder import load as recorded
 
 PLANTS = """name = "plants"
 [run]
@@ -26,16 +31,39 @@ def budget(metric="age_of_action", limit=100.0, unit="ms", percentile=50, clock=
     )
 
 
-def conduct(tmp_path, monkeypatch, capsys, *tables):
-    file = tmp_path / "plants.toml"
-    file.write_text(PLANTS + "".join(tables))
-    arguments = ["tierloop", "run", str(file), "--clock", "virtual", "--out", str(tmp_path / "out")]
-    monkeypatch.setattr("sys.argv", arguments)
-    try:
-        code = main()
-    except SystemExit as ended:
-        code = ended.code
-    return code, capsys.readouterr().err
+def conduct(folder, *tables):
+    """Exit code and standard error of a run with these budgets, whose record is `folder/out`."""
+    (folder / "plants.toml").write_text(PLANTS + "".join(tables))
+    words = ["run", str(folder / "plants.toml"), "--clock", "virtual", "--out", str(folder / "out")]
+    heard = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stderr(heard):
+        patch.setattr("sys.argv", ["tierloop", *words])
+        try:
+            code = main()
+        except SystemExit as ended:
+            code = ended.code
+    return code, heard.getvalue()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """One run that breaks the first of its two budgets: its folder, exit code and words."""
+    folder = tmp_path_factory.mktemp("run")
+    return folder, *conduct(folder, budget(limit=0.1), budget())
+
+
+@pytest.fixture
+def judged(run, tmp_path, capsys):
+    """Exit code and words of other budgets on the record of that run."""
+    _, record = recorded(run[0] / "out")
+    summary = json.loads((run[0] / "out" / "summary.json").read_bytes())
+
+    def judge(*tables):
+        (tmp_path / "plants.toml").write_text(PLANTS + "".join(tables))
+        code = verdict(record, summary, load(tmp_path / "plants.toml").budget)
+        return code, capsys.readouterr().err
+
+    return judge
 
 
 def test_the_share_of_missed_ticks_is_of_those_due():
@@ -44,28 +72,27 @@ def test_the_share_of_missed_ticks_is_of_those_due():
     assert _missed({"n": 100, "missed": 100}, virtual=False).value == 0.5
 
 
-def test_a_run_within_its_budgets_is_fine(tmp_path, monkeypatch, capsys):
+def test_a_run_within_its_budgets_is_fine(judged):
     tables = budget(), budget("missed_ticks", 0.0, "share"), budget(clock="wall", limit=0.0)
-    assert conduct(tmp_path, monkeypatch, capsys, *tables) == (0, "")
+    assert judged(*tables) == (0, "")
 
 
-def test_a_broken_one_is_exit_3_and_one_line(tmp_path, monkeypatch, capsys):
-    code, said = conduct(tmp_path, monkeypatch, capsys, budget(limit=0.1), budget())
+def test_a_broken_one_is_exit_3_and_one_line(run):
+    _, code, said = run
     assert code == 3
     assert said.startswith("tierloop: budget exceeded: age_of_action p50 is ")
     assert said.endswith("ms, limit 0.1 ms\n")
     assert said.count("\n") == 1
 
 
-def test_a_run_too_short_for_its_percentile_is_exit_4(tmp_path, monkeypatch, capsys):
-    code, said = conduct(tmp_path, monkeypatch, capsys, budget(percentile=99.99))
+def test_a_run_too_short_for_its_percentile_is_exit_4(judged):
+    code, said = judged(budget(percentile=99.99))
     assert code == 4
     assert "inconclusive: age_of_action p99.99" in said
 
 
-def test_a_run_without_success_breaks_a_budget_on_its_energy(tmp_path, monkeypatch, capsys):
-    table = budget("energy_per_success", 1e9, "J")
-    code, said = conduct(tmp_path, monkeypatch, capsys, table)
+def test_a_run_without_success_breaks_a_budget_on_its_energy(judged):
+    code, said = judged(budget("energy_per_success", 1e9, "J"))
     assert code in (0, 3)
     assert (code == 3) == ("no work was done" in said)
 
@@ -77,10 +104,8 @@ def test_a_run_without_success_breaks_a_budget_on_its_energy(tmp_path, monkeypat
         (budget(unit="x"), "budget 1 (age_of_action): a run has no baseline"),
     ],
 )
-def test_a_budget_about_nothing_stops_the_run_before_it_starts(
-    tmp_path, monkeypatch, capsys, table, said
-):
-    code, heard = conduct(tmp_path, monkeypatch, capsys, table)
+def test_a_budget_about_nothing_stops_the_run_before_it_starts(tmp_path, table, said):
+    code, heard = conduct(tmp_path, table)
     assert code == 2
     assert said in heard
     assert not (tmp_path / "out").exists()

@@ -140,7 +140,7 @@ def test_turns_alternate_and_end_with_the_time():
     assert by_turns(0.0, lambda: [1.0])[0][0] == 1.0
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def everything():
     series = [
         Series(TRIP, blocks(200), blocks(100, seed=1)),
