@@ -13,12 +13,12 @@ from wheels import ROOT, build, by_sdist
 from tierloop.contract.version import __version__
 
 ROOMS = [link for link in (ROOT / "tierloop").iterdir() if link.is_symlink()]
-RUN = ("run", "sorting-cell.toml", "--clock", "virtual", "--for", "3", "--out", "record")
+RUN = ("run", "sorting-cell.toml", "--clock", "virtual", "--for", "0.3", "--out", "record")
 
 
-@pytest.fixture
-def wheel(tmp_path):
-    return by_sdist(tmp_path)
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    return by_sdist(tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture

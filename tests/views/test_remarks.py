@@ -30,6 +30,12 @@ def silent(times):
     ]
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """A record is joined without its page: nine tenths of a join are its charts."""
+    monkeypatch.setattr("tierloop.views.finish.render", lambda *_: "")
+
+
 def test_what_processes_said_of_peers_is_told_once_each_with_its_count():
     record = recorded([*silent((3, 11)), *roof(1, 30)])
     assert silence(record, []) == [
@@ -56,7 +62,7 @@ def test_a_tier_that_was_alone_has_failed():
     assert _together(["edge"], True) == 4
 
 
-def test_a_record_whose_roof_was_killed_says_so(tmp_path):
+def test_a_record_whose_roof_was_killed_says_so(tmp_path, undrawn):
     fill(tmp_path, short_run())
     summary = join(tmp_path)
     assert (summary["ended"], summary["planned_s"]) == ("killed", 420.0)
@@ -76,7 +82,7 @@ def late_run(received_ms, acted):
     return [device, *roof(0, 10)]
 
 
-def test_a_round_trip_beyond_the_validity_is_named(tmp_path):
+def test_a_round_trip_beyond_the_validity_is_named(tmp_path, undrawn):
     fill(tmp_path / "late", late_run(600, 3))
     (words,) = [w for w in remarks(join(tmp_path / "late")) if "too late" in w]
     assert words.startswith(
@@ -174,14 +180,14 @@ def test_a_count_that_has_not_been_told_is_told_before_it_is_forgotten(monkeypat
     assert [line for line in lines if "more" in line] == ["  and 4 more: cloud joined  a"]
 
 
-def test_the_summary_is_json_with_all_of_it(tmp_path):
+def test_the_summary_is_json_with_all_of_it(tmp_path, undrawn):
     fill(tmp_path, short_run())
     join(tmp_path)
     keys = set(json.loads((tmp_path / "summary.json").read_text()))
     assert {"ended", "planned_s", "silence", "validity_ms"} <= keys
 
 
-def test_what_became_of_experience_is_told_in_plain_words(tmp_path):
+def test_what_became_of_experience_is_told_in_plain_words(tmp_path, undrawn):
     fill(tmp_path, short_run())
     summary = join(tmp_path)
     summary["experience"] |= dict.fromkeys(summary["experience"], 0) | {
