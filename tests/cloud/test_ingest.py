@@ -169,7 +169,7 @@ def test_what_honest_sensors_do_is_taken(ingest, make_segment, seal):
 def test_refused_rows_are_bounded_and_what_is_beyond_is_acknowledged(
     store, make_segment, seal, spec, monkeypatch
 ):
-    monkeypatch.setattr("tierloop.cloud.store.REFUSED_MAX", 3)
+    monkeypatch.setattr("tierloop.cloud.store.REFUSED_ROWS_MAX", 3)
     ingest = Ingest(store, spec, ROBOTS)
     for batch in range(3):
         seals = [seal(make_segment(2 * batch + n, "evil")) for n in range(2)]

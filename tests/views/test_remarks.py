@@ -173,7 +173,7 @@ def test_a_flood_hides_no_failure():
 
 
 def test_a_count_that_has_not_been_told_is_told_before_it_is_forgotten(monkeypatch):
-    monkeypatch.setattr("tierloop.views.terminal.TOLD_MAX", 2)
+    monkeypatch.setattr("tierloop.views.terminal.REMEMBERED_MAX", 2)
     lines = shown([happening(1, "joined", "a") for _ in range(5)], [
         happening(2, "joined", detail) for detail in "bcd"
     ])  # fmt: skip
