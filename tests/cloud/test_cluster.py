@@ -74,23 +74,30 @@ while True:
 
 
 @pytest.fixture
+def started():
+    """The processes that were started since, by whatever runs here; other tests' may live on."""
+    before = {child.pid for child in psutil.Process().children()}
+    return lambda: [child for child in psutil.Process().children() if child.pid not in before]
+
+
+@pytest.fixture
 def fake(tmp_path, monkeypatch):
     monkeypatch.setattr(cluster, "_DRIVER", (sys.executable, "-c", FAKE))
     monkeypatch.setenv("LIVES", str(tmp_path / "lives"))
 
 
-def test_a_failed_start_is_told_and_the_next_begins_from_nothing(tmp_path, fake, monkeypatch):
+def test_a_failed_start_is_told_and_the_next_begins_from_nothing(tmp_path, fake, started, monkeypatch):
     monkeypatch.setenv("FAILS", "1")
     monkeypatch.setattr(place, "SOCKETS", "/s")
     one = backend(tmp_path / "state")
     with pytest.raises(RuntimeError, match="no luck"):
         one.start()
-    assert psutil.Process().children() == []
+    assert started() == []
     assert list((tmp_path / "state").iterdir()) == [], "its files are left"
     assert one.start() == ""
     assert one.pids() == [2]
     one.close()
-    assert psutil.Process().children() == []
+    assert started() == []
     assert list((tmp_path / "state").iterdir()) == []
 
 
@@ -154,7 +161,7 @@ def test_an_address_where_nobody_listens_is_told_at_once(tmp_path, ray):
     one.close()
 
 
-def test_who_listens_and_is_no_cluster_is_waited_for_in_bounds(tmp_path, monkeypatch):
+def test_who_listens_and_is_no_cluster_is_waited_for_in_bounds(tmp_path, started, monkeypatch):
     mute = "import sys, time; from multiprocessing.connection import Connection as C; "
     mute += "pipe = C(int(sys.argv[1])); pipe.send((True, None)); time.sleep(60)"
     monkeypatch.setattr(cluster, "_DRIVER", (sys.executable, "-c", mute))
@@ -163,7 +170,7 @@ def test_who_listens_and_is_no_cluster_is_waited_for_in_bounds(tmp_path, monkeyp
         one = backend(tmp_path, ray=f"127.0.0.1:{server.getsockname()[1]}")
         with pytest.raises(TimeoutError, match="answers as a cluster does, in vain"):
             one.start()
-    assert psutil.Process().children() == []
+    assert started() == []
     one.close()
 
 
