@@ -86,7 +86,9 @@ def fake(tmp_path, monkeypatch):
     monkeypatch.setenv("LIVES", str(tmp_path / "lives"))
 
 
-def test_a_failed_start_is_told_and_the_next_begins_from_nothing(tmp_path, fake, started, monkeypatch):
+def test_a_failed_start_is_told_and_the_next_begins_from_nothing(
+    tmp_path, fake, started, monkeypatch
+):
     monkeypatch.setenv("FAILS", "1")
     monkeypatch.setattr(place, "SOCKETS", "/s")
     one = backend(tmp_path / "state")
