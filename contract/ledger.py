@@ -43,6 +43,15 @@ LEDGER: tuple[Column, ...] = (
     Column("up_ns", "from leaving the device to receipt in the answering tier, estimated"),
     Column("down_ns", "from leaving that tier to arrival at the device, estimated"),
     Column("way_bound_ns", "both are true within this; -1: the clocks' offset was not known"),
+    Column(
+        "age_ns",
+        "mean age, by share, of the observations that the setpoint written at the "
+        "capture answers; -1: it answers none, as in a hold",
+    ),
+    Column("oldest_ns", "the age of the oldest of them"),
+    Column("acting", "policy version with the largest share in that setpoint; -1 if none"),
+    Column("acting_ppm", "its share, millionths"),
+    Column("acting_also", "policy version with the next largest share; -1 if it acts alone"),
 )
 INDEX = {column.name: i for i, column in enumerate(LEDGER)}
 

@@ -3,7 +3,7 @@
 from typing import Annotated, NamedTuple
 
 import numpy as np
-from msgspec import Meta
+from msgspec import Meta, field
 
 from tierloop.contract.bounds import (
     Array,
@@ -296,7 +296,9 @@ class Report(Message, tag="report", frozen=True, kw_only=True):
     """What a process tells the roof, once a second.
 
     `counters` only grow (joules as `energy_j.<part>`); `gauges` are momentary.
-    `decisions` int64[R, C], columns of contract/ledger.py; `lateness_ns` int64[K], one a tick.
+    `decisions` int64[R, C], columns of contract/ledger.py; `lateness_ns` int64[K], one a tick;
+    `ages_ns` int64[T, 2], a row for each tick in which an answer moved the body: the mean age, by
+    share, of the observations that the setpoint answers, and the age of the oldest of them.
     """
 
     process: Name
@@ -310,6 +312,7 @@ class Report(Message, tag="report", frozen=True, kw_only=True):
     lateness_ns: Ints
     outcomes: Annotated[tuple[Outcome, ...], Meta(max_length=OUTCOMES_MAX)]
     events: Annotated[tuple[Event, ...], Meta(max_length=TOLD_MAX)]
+    ages_ns: IntRows = field(default_factory=lambda: np.zeros((0, 2), np.int64))
 
 
 ALL: tuple[type[Message], ...] = tuple(Message.__subclasses__())

@@ -10,6 +10,7 @@ from tierloop.contract.messages import ActionChunk
 from tierloop.contract.specs import PolicySpec, Vector, finite
 from tierloop.device.chunks import ChunkPlan
 from tierloop.device.config import ActingConfig
+from tierloop.device.origin import Origin
 
 REARM_CHUNKS = 3
 """Valid chunks in a row that end a controlled stop."""
@@ -49,6 +50,8 @@ class Arbiter:
         self._armed = 0
         self._halted = False
         self.rung = Rung.HOLD
+        self.origin: Origin | None = None
+        """What the last setpoint chosen is made of; None if of no chunk."""
         self.seam_rad = 0.0
 
     @property
@@ -86,7 +89,7 @@ class Arbiter:
             return Refusal.PREMISE
         anchor_ns = now_ns if self._at_arrival else chunk.anchor_ns
         before = None if back or self._parts(chunk) else self._plan
-        plan = ChunkPlan(chunk, now_ns, setpoint, anchor_ns, before, self._blend_ns)
+        plan = ChunkPlan(chunk, now_ns, setpoint, anchor_ns, before, self._blend_ns, self.origin)
         self.seam_rad = plan.seam_rad(self._plan) if self._plan is not None else 0.0
         self._plan = plan
         return Refusal.NONE
@@ -105,7 +108,7 @@ class Arbiter:
 
     def halt(self) -> None:
         """Begins a controlled stop that no chunk ends."""
-        self._halted, self._plan, self.rung = True, None, Rung.STOP
+        self._halted, self._plan, self.origin, self.rung = True, None, None, Rung.STOP
 
     def _parts(self, chunk: ActionChunk) -> bool:
         """Whether an episode ended between the capture of the plan in force and this chunk's."""
@@ -143,8 +146,10 @@ class Arbiter:
         """Returns the setpoint wanted now, float64[A]; None means hold still."""
         if self._plan is not None and self._plan.valid(now_ns):
             self.rung, self._held_since_ns, self._armed = Rung.EDGE, None, 0
-            return self._plan.at(now_ns)
-        self._plan = None
+            wish = self._plan.at(now_ns)
+            self.origin = self._plan.origin(now_ns)
+            return wish
+        self._plan = self.origin = None
         if self._held_since_ns is None:
             self._held_since_ns = now_ns
         if self.rung is not Rung.STOP:

@@ -6,6 +6,7 @@ import numpy as np
 
 from tierloop.contract.messages import ActionChunk
 from tierloop.contract.specs import Vector
+from tierloop.device.origin import Origin
 
 FADES = 16
 """Most plans that may still be fading when another one comes; fewer are answered in time."""
@@ -29,10 +30,14 @@ class ChunkPlan:
         anchor_ns: int | None = None,
         before: ChunkPlan | None = None,
         blend_ns: int = 0,
+        origin: Origin | None = None,
     ) -> None:
-        """`setpoint` float64[A]: what is in force at `now_ns`. Anchored to the chunk's own anchor
-        unless another is given. For `blend_ns` the joints fade over from the plan `before`, unless
-        it has expired, or FADES others are fading into it one after the other."""
+        """`setpoint` float64[A] is what is in force at `now_ns`, made of `origin` if of any chunk.
+
+        Anchored to the chunk's own anchor unless another is given. For `blend_ns` the joints fade
+        over from the plan `before`, unless it has expired, or FADES others are fading into it one
+        after the other.
+        """
         self.chunk = chunk
         self._anchor_ns = chunk.anchor_ns if anchor_ns is None else anchor_ns
         self._actions = chunk.actions.astype(np.float64)
@@ -42,6 +47,8 @@ class ChunkPlan:
         self._since_ns = self._was_ns = now_ns
         self._faded_ns = now_ns if self._before is None else now_ns + blend_ns
         self._left = self._was = setpoint.tolist()
+        self._own = self._left_origin = Origin.of(chunk)
+        self._start = origin
         self._head(min(self._row(now_ns), len(self._rows) - 1), self._was, now_ns)
         end_ns = self._due_ns(len(self._rows) - 1)
         self._last_ns = min(chunk.valid_until_ns, end_ns - 1)
@@ -60,8 +67,12 @@ class ChunkPlan:
         return np.array(self._at(now_ns))
 
     def _at(self, now_ns: int) -> list[float]:
+        if self._before is not None and not self._before.valid(now_ns):
+            self._left_origin = self.origin(self._was_ns)
+            self._before, self._left, self._since_ns = None, self._was, self._was_ns
         while now_ns >= self._next_ns:
             self._head(self._next + 1, self._rows[self._next], self._next_ns)
+            self._start = None
         share = (now_ns - self._from_ns) / (self._next_ns - self._from_ns)
         setpoint = [a + way * share for a, way in zip(self._from, self._way, strict=True)]
         setpoint[-1] = self._rows[self._next][-1]
@@ -69,6 +80,21 @@ class ChunkPlan:
             return self._faded(now_ns, setpoint)
         self._before = None
         return setpoint
+
+    def origin(self, now_ns: int) -> Origin:
+        """What the setpoint that `at` returned for `now_ns` is made of.
+
+        On the way to its first row a plan still holds some of the setpoint that it began at.
+        """
+        own = self._own
+        if self._start is not None:
+            way = (now_ns - self._from_ns) / (self._next_ns - self._from_ns)
+            own = own.faded(self._start, way)
+        if now_ns >= self._faded_ns:
+            return own
+        earlier = self._left_origin if self._before is None else self._before.origin(now_ns)
+        share = (now_ns - self._since_ns) / (self._faded_ns - self._since_ns)
+        return own.faded(earlier, share)
 
     def _head(self, row: int, start: list[float], start_ns: int) -> None:
         """From where the setpoint is towards a row."""
@@ -105,12 +131,7 @@ class ChunkPlan:
         return setpoint
 
     def _faded(self, now_ns: int, setpoint: list[float]) -> list[float]:
-        if self._before is not None and self._before.valid(now_ns):
-            start = self._before._at(now_ns)
-        else:
-            if self._before is not None:
-                self._before, self._left, self._since_ns = None, self._was, self._was_ns
-            start = self._left
+        start = self._left if self._before is None else self._before._at(now_ns)
         share = (now_ns - self._since_ns) / (self._faded_ns - self._since_ns)
         faded = [a + (b - a) * share for a, b in zip(start, setpoint, strict=True)]
         faded[-1] = setpoint[-1]

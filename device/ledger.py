@@ -8,6 +8,7 @@ from tierloop.contract.clock import NS_PER_S
 from tierloop.contract.ledger import INDEX, LEDGER, Refusal, Rung, Tier
 from tierloop.contract.messages import ActionChunk
 from tierloop.device.meter import ENERGY_PARTS, Meter
+from tierloop.device.origin import Origin
 from tierloop.device.uplink import Place
 from tierloop.link.clock_offset import Offset
 
@@ -26,6 +27,8 @@ _EPISODE, _AHEAD = INDEX["episode"], INDEX["ahead_ns"]
 _PARTS = [INDEX[f"{part}_uj"] for part in ENERGY_PARTS]
 _VOLTAGE, _SOC = INDEX["voltage_mv"], INDEX["soc_ppm"]
 _SEGMENT, _SEGMENT_ROW = INDEX["segment"], INDEX["segment_row"]
+_AGE, _OLDEST = INDEX["age_ns"], INDEX["oldest_ns"]
+_ACTING, _ACTING_PPM, _ALSO = INDEX["acting"], INDEX["acting_ppm"], INDEX["acting_also"]
 _THERE, _BACK, _BOUND = INDEX["up_ns"], INDEX["down_ns"], INDEX["way_bound_ns"]
 _TIERS = {tier.name.lower(): int(tier) for tier in Tier}
 
@@ -48,6 +51,7 @@ class Rows:
         row[:] = 0
         row[_SEQ], row[_CAPTURED], row[_RUNG] = seq, captured_ns, rung
         row[_VERSION], row[_BOUND], row[_EPISODE], row[_AHEAD] = -1, -1, self.episode, ahead_ns
+        row[_AGE] = row[_OLDEST] = row[_ACTING] = row[_ALSO] = -1
         row[_SEGMENT], row[_SEGMENT_ROW] = place
         spent_uj, battery = [round(j * 1e6) for j in meter.joules.values()], meter.battery
         for column, now_uj, before_uj in zip(_PARTS, spent_uj, self._spent_uj, strict=True):
@@ -56,6 +60,14 @@ class Rows:
         row[_VOLTAGE], row[_SOC] = round(battery.voltage_v * 1e3), round(battery.soc * 1e6)
         self._end = seq + 1
         self._first = max(self._first, self._end - CAPACITY)
+
+    def acting(self, seq: int, now_ns: int, origin: Origin) -> None:
+        """Notes what the setpoint written at the capture is made of."""
+        row = self._rows[seq % CAPACITY]
+        row[_AGE], row[_OLDEST] = now_ns - origin.captured_ns, now_ns - origin.oldest_ns
+        (row[_ACTING], share), *more = origin.versions
+        row[_ACTING_PPM] = round(share * 1e6)
+        row[_ALSO] = more[0][0] if more else -1
 
     def sent(self, seq: int, now_ns: int, size: int) -> None:
         row = self._rows[seq % CAPACITY]

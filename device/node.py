@@ -81,6 +81,7 @@ class DeviceNode:
         )  # fmt: skip
         self._backlog_max = config.backlog_segments
         self._applied = start
+        self._ages_ns: list[int] = []
         self._last_ns = 0
         self._decision_ns = 0
         self._seq = 0
@@ -118,6 +119,9 @@ class DeviceNode:
         if hit:
             self._hits[hit] += 1
         self._applied = setpoint
+        origin = self.arbiter.origin
+        if origin is not None:
+            self._ages_ns += now_ns - origin.captured_ns, now_ns - origin.oldest_ns
         self._rung_ns[rung] += elapsed_ns
         for episode in reading.outcomes:
             self._judged(episode)
@@ -140,6 +144,8 @@ class DeviceNode:
             later = self.foresight.expect(seq, reading, ahead_ns, self.arbiter.plan, self._applied)
             features = self._perceiver.features(later)
         self.rows.open(seq, reading.captured_ns, ahead_ns, place, self.arbiter.rung, self.meter)
+        if self.arbiter.origin is not None:
+            self.rows.acting(seq, now_ns, self.arbiter.origin)
         self._seq = seq + 1
         question = Observation(
             device=self.name, boot=self.boot, seq=seq,
@@ -263,6 +269,7 @@ class DeviceNode:
             member(LIMIT, b.name.lower()): sum(n for hit, n in self._hits.items() if b in hit)
             for b in Limit if b.name
         }  # fmt: skip
+        ages_ns, self._ages_ns = self._ages_ns, []
         return Report(
             process=self.name, role="device", boot=self.boot, at_ns=now_ns, counters=counters,
             gauges={
@@ -281,6 +288,7 @@ class DeviceNode:
             },
             decisions=self.rows.take(now_ns, last),
             lateness_ns=np.array(lateness_ns, np.int64),
+            ages_ns=np.array(ages_ns, np.int64).reshape(-1, 2),
             outcomes=self._outcomes.take(), events=self._account.take_events(),
         )  # fmt: skip
 
