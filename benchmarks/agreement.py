@@ -48,7 +48,7 @@ BLOCKS = 16
 """A run's decisions, in order of time, are cut into so many stretches."""
 LONGER = 3
 """Times as long as other benchmarks of the suite."""
-AGE = Metric("mean_age_of_action", "ms", "sorting cell, bare is the virtual clock")
+AGE = Metric("mean_first_use_age", "ms", "sorting cell, bare is the virtual clock")
 TRIP = Metric("mean_round_trip", "ms", "sorting cell, bare is the virtual clock")
 
 

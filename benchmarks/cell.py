@@ -14,10 +14,10 @@ from tierloop.benchmarks.rig.teach import taught
 from tierloop.benchmarks.virtual import WIFI, live, single
 from tierloop.cloud.scratch import in_memory
 from tierloop.contract.budget import Metric
-from tierloop.contract.clock import NS_PER_S
+from tierloop.contract.clock import NS_PER_MS, NS_PER_S
 from tierloop.link.model import LinkSpec
 from tierloop.sim.scenario import Scenario
-from tierloop.stack.record.summary import ages_ms
+from tierloop.stack.record.tally import first_use_ns
 
 SCENARIO = Scenario()
 LIVED_NS = 60 * NS_PER_S
@@ -25,7 +25,7 @@ LIVED_NS = 60 * NS_PER_S
 OVER = "sorting cell over wifi"
 ENERGY = Metric("energy_per_success", "J", OVER, "virtual")
 FAILED = Metric("failed_episodes", "share", OVER, "virtual")
-AGE = Metric("age_of_action", "ms", OVER, "virtual")
+AGE = Metric("first_use_age", "ms", OVER, "virtual")
 
 
 def run(_seconds: float) -> list[Series]:
@@ -35,7 +35,7 @@ def run(_seconds: float) -> list[Series]:
         policy.write_bytes(taught())
         ours, summary = live(SCENARIO, LIVED_NS, WIFI, policy, folder / "wifi")
         bare, ideal = live(SCENARIO, LIVED_NS, LinkSpec(), policy, folder / "ideal")
-    age, least = (ages_ms(record.decisions()) for record in (ours, bare))
+    age, least = (first_use_ns(record.decisions()) / NS_PER_MS for record in (ours, bare))
     return [
         single(ENERGY, summary["energy_j"]["per_success"], ideal["energy_j"]["per_success"]),
         single(FAILED, failed(summary), failed(ideal)),

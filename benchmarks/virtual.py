@@ -19,7 +19,7 @@ from tierloop.cloud.config import LearnerConfig
 from tierloop.cloud.export import export
 from tierloop.cloud.scratch import in_memory
 from tierloop.contract.budget import Metric
-from tierloop.contract.clock import NS_PER_S
+from tierloop.contract.clock import NS_PER_MS, NS_PER_S
 from tierloop.link.model import LinkSpec
 from tierloop.policy.artefact import pack
 from tierloop.policy.mlp import Mlp
@@ -28,8 +28,9 @@ from tierloop.sim.tasks.reach import shares
 from tierloop.stack.config.deployment import resolve
 from tierloop.stack.config.deployment_file import DeploymentFile, LinksConfig, PolicyConfig
 from tierloop.stack.record.folder import audited
-from tierloop.stack.record.record import Record
-from tierloop.stack.record.summary import ages_ms, missed_share, round_trips_ms
+from tierloop.stack.record.summary import missed_share
+from tierloop.stack.record.tally import first_use_ns, round_trips_ns
+from tierloop.stack.record.whole import WholeRecord
 from tierloop.stack.virtual.stack import VirtualStack
 
 ROBOTS = ("plant-0", "plant-1", "plant-2", "plant-3")
@@ -39,7 +40,7 @@ SEED = 7
 WIFI = LinkSpec(preset="wifi")
 OVER = "4 plants over wifi"
 
-AGE = Metric("age_of_action", "ms", OVER, "virtual")
+AGE = Metric("first_use_age", "ms", OVER, "virtual")
 TRIP = Metric("decision_round_trip", "ms", OVER, "virtual")
 MISSED = Metric("missed_ticks", "share", OVER, "virtual")
 ENERGY = Metric("energy_per_success", "J", OVER, "virtual")
@@ -70,7 +71,7 @@ def expert() -> Mlp:
 
 def live(
     scenario: Scenario, lived_ns: int, link: LinkSpec, policy: Path, folder: Path
-) -> tuple[Record, dict[str, Any]]:
+) -> tuple[WholeRecord, dict[str, Any]]:
     """What was reported, and its summary."""
     deployment = resolve(
         DeploymentFile(
@@ -82,7 +83,7 @@ def live(
             links=LinksConfig(device=link),
         )
     )
-    record = Record()
+    record = WholeRecord(policy_spec(deployment.scenario))
     stack = VirtualStack(deployment, SEED, folder / "state", observers=[record.take])
     with closing(stack):
         stack.run(lived_ns)
@@ -104,8 +105,10 @@ def run(_seconds: float) -> list[Series]:
         speed = events(folder / "events")
     rows, bare_rows = ours.decisions(), bare.decisions()
     return [
-        Series(AGE, (ages_ms(rows),), (ages_ms(bare_rows),), exact=True),
-        Series(TRIP, (round_trips_ms(rows),), (round_trips_ms(bare_rows),), exact=True),
+        *(
+            Series(metric, (of(rows) / NS_PER_MS,), (of(bare_rows) / NS_PER_MS,), exact=True)
+            for metric, of in ((AGE, first_use_ns), (TRIP, round_trips_ns))
+        ),
         single(MISSED, missed_share(summary["ticks"]), missed_share(ideal["ticks"])),
         single(ENERGY, summary["energy_j"]["per_success"], ideal["energy_j"]["per_success"]),
         Series(EVENT, _each_us(speed.ours), _each_us(speed.bare)),

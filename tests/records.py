@@ -9,18 +9,21 @@ import numpy as np
 
 from tierloop.contract.ledger import INDEX, LEDGER, Rung, Tier
 from tierloop.contract.messages import Event, Outcome, Report
+from tierloop.sim.scenario import policy_spec
 from tierloop.stack.config.deployment import load
 from tierloop.stack.record.folder import DEPLOYMENT, PARTS
-from tierloop.stack.record.record import ROOF, Record
+from tierloop.stack.record.record import ROOF
 from tierloop.stack.record.reports import PartFiles
+from tierloop.stack.record.tally import first_use_ns
+from tierloop.stack.record.whole import WholeRecord
 
 S = 1_000_000_000
 MS = 1_000_000
 SHIPPED = Path(__file__).parents[1] / "deployments" / "sorting-cell.toml"
 
 
-def recorded(reports: Iterable[Report]) -> Record:
-    record = Record()
+def recorded(reports: Iterable[Report]) -> WholeRecord:
+    record = WholeRecord(policy_spec(deployment().scenario))
     for one in reports:
         record.take(one)
     return record
@@ -59,13 +62,14 @@ def outcome(number: int, success: bool, version: int, ended_ms: float) -> Outcom
 
 
 def report(process: str, role: str, at_s: float, boot: int = 1, **fields: Any) -> Report:
-    rows = fields.pop("rows", [])
+    rows = np.array(fields.pop("rows", []), np.int64).reshape(-1, len(LEDGER))
+    ages = np.repeat(first_use_ns(rows)[:, None], 2, 1)  # one tick for each answer that acted
     late = fields.pop("lateness_ns", [])
     events = fields.pop("events", ())
     empty: dict[str, Any] = {"counters": {}, "gauges": {}, "labels": {}, "outcomes": ()}
     return Report(
         process=process, role=role, boot=boot, at_ns=round(at_s * S),
-        decisions=np.array(rows, np.int64).reshape(-1, len(LEDGER)),
+        decisions=rows, ages_ns=fields.pop("ages_ns", ages),
         lateness_ns=np.array(late, np.int64),
         events=tuple(Event(at_ns=round(t * S), name=n, detail=d) for t, n, d in events),
         **(empty | fields),

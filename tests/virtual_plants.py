@@ -12,12 +12,13 @@ from tierloop.cloud.config import LearnerConfig
 from tierloop.contract.ledger import INDEX
 from tierloop.contract.messages import Report
 from tierloop.link.model import LinkSpec
-from tierloop.sim.scenario import Scenario
+from tierloop.sim.scenario import Scenario, policy_spec
 from tierloop.stack.config.deployment import Deployment, resolve
 from tierloop.stack.config.deployment_file import DeploymentFile, LinksConfig
 from tierloop.stack.record.audit import Audit, audit
-from tierloop.stack.record.record import Record
-from tierloop.stack.record.summary import ages_ms, shed
+from tierloop.stack.record.summary import shed
+from tierloop.stack.record.tally import first_use_ns
+from tierloop.stack.record.whole import WholeRecord
 from tierloop.stack.virtual.faults import FaultyParts, schedule
 from tierloop.stack.virtual.run import roof
 from tierloop.stack.virtual.stack import VirtualStack
@@ -46,7 +47,7 @@ class Watched:
     """A stack, what it reported, and its state on disk."""
 
     def __init__(self, folder: Path, deployment: Deployment, seed: int) -> None:
-        self.folder, self.record = folder, Record()
+        self.folder, self.record = folder, WholeRecord(policy_spec(deployment.scenario))
         self.reports: list[Report] = []
         self.stack = VirtualStack(
             deployment, seed, folder / "state",
@@ -72,7 +73,7 @@ class Watched:
 
     def ages_ms(self, since_ns: int = 0) -> list[float]:
         rows = self.record.decisions()
-        return sorted(ages_ms(rows[rows[:, INDEX["captured_ns"]] >= since_ns]).tolist())
+        return sorted((first_use_ns(rows[rows[:, INDEX["captured_ns"]] >= since_ns]) / MS).tolist())
 
     def rung_s(self, rung: str) -> float:
         """Seconds that all devices' present lives have spent there, by their nodes."""

@@ -2,15 +2,19 @@
 
 import fcntl
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
+import numpy as np
+from msgspec.structs import replace
 
 from tierloop.contract.errors import UserError
-from tierloop.contract.ledger import LEDGER
+from tierloop.contract.ledger import COLUMNS_BEFORE_AGES, LEDGER
+from tierloop.contract.messages import Report
 from tierloop.contract.reading import reading
+from tierloop.sim.scenario import policy_spec
 from tierloop.stack.config import hardware
 from tierloop.stack.config.deployment import Deployment
 from tierloop.stack.config.toml import leaves
@@ -23,6 +27,9 @@ from tierloop.stack.record.disks import releases
 from tierloop.stack.record.files import write
 from tierloop.stack.record.record import Record
 from tierloop.stack.record.summary import shed, summarise
+from tierloop.stack.record.whole import WholeRecord
+
+Told = TypeVar("Told", bound=Record)
 
 DEPLOYMENT = "deployment.json"
 PARTS = "parts"
@@ -94,40 +101,58 @@ def _compare(out: Path, deployment: Deployment) -> None:
 
 
 def load(out: Path) -> tuple[Deployment, Record]:
-    """What ran and all that was reported of it. Raises UserError if `out` is no record."""
+    """What ran and what was reported of it. Raises UserError if `out` is no record."""
     deployment = stored(out)
-    record = recorded(out)
-    if not record.lives:
-        what = "no reports that this version can read" if record.damaged else "no reports"
-        raise UserError(f"{out}: not a record of a run ({what} in {PARTS}/)")
-    return deployment, record
+    return deployment, _heard(out, Record(policy_spec(deployment.scenario)))
 
 
-def recorded(out: Path) -> Record:
-    """All that the parts hold, and what of them is damaged or was never written.
+def load_whole(out: Path) -> tuple[Deployment, WholeRecord]:
+    """As `load`, with every row."""
+    deployment = stored(out)
+    return deployment, _heard(out, WholeRecord(policy_spec(deployment.scenario)))
 
-    Raises UserError for a run that is still going, and for another version's ledger.
+
+def _heard(out: Path, record: Told) -> Told:
+    """Adds all that the parts hold, and what of them is damaged or was never written.
+
+    Raises UserError for a run that is still going, and if there is no report to be read.
     """
-    record = Record()
     with reading(out):
         if under_way(out):
             raise UserError(f"{out}: the run has not ended yet; wait until it has")
         for found in reports.scan(out / PARTS):
             if isinstance(found, Damage):
                 record.damaged.append(found)
-                continue
-            columns = found.decisions.shape[1]
-            if len(found.decisions) and columns != len(LEDGER):
-                raise UserError(
-                    f"{out}: its ledger has {columns} columns, but this version of tierloop has "
-                    f"{len(LEDGER)}; use the version that wrote it"
-                )
-            record.take(found)
+            else:
+                record.take(_present(out, found))
         record.damaged += [
             Damage(PARTS, f"not written: {lack.why}", -1, -1, lack.since_ns, lack.until_ns)
             for lack in reports.lacks_of(record.label(reports.LACKS))
         ]
+    if not record.lives:
+        what = "no reports that this version can read" if record.damaged else "no reports"
+        raise UserError(f"{out}: not a record of a run ({what} in {PARTS}/)")
     return record
+
+
+def told(out: Path) -> Iterator[Report]:
+    """Every whole report in the parts, process by process, in order. Raises OSError, UserError."""
+    return (_present(out, report) for report in reports.read(out / PARTS))
+
+
+def _present(out: Path, report: Report) -> Report:
+    """A report with the columns of today. Raises UserError for those of an unknown version."""
+    rows = report.decisions
+    columns = rows.shape[1]
+    if not len(rows) or columns == len(LEDGER):
+        return report
+    if columns != COLUMNS_BEFORE_AGES:
+        raise UserError(
+            f"{out}: its ledger has {columns} columns, but this version of tierloop has "
+            f"{len(LEDGER)}; use the version that wrote it"
+        )
+    later = np.full((len(rows), len(LEDGER) - columns), -1, np.int64)
+    return replace(report, decisions=np.hstack([rows, later]))
 
 
 def stored(out: Path) -> Deployment:

@@ -4,8 +4,6 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import groupby, pairwise
 
-import numpy as np
-
 from tierloop.contract.clock import NS_PER_S
 from tierloop.contract.counters import (
     CARRIED,
@@ -23,12 +21,10 @@ from tierloop.contract.counters import (
     member,
     members,
 )
-from tierloop.contract.ledger import INDEX
-from tierloop.contract.specs import PolicySpec
 from tierloop.policy.journal import Entry
 from tierloop.stack.record.audit import Audit
 from tierloop.stack.record.energy import unbalanced
-from tierloop.stack.record.record import ROOF, LedgerRows, Record
+from tierloop.stack.record.record import DEVICE, ROOF, Record
 
 FAULTS = frozenset({"died", "hung", "restarted", "killed"})
 """Names of the supervisor's events that count as faults."""
@@ -37,19 +33,18 @@ RAISED_NS = 30 * NS_PER_S
 """A cloud that has lived this long has raised its workers; one that has not may be at it still."""
 
 _CONSERVED = ("observation", "action", "sealed", "part")
-_VERSION = INDEX["policy_version"]
 _TIERS = {"device", "edge", "cloud"}
 
 
-def invariants(record: Record, spec: PolicySpec, audit: Audit) -> dict[str, int]:
+def invariants(record: Record, audit: Audit) -> dict[str, int]:
     """Violations by name; 0 means that it held. The worse of both counts where two judge."""
-    found = {"stale_action": 0, "action_order": 0}
-    for _, rows in record.ledgers():
-        acted = rows[rows[:, INDEX["applied_ns"]] > 0]
-        found["stale_action"] += stale(acted, spec.validity_ns + spec.period_ns)
-        found["action_order"] += disordered(acted)
+    tallies = [life.tally for life in record.of(DEVICE)]
+    found = {
+        "stale_action": sum(tally.stale for tally in tallies),
+        "action_order": sum(tally.disordered for tally in tallies),
+    }
     found["version_regress"] = regressed(record, audit.steps)
-    found["ticks_uncounted"] = sum(uncounted(life.last.counters) for life in record.of("device"))
+    found["ticks_uncounted"] = sum(uncounted(life.last.counters) for life in record.of(DEVICE))
     found["exactly_once"] = audit.duplicate
     found["nothing_acked_lost"] = audit.missing
     found["nothing_altered"] = audit.altered
@@ -59,22 +54,6 @@ def invariants(record: Record, spec: PolicySpec, audit: Audit) -> dict[str, int]
     for name, value in members(INVARIANT, record.counters()).items():
         found[name] = max(found.get(name, 0), int(value))
     return found
-
-
-def stale(acted: LedgerRows, validity_ns: int) -> int:
-    """Actions that first acted past their validity.
-
-    The device's watch judges by the beginning of the tick; here the end of the writing counts, for
-    which a decision period is allowed.
-    """
-    age_ns = acted[:, INDEX["applied_ns"]] - acted[:, INDEX["captured_ns"]]
-    return int((age_ns > validity_ns).sum())
-
-
-def disordered(acted: LedgerRows) -> int:
-    """Actions that acted before one that answers an earlier observation."""
-    in_turn = acted[np.argsort(acted[:, INDEX["seq"]]), INDEX["applied_ns"]]
-    return int((np.diff(in_turn) < 0).sum())
 
 
 def regressed(record: Record, steps: Sequence[Entry]) -> int:
@@ -90,9 +69,8 @@ def regressed(record: Record, steps: Sequence[Entry]) -> int:
         for before, step in pairwise(steps)
     )
     acted: dict[str, list[int]] = defaultdict(list)
-    for life, rows in sorted(record.ledgers(), key=lambda lived: lived[0].boot):
-        used = rows[rows[:, INDEX["applied_ns"]] > 0]
-        acted[life.process] += used[np.argsort(used[:, INDEX["seq"]]), _VERSION].tolist()
+    for life in sorted(record.of(DEVICE), key=lambda life: life.boot):
+        acted[life.process] += life.tally.versions
     for versions in acted.values():
         recorded = iter([step.version for step in steps])
         found += sum(version not in recorded for version, _ in groupby(versions))

@@ -9,6 +9,7 @@ import os
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 
 import msgspec
@@ -25,6 +26,8 @@ LACKS = "lacks"
 LACKS_MAX = 8
 """Stretches told one by one, so that a label holds them; later ones are added to the last."""
 WHY_MAX = 60
+PIECE_BYTES = 1 << 20
+"""Read at a time."""
 
 _LENGTH = struct.Struct("<I")
 _MARK, _MARK_AT = b"\xa6report", 9
@@ -127,24 +130,50 @@ def scan(folder: Path) -> Iterator[Report | Damage]:
     Raises OSError.
     """
     for path in sorted(folder.glob(f"*{SUFFIX}")):
-        yield from _scan(path.read_bytes(), f"{folder.name}/{path.name}")
+        yield from _scan(path, f"{folder.name}/{path.name}")
 
 
-def _scan(data: bytes, name: str) -> Iterator[Report | Damage]:
-    codec, at, last_ns = Codec(), 0, None
-    while at < len(data):
-        found = _report(codec, data, at)
-        if isinstance(found, str):
-            lost, why = at, found
-            while isinstance(found, str) and at < len(data):
-                at = _next(data, at)
-                found = _report(codec, data, at)
-            until_ns = found.at_ns if isinstance(found, Report) else None
-            yield Damage(name, why, lost, at - lost, last_ns, until_ns)
-        if isinstance(found, Report):
-            yield found
-            last_ns = found.at_ns
-            at += _LENGTH.size + _LENGTH.unpack_from(data, at)[0]
+def _scan(path: Path, name: str) -> Iterator[Report | Damage]:
+    codec, last_ns = Codec(), None
+    with path.open("rb", buffering=0) as file:
+        window = _Window(file)
+        while window.left():
+            found = _report(codec, window.data, window.at)
+            if isinstance(found, str):
+                lost, why = window.place, found
+                while isinstance(found, str) and window.left():
+                    window.at = _next(window.data, window.at, window.ended)
+                    window.left()
+                    found = _report(codec, window.data, window.at)
+                until_ns = found.at_ns if isinstance(found, Report) else None
+                yield Damage(name, why, lost, window.place - lost, last_ns, until_ns)
+            if isinstance(found, Report):
+                yield found
+                last_ns = found.at_ns
+                window.at += _LENGTH.size + _LENGTH.unpack_from(window.data, window.at)[0]
+
+
+class _Window:
+    """A file read from its beginning to its end, a piece at a time; `at` is a place in `data`."""
+
+    def __init__(self, file: FileIO) -> None:
+        self._file = file
+        self.data, self.at, self.ended = b"", 0, False
+        self._begin = 0
+
+    @property
+    def place(self) -> int:
+        """Bytes before `at` in the file."""
+        return self._begin + self.at
+
+    def left(self) -> bool:
+        """Whether bytes are left; a whole report from `at` on is in `data` if the file has it."""
+        while not self.ended and len(self.data) - self.at < _LENGTH.size + MAX_BYTES[Report]:
+            more = self._file.read(PIECE_BYTES)
+            self.ended = not more
+            self.data = self.data[self.at :] + more
+            self._begin, self.at = self.place, 0
+        return self.at < len(self.data)
 
 
 def _report(codec: Codec, data: bytes, at: int) -> Report | str:
@@ -164,7 +193,9 @@ def _report(codec: Codec, data: bytes, at: int) -> Report | str:
     return found if isinstance(found, Report) else "not a report"
 
 
-def _next(data: bytes, at: int) -> int:
-    """Where behind `at` the next report may begin; the end if none does."""
+def _next(data: bytes, at: int, ended: bool) -> int:
+    """Where behind `at` the next report may begin; if none does the end, or where to look on."""
     mark = data.find(_MARK, at + 1 + _MARK_AT)
-    return len(data) if mark < 0 else mark - _MARK_AT
+    if mark >= 0:
+        return mark - _MARK_AT
+    return len(data) if ended else max(at + 1, len(data) - _MARK_AT - len(_MARK))

@@ -13,6 +13,7 @@ from tierloop.cloud.backend import Cancelled
 from tierloop.cloud.scratch import in_memory
 from tierloop.contract.clock import NS_PER_MS, NS_PER_S
 from tierloop.contract.messages import Report
+from tierloop.sim.scenario import policy_spec
 from tierloop.stack.config.deployment import Deployment
 from tierloop.stack.config.deployment_file import TIERS
 from tierloop.stack.faults.kinds import Faults
@@ -59,7 +60,7 @@ class VirtualRun:
     ) -> None:
         self.deployment = msgspec.structs.replace(deployment, seed=seed)
         self._out, self._view, self._stopped = out, view, stopped
-        self._record = Record()
+        self._record = Record(policy_spec(deployment.scenario))
         self._parts: reports.PartFiles | None = None
         self._told = 0
         self._report_ns = NS_PER_S

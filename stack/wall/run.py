@@ -11,6 +11,7 @@ from tierloop.contract.ledger import LEDGER, coded
 from tierloop.contract.messages import Report
 from tierloop.link.reports import ReportSink
 from tierloop.link.sockets import check_free
+from tierloop.sim.scenario import policy_spec
 from tierloop.stack.config.deployment import Deployment
 from tierloop.stack.record import reports
 from tierloop.stack.record.folder import PARTS, check_folder, claim, prepare
@@ -45,7 +46,7 @@ class Run:
         self._signals = Signals()
         self._deployment, self._view = deployment, view
         self._name = ROOF if set(roles) == set(ROLES) else f"{ROOF}-{'-'.join(roles)}"
-        self._record = Record()
+        self._record = Record(policy_spec(deployment.scenario))
         self._events: list[Happening] = []
         self._phase = "starting"
         self.lived_s = 0.0
@@ -153,6 +154,7 @@ class Run:
         """Takes a report of a process of this table; any local process could send one."""
         columns = report.decisions.shape[1]
         known = self._known.get(report.process) == report.role and columns == len(LEDGER)
+        known = known and report.ages_ns.shape[1] == 2
         if not (known and coded(report.decisions)):
             self._foreign += 1
             return

@@ -9,7 +9,6 @@ from virtual_plants import Watched, plants_file
 from tierloop.contract.ledger import INDEX, Refusal, Rung
 from tierloop.device.config import DeviceConfig
 from tierloop.device.energy import BatteryConfig
-from tierloop.sim.scenario import policy_spec
 from tierloop.stack.config.deployment import Deployment, resolve
 from tierloop.stack.record.energy import account, unbalanced
 from tierloop.stack.record.invariants import invariants
@@ -38,12 +37,9 @@ def test_a_pack_that_cuts_out_stops_its_robot_and_the_run_says_so(flat):
     (event,) = [h for h in flat.record.happenings if h.name == "battery"]
     assert event.process == "p-0"
     assert "controlled stop" in event.detail
-    (life,) = flat.record.of("device")
-    rows = life.decisions
-    after = [
-        row for piece in rows for row in piece if row[INDEX["captured_ns"]] > event.at_ns + 10**8
-    ]
-    before = [row for piece in rows for row in piece if row[INDEX["captured_ns"]] < event.at_ns]
+    rows = flat.record.decisions()
+    after = [row for row in rows if row[INDEX["captured_ns"]] > event.at_ns + 10**8]
+    before = [row for row in rows if row[INDEX["captured_ns"]] < event.at_ns]
     assert len(before) > 20
     assert len(after) > 20
     assert {int(row[INDEX["rung"]]) for row in after} == {Rung.STOP}
@@ -64,7 +60,7 @@ def test_its_account_says_so_too_and_balances(flat):
     assert battery["lowest_v"] < 3.0
     assert battery["given_j"] == pytest.approx(sum(found["device"].values()), rel=1e-3)
     assert unbalanced(flat.record) == 0
-    judged = invariants(flat.record, policy_spec(told.scenario), flat.audit())
+    judged = invariants(flat.record, flat.audit())
     assert judged.pop("energy_conserved") == 0
     judged.pop("conservation")  # Of messages: the processes' last reports are of several instants.
     assert not any(judged.values())

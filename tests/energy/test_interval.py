@@ -13,7 +13,7 @@ from tierloop.contract.specs import BodySpec
 from tierloop.device.config import ComputePower, DeviceConfig
 from tierloop.device.energy import BatteryConfig, Energy
 from tierloop.device.meter import Meter
-from tierloop.sim.scenario import Scenario, body_spec, policy_spec
+from tierloop.sim.scenario import Scenario, body_spec
 from tierloop.stack.config.deployment import resolve
 from tierloop.stack.config.deployment_file import DeploymentFile
 from tierloop.stack.config.hardware import load
@@ -202,7 +202,7 @@ def test_the_runs_invariant_counts_lives_that_do_not_balance(plain):
     good = counters(plain)
     bad = good | {"energy_j.radio": 1.1 * good["energy_j.radio"]}
     lives = [report(f"arm-{i}", "device", c) for i, c in enumerate((good, bad, bad))]
-    found = invariants(recorded(lives), policy_spec(Scenario()), clean)
+    found = invariants(recorded(lives), clean)
     assert found["energy_conserved"] == 2
 
 
@@ -210,7 +210,7 @@ def test_parts_that_do_not_sum_to_what_the_battery_gave_are_seen(plain):
     good = counters(plain)
 
     def judged(**changed: float) -> bool:
-        return balanced(Life(report("arm-0", "device", good | changed)))
+        return balanced(Life(report("arm-0", "device", good | changed), 1))
 
     assert judged()
     short_j = 0.002 * good["battery.given_j"]
@@ -220,4 +220,4 @@ def test_parts_that_do_not_sum_to_what_the_battery_gave_are_seen(plain):
     assert judged(
         **{"energy_j.base": good["energy_j.base"] + short_j, "battery.unserved_j": short_j}
     )
-    assert balanced(Life(report("arm-0", "device", {"energy_j.base": 5.0}))), "no battery"
+    assert balanced(Life(report("arm-0", "device", {"energy_j.base": 5.0}), 1)), "no battery"

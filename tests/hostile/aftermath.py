@@ -6,7 +6,7 @@ from verdict import Verdict, lives
 from victims import ROOF, Victim
 
 from tierloop.contract.ledger import INDEX, Rung
-from tierloop.stack.record.folder import load
+from tierloop.stack.record.folder import load, load_whole
 from tierloop.stack.record.record import LedgerRows, Life, Record
 
 MEMORY_MB = {ROOF: 150, "device": 100, "edge": 250, "cloud": 550}
@@ -42,7 +42,7 @@ def honest(verdict: Verdict, victim: Victim, apart: str) -> None:
     summary = json.loads((victim.out / "summary.json").read_text())
     for name, count in summary["invariants"].items():
         verdict.none(f"invariant {name}", count)
-    _, record = load(victim.out)
+    _, record = load_whole(victim.out)
     for life, rows in record.ledgers():
         if life.process != apart:
             _decisions(verdict, life, rows)

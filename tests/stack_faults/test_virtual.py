@@ -7,6 +7,7 @@ import pytest
 
 from tierloop.contract.clock import NS_PER_S
 from tierloop.link.model import Conditions
+from tierloop.sim.scenario import policy_spec
 from tierloop.stack.config.deployment import load
 from tierloop.stack.faults.kinds import (
     ClockDrift,
@@ -43,7 +44,7 @@ def make(tmp_path):
 
     def stack(*faults, seed=1):
         deployment = msgspec.structs.replace(load(FILE, SETS), fault=faults)
-        record = Record()
+        record = Record(policy_spec(deployment.scenario))
         made.append(
             VirtualStack(
                 deployment, seed, tmp_path / str(len(made)),

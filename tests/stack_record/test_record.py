@@ -14,13 +14,13 @@ from tierloop.cli.run import headlines, run_code
 from tierloop.contract.errors import UserError
 from tierloop.contract.ledger import LEDGER
 from tierloop.policy.journal import Entry
-from tierloop.sim.scenario import Scenario, policy_spec
 from tierloop.stack.config.deployment import Deployment, resolve
 from tierloop.stack.config.deployment_file import DeploymentFile, RunConfig
 from tierloop.stack.faults.kinds import Crash
 from tierloop.stack.record import reports
 from tierloop.stack.record.audit import Audit
 from tierloop.stack.record.folder import prepare
+from tierloop.stack.record.histogram import Stretches
 from tierloop.stack.record.invariants import invariants
 from tierloop.stack.record.summary import percentiles, told_faults
 from tierloop.stack.watch import goal_reached
@@ -66,7 +66,9 @@ def test_versions_count_their_own_episodes_and_mixed_ones_count_overall():
     assert (first.version, first.episodes, first.successes, first.rate) == (1, 2, 1, 0.5)
     assert (second.version, second.episodes, second.rate) == (2, 0, 0.0)
     assert second.live_ns == 65 * MS
-    assert len(record.outcomes()) == 3
+    ended_ns, success = record.outcomes()
+    assert ended_ns.tolist() == [100 * MS, 200 * MS, 300 * MS]
+    assert success.tolist() == [True, False, True]
 
 
 def test_a_goal_ends_no_run_before_its_last_fault_is_over():
@@ -119,17 +121,19 @@ def test_watts_come_from_the_last_two_reports():
     assert life.watts == pytest.approx(15.0)
 
 
-def test_percentiles_of_nothing_are_null_and_of_something_exact():
-    assert percentiles(np.zeros(0)) == {
+def test_percentiles_of_nothing_are_null_and_of_something_near():
+    samples = Stretches()
+    assert percentiles(samples, 1) == {
         "n": 0, "p50": None, "p90": None, "p99": None, "p99_9": None, "max": None,
     }  # fmt: skip
-    found = percentiles(np.arange(1001.0))
-    assert found == {"n": 1001, "p50": 500, "p90": 900, "p99": 990, "p99_9": 999, "max": 1000}
+    samples.add(0, S, 1000 * np.arange(1001))
+    near = {"p50": 500, "p90": 900, "p99": 990, "p99_9": 999}
+    assert percentiles(samples, 1000) == pytest.approx({"n": 1001, **near, "max": 1000}, rel=2e-3)
 
 
 def judged(rows, audit=CLEAN, **counters):
     record = recorded([report("arm-0", "device", 1, rows=rows, counters=counters)])
-    return {k: n for k, n in invariants(record, policy_spec(Scenario()), audit).items() if n}
+    return {k: n for k, n in invariants(record, audit).items() if n}
 
 
 def test_each_invariant_sees_its_violation():
@@ -158,7 +162,7 @@ def test_a_cloud_whose_workers_never_came_up_fails_the_run():
             )
             for boot, g in enumerate(gauges, 1) for at_s in (0, lived_s)
         ]  # fmt: skip
-        return invariants(recorded(lives), policy_spec(Scenario()), CLEAN)["workers_up"]
+        return invariants(recorded(lives), CLEAN)["workers_up"]
 
     assert unraised() == unraised(None) == unraised(1.0) == 0
     assert unraised(0.0) == unraised(1.0, 0.0) == 1
@@ -197,7 +201,7 @@ def test_messages_from_nowhere_are_seen_unless_a_death_took_counts_along():
         ]
 
     def found(reports):
-        return invariants(recorded(reports), policy_spec(Scenario()), CLEAN)["conservation"]
+        return invariants(recorded(reports), CLEAN)["conservation"]
 
     assert found(reports(9)) == 0
     assert found(reports(12)) == 2
@@ -211,7 +215,8 @@ def test_messages_from_nowhere_are_seen_unless_a_death_took_counts_along():
 SUMMARY_KEYS = {
     "schema_version": int, "deployment": str, "clock": str, "seed": int, "duration_s": float,
     "host": dict, "robots": list, "success": dict, "policy_versions": list,
-    "action_age_ms": dict, "round_trip_ms": dict, "tick_lateness_us": dict, "ticks": dict,
+    "action_age_ms": dict, "oldest_age_ms": dict, "first_use_age_ms": dict,
+    "round_trip_ms": dict, "tick_lateness_us": dict, "ticks": dict,
     "decisions": dict, "energy_j": dict, "experience": dict, "cloud": dict, "faults": list,
     "invariants": dict, "not_judged": list, "damaged": list, "lacks": list, "unkept": list,
     "trace_sha256": type(None), "planned_s": float, "ended": str,
@@ -237,13 +242,16 @@ def test_the_summary_has_every_key_and_its_figures_are_right(tmp_path):
         0.75,
     )
     assert {"version", "parents", "digest"} < set(v0)
-    for key in ("action_age_ms", "round_trip_ms", "tick_lateness_us"):
+    for key in (
+        "action_age_ms",
+        "oldest_age_ms",
+        "first_use_age_ms",
+        "round_trip_ms",
+        "tick_lateness_us",
+    ):
         assert list(s[key]) == ["n", "p50", "p90", "p99", "p99_9", "max"]
-    assert (s["action_age_ms"]["n"], s["action_age_ms"]["p50"], s["action_age_ms"]["max"]) == (
-        200,
-        7,
-        10,
-    )
+    ages = s["action_age_ms"]
+    assert (ages["n"], ages["p50"], ages["max"]) == (200, pytest.approx(7, rel=2e-3), 10)
     assert s["round_trip_ms"]["max"] == 3
     assert s["tick_lateness_us"]["max"] == 69.9
     assert s["ticks"] == {"n": 4800, "missed": 6}

@@ -11,7 +11,7 @@ from tierloop.bench.run_budgets import passed_over
 from tierloop.cli.app import main
 from tierloop.cli.run import NEVER, _together, headlines
 from tierloop.contract.budget import Budget
-from tierloop.stack.record.record import Happening, Record
+from tierloop.stack.record.record import Happening
 from tierloop.stack.record.sessions import silence
 from tierloop.stack.watch import Status
 from tierloop.views.finish import join
@@ -140,7 +140,7 @@ def test_an_option_is_named_as_it_was_typed(tmp_path, monkeypatch, capsys, optio
 
 def shown(*rounds):
     console = Console(file=io.StringIO(), width=100)
-    view, record = PlainView(console), Record()
+    view, record = PlainView(console), recorded(())
     for fresh in rounds:
         record.happenings.extend(fresh)
         view.show(Status("cell", "running", 1.0, 60.0, 0, {}, record))

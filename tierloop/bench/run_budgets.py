@@ -5,30 +5,24 @@ from collections.abc import Mapping, Sequence
 from math import inf
 from typing import Any
 
-import numpy as np
-
 from tierloop.bench import budget
 from tierloop.bench.protocol import Series
 from tierloop.bench.statistics import CONFIDENCE, Blocks, Estimate, Verdict, exact, share
 from tierloop.bench.verdicts import Line, exit_code, lines
 from tierloop.bench.words import remark
 from tierloop.contract.budget import TIMES_BARE, Budget, Metric, MetricClock
-from tierloop.contract.clock import NS_PER_US
+from tierloop.contract.clock import NS_PER_MS, NS_PER_US
 from tierloop.contract.errors import UserError
-from tierloop.contract.ledger import INDEX
 from tierloop.stack.config.budget_tables import Placed
-from tierloop.stack.record.record import Record
-from tierloop.stack.record.summary import ages_ms, missed_share, round_trips_ms
-
-BLOCKS = 16
-"""A run is cut into so many stretches of time, which are what is independent: what disturbs a host
-hits all its robots at once."""
+from tierloop.stack.record.record import AGE, FIRST_USE, LATENESS, OLDEST, ROUND_TRIP, Record
+from tierloop.stack.record.summary import missed_share
 
 
 def metrics(clock: MetricClock) -> tuple[Metric, ...]:
     """What a run on this clock is judged by."""
     units = {
-        "age_of_action": "ms", "round_trip": "ms", "tick_lateness": "us",
+        "age_of_action": "ms", "first_use_age": "ms", "oldest_age": "ms",
+        "round_trip": "ms", "tick_lateness": "us",
         "missed_ticks": "share", "energy_per_success": "J",
     }  # fmt: skip
     return tuple(Metric(name, unit, clock=clock) for name, unit in units.items())
@@ -78,14 +72,16 @@ def judged(
 ) -> tuple[Line, ...]:
     """A line for every budget on the clock of the run."""
     virtual = summary["clock"] == "virtual"
-    rows = record.decisions()
-    rows = rows[np.argsort(rows[:, INDEX["captured_ns"]], kind="stable")]
-    samples = ages_ms(rows), round_trips_ms(rows), record.lateness_ns() / NS_PER_US
+    samples = {
+        "age_of_action": (AGE, NS_PER_MS), "first_use_age": (FIRST_USE, NS_PER_MS),
+        "oldest_age": (OLDEST, NS_PER_MS), "round_trip": (ROUND_TRIP, NS_PER_MS),
+        "tick_lateness": (LATENESS, NS_PER_US),
+    }  # fmt: skip
     clock: MetricClock = "virtual" if virtual else "wall"
     own = [budget for budget in budgets if budget.clock == clock]
     *sampled, missed, energy = metrics(clock)
     series = [
-        *(Series(m, _blocks(v), exact=virtual) for m, v in zip(sampled, samples, strict=True)),
+        *(Series(m, _blocks(record, *samples[m.name]), exact=virtual) for m in sampled),
         Series(missed, (), known=_missed(summary["ticks"], virtual)),
         Series(energy, (), known=_per_success(summary, virtual)),
     ]
@@ -120,7 +116,6 @@ def _per_success(summary: Mapping[str, Any], virtual: bool) -> Estimate | None:
     )
 
 
-def _blocks(values: np.ndarray) -> Blocks:
-    if not len(values):
-        return ()
-    return tuple(np.array_split(values.astype(np.float64), min(BLOCKS, len(values))))
+def _blocks(record: Record, name: str, ns: int) -> Blocks:
+    """Stretches of time are what is independent: what disturbs a host hits all its robots."""
+    return tuple(block / ns for block in record.samples[name].blocks())

@@ -14,8 +14,8 @@ from tierloop.contract.errors import UserError
 from tierloop.contract.reading import Unreadable, reading
 from tierloop.stack.record.damage import line
 from tierloop.stack.record.disks import journeys
-from tierloop.stack.record.folder import load
-from tierloop.stack.record.record import Record
+from tierloop.stack.record.folder import load_whole
+from tierloop.stack.record.whole import WholeRecord
 from tierloop.views.moments import moments, within
 from tierloop.views.perfetto import write
 from tierloop.views.remarks import verdict
@@ -27,7 +27,7 @@ def tell(
 ) -> None:
     """Steps through or prints a record's moments. Raises UserError if it is none."""
     with Console(stderr=True).status(f"Reading {out}"):
-        _, record = load(out)
+        _, record = load_whole(out)
     names = sorted({life.process for life in record.of("device")})
     if device is not None and device not in names:
         raise UserError(
@@ -54,7 +54,7 @@ def write_trace(out: Path, path: Path) -> None:
     draft = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         with Console(stderr=True).status(f"Writing {path}"):
-            _, record = load(out)
+            _, record = load_whole(out)
             lost = [line(damage.told(*record.span_ns())) for damage in record.damaged]
             count = write(draft, record, journeys(out), _origin_ns(record))
         os.replace(draft, path)
@@ -67,7 +67,7 @@ def write_trace(out: Path, path: Path) -> None:
     print(f"{path}: {count} events  (open it at https://ui.perfetto.dev)", file=sys.stderr)
 
 
-def _origin_ns(record: Record) -> int:
+def _origin_ns(record: WholeRecord) -> int:
     """When the run began; where no supervisor said so, the first that is known."""
     if record.of("roof"):
         return record.span_ns()[0]

@@ -84,12 +84,12 @@ class _Day:
 
     def __init__(self, case: Case, place: Path) -> None:
         self._case, self._place = case, place
-        self._record = Record()
         self._newest: tuple[int, str] | None = None
         self.reached: Counter[str] = Counter()
         self.simulated_s = case.deployment.run.duration_s
         scenario = case.deployment.scenario
         self._spec = policy_spec(scenario)
+        self._record = Record(self._spec)
         initial = place / "initial.policy"
         signed_policies.write(initial, self._spec, case.first)
         deployment = replace(case.deployment, policy=PolicyConfig(initial=str(initial)))

@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tierloop.contract.clock import NS_PER_S, NS_PER_US
-from tierloop.contract.messages import Outcome
-from tierloop.stack.record.record import Happening, Record
-from tierloop.stack.record.summary import ages_ms
+from tierloop.contract.clock import NS_PER_MS, NS_PER_S, NS_PER_US
+from tierloop.stack.record.record import AGE, FIRST_USE, LATENESS, Happening, Record
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -125,15 +123,14 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
     return max(0.0, round(centre - half, 12)), min(1.0, round(centre + half, 12))
 
 
-def running_success(
-    outcomes: Sequence[Outcome], versions: Sequence[dict[str, Any]], start_ns: int
-) -> Paint:
+def running_success(record: Record, versions: Sequence[dict[str, Any]], start_ns: int) -> Paint:
     """The success of the last WINDOW episodes over time; a mark where each version came alive."""
 
     def paint(axes: "Axes") -> None:
-        at_s = np.array([(o.ended_ns - start_ns) / NS_PER_S for o in outcomes])
-        won = np.cumsum([0, *(o.success for o in outcomes)])
-        ends = np.arange(1, len(outcomes) + 1)
+        ended_ns, success = record.outcomes()
+        at_s = (ended_ns - start_ns) / NS_PER_S
+        won = np.cumsum([0, *success.tolist()])
+        ends = np.arange(1, len(success) + 1)
         begins = np.maximum(ends - WINDOW, 0)
         axes.plot(at_s, (won[ends] - won[begins]) / (ends - begins), color=SERIES[0], lw=1.8)
         for v in versions:
@@ -151,13 +148,20 @@ def running_success(
     return paint
 
 
+_AGES = ((AGE, "at each tick", SERIES[0]), (FIRST_USE, "at first use", SERIES[1]))
+
+
 def age_histogram(record: Record, validity_ms: float) -> Paint:
-    """Ages of action on a logarithmic axis, with where validity ends."""
+    """Ages on a logarithmic axis: what moves the body, and answers when they first act."""
 
     def paint(axes: "Axes") -> None:
-        ages = np.maximum(ages_ms(record.decisions()), 0.1)
-        edges = np.geomspace(min(ages.min(initial=1), 1), max(ages.max(initial=1), validity_ms), 70)
-        axes.stairs(*np.histogram(ages, edges), fill=True, color=SERIES[0])
+        edges = np.geomspace(1, validity_ms, 70)
+        for name, label, colour in _AGES:
+            ages = np.maximum(record.samples[name].whole().samples() / NS_PER_MS, 1.0)
+            counts, _ = np.histogram(np.minimum(ages, validity_ms), edges)
+            share = counts / max(len(ages), 1)
+            axes.stairs(share, edges, fill=True, color=colour, alpha=0.7, label=label)
+        axes.legend(loc="upper left", fontsize=8)
         axes.axvline(validity_ms, color=BAD, lw=1.2)
         axes.annotate(
             f"valid until {validity_ms:g} ms", (validity_ms, 0.97), (-4, 0), ha="right", va="top",
@@ -167,7 +171,7 @@ def age_histogram(record: Record, validity_ms: float) -> Paint:
         axes.xaxis.set_major_formatter("{x:g}")
         axes.minorticks_off()
         axes.set_xlabel("age of action, ms")
-        axes.set_ylabel("decisions")
+        axes.set_ylabel("share of ticks, of answers")
 
     return paint
 
@@ -176,7 +180,7 @@ def lateness(record: Record, period_us: float) -> Paint:
     """The share of ticks later than x, both axes logarithmic: the tail is what matters."""
 
     def paint(axes: "Axes") -> None:
-        late = np.sort(np.maximum(record.lateness_ns() / NS_PER_US, 1.0))
+        late = np.maximum(record.samples[LATENESS].whole().samples() / NS_PER_US, 1.0)
         share = 1.0 - np.arange(len(late)) / max(len(late), 1)
         keep = np.unique(np.geomspace(1, len(late) or 1, 800).astype(int))[: len(late)]
         axes.plot(late[-keep], share[-keep], color=SERIES[0], lw=1.8)

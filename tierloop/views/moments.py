@@ -5,9 +5,10 @@ from typing import NamedTuple
 
 from tierloop.contract.clock import NS_PER_MS, NS_PER_S
 from tierloop.contract.ledger import INDEX, LEDGER, Refusal, Rung, Tier
-from tierloop.contract.messages import ActionChunk
+from tierloop.contract.messages import ActionChunk, Outcome
 from tierloop.contract.streams import STREAMS
-from tierloop.stack.record.record import Life, Record
+from tierloop.stack.record.tally import LedgerRows
+from tierloop.stack.record.whole import WholeRecord
 
 LedgerRow = dict[str, int]
 PARTS_UJ = [column.name for column in LEDGER if column.name.endswith("_uj")]
@@ -25,27 +26,28 @@ class Moment(NamedTuple):
     row: LedgerRow | None = None
 
 
-def moments(record: Record, device: str | None = None, only: str | None = None) -> list[Moment]:
+def moments(
+    record: WholeRecord, device: str | None = None, only: str | None = None
+) -> list[Moment]:
     """All of a run, or of one device and the processes that serve it, in order of time.
 
     `only`: of the decisions, "refused" or "late" ones alone.
     """
     devices = {life.process for life in record.of("device")}
     found: list[Moment] = []
-    for life in record.of("device"):
+    for life, decisions in record.ledgers():
         if device in (None, life.process):
-            found += _lived(life, only)
+            found += _lived(life.process, decisions, record.judged(life), only)
     for one in record.happenings:
         if device in (None, one.process) or one.process not in devices:
             found.append(Moment(one.at_ns, one.process, one.name, one.detail))
     return sorted(found, key=lambda m: (m.at_ns, m.process, m.what, m.text))
 
 
-def rows(life: Life) -> Iterator[LedgerRow]:
-    """The decisions of one life, by column."""
-    for piece in life.decisions:
-        for values in piece.tolist():
-            yield {name: values[i] for name, i in INDEX.items()}
+def rows(decisions: LedgerRows) -> Iterator[LedgerRow]:
+    """Ledger rows int64[R, C], by column."""
+    for values in decisions:
+        yield dict(zip(INDEX, values.tolist(), strict=True))
 
 
 def late(row: LedgerRow) -> bool:
@@ -72,11 +74,13 @@ def told(row: LedgerRow) -> str:
     else:
         words.append("no answer")
     if row["applied_ns"]:
-        words.append(f"acted at age {_ms(row['applied_ns'] - row['captured_ns'])}")
+        words.append(f"first acted at age {_ms(row['applied_ns'] - row['captured_ns'])}")
     elif row["refused"]:
         words.append(f"refused: {Refusal(row['refused']).name.lower()}")
     elif row["received_ns"]:
         words.append("not used")
+    if row["age_ns"] >= 0:
+        words.append(f"the body at age {_ms(row['age_ns'])} (oldest {_ms(row['oldest_ns'])})")
     words.append(f"{row['bytes_up']} B up, {row['bytes_down']} B down")
     words.append(f"{sum(row[name] for name in PARTS_UJ) / 1e6:.3f} J")
     return ", ".join(words)
@@ -93,18 +97,20 @@ def line(moment: Moment, origin_ns: int) -> str:
     return f"{at_s:11.6f}  {moment.process:<8}  {moment.what:<16}  {moment.text}".rstrip()
 
 
-def _lived(life: Life, only: str | None) -> Iterator[Moment]:
+def _lived(
+    process: str, decisions: LedgerRows, episodes: Iterable[Outcome], only: str | None
+) -> Iterator[Moment]:
     version = -1
-    for row in rows(life):
+    for row in rows(decisions):
         if row["applied_ns"] and row["policy_version"] != version:
             version = row["policy_version"]
-            yield Moment(row["applied_ns"], life.process, "switch", f"v{version} acts from now on")
+            yield Moment(row["applied_ns"], process, "switch", f"v{version} acts from now on")
         if only is None or (late(row) if only == "late" else row["refused"] > 0):
-            yield Moment(row["captured_ns"], life.process, "decision", told(row), row)
-    for one in life.outcomes:
+            yield Moment(row["captured_ns"], process, "decision", told(row), row)
+    for one in episodes:
         word = "success" if one.success else "failure"
         text = f"episode {one.number}: {one.reason}, v{one.policy_version}"
-        yield Moment(one.ended_ns, life.process, word, text)
+        yield Moment(one.ended_ns, process, word, text)
 
 
 def _ms(time_ns: int) -> str:

@@ -16,8 +16,11 @@ import msgspec
 
 from tierloop.contract.clock import NS_PER_MS, NS_PER_US
 from tierloop.contract.ledger import Refusal, Rung, Tier
+from tierloop.contract.messages import Outcome
 from tierloop.stack.record.disks import Journey
-from tierloop.stack.record.record import ROOF, Life, Record
+from tierloop.stack.record.record import ROOF
+from tierloop.stack.record.tally import LedgerRows
+from tierloop.stack.record.whole import WholeRecord
 from tierloop.views.moments import LedgerRow, rows
 
 TraceEvent = dict[str, Any]
@@ -41,7 +44,7 @@ class _Lane(IntEnum):
     EVENTS = 7
 
 
-def write(path: Path, record: Record, journeys: Iterable[Journey], origin_ns: int) -> int:
+def write(path: Path, record: WholeRecord, journeys: Iterable[Journey], origin_ns: int) -> int:
     """Streams the trace to `path`, packed if its name ends in .gz; how many events it holds."""
     found = events(record, journeys, origin_ns)
     with path.open("wb") as raw:
@@ -61,7 +64,9 @@ def _stream(file: BinaryIO | gzip.GzipFile, found: Iterable[TraceEvent]) -> int:
     return count
 
 
-def events(record: Record, journeys: Iterable[Journey], origin_ns: int) -> Iterator[TraceEvent]:
+def events(
+    record: WholeRecord, journeys: Iterable[Journey], origin_ns: int
+) -> Iterator[TraceEvent]:
     """Every event of the trace; `origin_ns` becomes 0."""
     lives = sorted(record.lives.values(), key=lambda x: (_ROLES.index(x.role), x.process, x.boot))
     pids = {name: i for i, name in enumerate(dict.fromkeys(life.process for life in lives), 1)}
@@ -70,8 +75,8 @@ def events(record: Record, journeys: Iterable[Journey], origin_ns: int) -> Itera
         yield _meta(pid, 0, "process_name", f"{roles[name]}: {name}")
     tiers = {Tier[role.upper()]: pids[name] for name, role in roles.items() if role in _SERVERS}
     trace = _Trace(origin_ns, tiers)
-    for life in record.of("device"):
-        yield from trace.life(life, pids[life.process])
+    for life, decisions in record.ledgers():
+        yield from trace.life(decisions, record.judged(life), pids[life.process])
     yield from trace.switches(record, pids)
     for journey in journeys:
         if journey.device in pids and Tier.CLOUD in tiers:
@@ -128,16 +133,18 @@ class _Trace:
                 "name": name, "cat": name, "id": self._arrows, **more,
             }  # fmt: skip
 
-    def life(self, life: Life, pid: int) -> Iterator[TraceEvent]:
-        for row in rows(life):
+    def life(
+        self, decisions: LedgerRows, episodes: Iterable[Outcome], pid: int
+    ) -> Iterator[TraceEvent]:
+        for row in rows(decisions):
             yield from self.decision(row, pid)
             at_ns = row["captured_ns"]
             values = {"rung": row["rung"], "battery_pct": row["soc_ppm"] / 1e4}
-            if row["applied_ns"]:
-                values["age_ms"] = (row["applied_ns"] - at_ns) / NS_PER_MS
+            if row["age_ns"] >= 0:
+                values["age_ms"] = row["age_ns"] / NS_PER_MS
             for name, value in values.items():
                 yield self.at("C", at_ns, pid, 0, name, args={name: value})
-        for one in life.outcomes:
+        for one in episodes:
             name = f"{'success' if one.success else 'failure'}: {one.reason}"
             more: TraceEvent = {"s": "p", "args": {"episode": one.number}}
             yield self.at("i", one.ended_ns, pid, _Lane.EVENTS, name, **more)
@@ -176,7 +183,7 @@ class _Trace:
         end_ns = start_ns + row["held_ns"]
         return [self.slice(start_ns, end_ns, server, _Lane.HELD, f"{name} held", **about)]
 
-    def switches(self, record: Record, pids: dict[str, int]) -> Iterator[TraceEvent]:
+    def switches(self, record: WholeRecord, pids: dict[str, int]) -> Iterator[TraceEvent]:
         """An arrow from each policy going live on an edge to each body's first action of it."""
         for happening in sorted(record.happenings):
             if happening.name != "policy_live":
@@ -185,8 +192,8 @@ class _Trace:
             server = pids[happening.process]
             live = self.mark(live_ns, server, _Lane.POLICIES, f"{version} live")
             yield live
-            for life in record.of("device"):
-                acted = (r for r in rows(life) if r["applied_ns"] >= live_ns)
+            for life, decisions in record.ledgers():
+                acted = (r for r in rows(decisions) if r["applied_ns"] >= live_ns)
                 first = next((r for r in acted if f"v{r['policy_version']}" == version), None)
                 if first:
                     at_ns, pid = first["applied_ns"], pids[life.process]

@@ -68,7 +68,7 @@ def _charts(
         ("Success by policy version", c.draw(c.success_by_version(versions))),
         (
             "Success over time, all robots",
-            c.draw(c.running_success(record.outcomes(), versions, start_ns)),
+            c.draw(c.running_success(record, versions, start_ns)),
         ),
         ("Age of action", c.draw(c.age_histogram(record, validity_ms))),
         ("Tick lateness", c.draw(c.lateness(record, period_us))),

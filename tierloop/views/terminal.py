@@ -11,14 +11,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tierloop.contract.clock import NS_PER_S
+from tierloop.contract.clock import NS_PER_MS, NS_PER_S
 from tierloop.stack.record.invariants import FAULTS
 from tierloop.stack.record.record import Happening, Life, Record
-from tierloop.stack.record.summary import ages_ms
 from tierloop.stack.watch import Status, View
 
-RECENT = 10
-"""Reports of a device, one a second, over which recent figures are taken."""
 LINE_EVERY_S = 5.0
 EVENTS_SHOWN = 8
 AGAIN_NS = 10 * NS_PER_S
@@ -61,7 +58,7 @@ def view(console: Console) -> View:
 
 
 class Figures(NamedTuple):
-    """Recent figures of all devices together; ages are nan where nothing acted."""
+    """Recent figures of all devices together; ages of action are nan where nothing acted."""
 
     age_p50_ms: float
     age_p99_ms: float
@@ -77,8 +74,8 @@ class Figures(NamedTuple):
 def figures(record: Record) -> Figures:
     """The figures of the last RECENT seconds; ticks since the start."""
     newest = record.newest().values()
-    rows = [d for life in newest for d in life.decisions[-RECENT:]]
-    ages = ages_ms(np.concatenate(rows)) if rows else np.zeros(0)
+    recent_ns = [ages_ns for life in newest for ages_ns in life.recent_ns]
+    ages = np.concatenate([*recent_ns, np.zeros(0, np.int64)]) / NS_PER_MS
     p50, p99 = np.percentile(ages, (50, 99)) if len(ages) else (np.nan, np.nan)
     counters = record.counters("device")
     return Figures(

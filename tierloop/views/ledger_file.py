@@ -1,0 +1,77 @@
+"""Writes ledger.parquet: the rows that lie in a record's parts, a row group at a time."""
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tierloop.contract.ledger import LEDGER
+from tierloop.contract.messages import Report
+from tierloop.stack.record.folder import told
+from tierloop.stack.record.histogram import IntVector
+
+LEDGER_FILE = "ledger.parquet"
+GROUP_ROWS = 1 << 16
+"""Rows of a row group, which is held in memory: some 18 MB."""
+
+
+def write_ledger(out: Path) -> None:
+    """Writes the ledger of a record, whole or not at all. Raises OSError."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema(
+        [
+            pa.field("device", pa.string(), metadata={"doc": "name of the robot"}),
+            pa.field("boot", pa.int64(), metadata={"doc": "start of the device's process"}),
+            *(pa.field(c.name, pa.int64(), metadata={"doc": c.doc}) for c in LEDGER),
+        ]
+    )
+    draft = out / f".{LEDGER_FILE}.{os.getpid()}"
+    try:
+        with pq.ParquetWriter(draft, schema, compression="zstd") as writer:
+            for group in _groups(out):
+                arrays = [
+                    _array(pa, field.type, column)
+                    for field, column in zip(schema, _columns(group), strict=True)
+                ]
+                writer.write_batch(pa.record_batch(arrays, schema=schema))
+        os.replace(draft, out / LEDGER_FILE)
+    except BaseException:
+        with suppress(OSError):
+            draft.unlink()
+        raise
+
+
+def _columns(group: list[Report]) -> Iterator[IntVector | list[bytes]]:
+    """Device, boot and the ledger's columns, of all rows of a group."""
+    counts = [len(report.decisions) for report in group]
+    yield [report.process.encode() for report in group for _ in report.decisions]
+    yield np.repeat(np.array([report.boot for report in group], np.int64), counts)
+    yield from np.ascontiguousarray(np.concatenate([report.decisions for report in group]).T)
+
+
+def _array(pa: Any, kind: Any, column: IntVector | list[bytes]) -> Any:
+    """Made of its buffers: `pyarrow.array` would look for pandas, and load it."""
+    buffers: list[Any] = [column]
+    if isinstance(column, list):
+        buffers = [np.cumsum([0, *map(len, column)], dtype=np.int32), b"".join(column)]
+    return pa.Array.from_buffers(kind, len(column), [None, *map(pa.py_buffer, buffers)])
+
+
+def _groups(out: Path) -> Iterator[list[Report]]:
+    """The reports that hold rows, process by process, in groups of about GROUP_ROWS rows."""
+    group: list[Report] = []
+    rows = 0
+    for report in told(out):
+        if len(report.decisions):
+            group.append(report)
+            rows += len(report.decisions)
+        if rows >= GROUP_ROWS:
+            yield group
+            group, rows = [], 0
+    if group:
+        yield group
