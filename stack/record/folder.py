@@ -29,7 +29,7 @@ from tierloop.stack.record.record import Record
 from tierloop.stack.record.summary import shed, summarise
 from tierloop.stack.record.whole import WholeRecord
 
-Told = TypeVar("Told", bound=Record)
+AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 DEPLOYMENT = "deployment.json"
 PARTS = "parts"
@@ -112,7 +112,7 @@ def load_whole(out: Path) -> tuple[Deployment, WholeRecord]:
     return deployment, _heard(out, WholeRecord(policy_spec(deployment.scenario)))
 
 
-def _heard(out: Path, record: Told) -> Told:
+def _heard(out: Path, record: AnyRecord) -> AnyRecord:
     """Adds all that the parts hold, and what of them is damaged or was never written.
 
     Raises UserError for a run that is still going, and if there is no report to be read.

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from tierloop.contract.clock import NS_PER_S
 
-Ints = NDArray[np.int64]
+IntVector = NDArray[np.int64]
 
 PER_OCTAVE = 256
 """Bins from one power of two to the next: a bin's middle is within 0.2 % of what is in it."""
@@ -26,7 +26,7 @@ class Histogram:
     def n(self) -> int:
         return int(self.counts.sum())
 
-    def add(self, values: Ints) -> None:
+    def add(self, values: IntVector) -> None:
         """Adds samples, int64[n]."""
         if len(values):
             # frexp is exact, so that a sample falls into the same bin on every processor.
@@ -71,7 +71,7 @@ class Stretches:
         self._begin_ns: int | None = None
         self._length_ns = SHORTEST_NS
 
-    def add(self, since_ns: int, until_ns: int, values: Ints) -> None:
+    def add(self, since_ns: int, until_ns: int, values: IntVector) -> None:
         """Adds samples, int64[n], taken at even intervals from one time to the other."""
         if not len(values):
             return

@@ -14,7 +14,7 @@ from tierloop.contract.messages import Report
 from tierloop.contract.specs import PolicySpec
 from tierloop.stack.record.damage import Damage
 from tierloop.stack.record.histogram import Stretches
-from tierloop.stack.record.tally import LedgerRows, Tally, first_use_ns, round_trips_ns
+from tierloop.stack.record.tally import DecisionTally, LedgerRows, first_use_ns, round_trips_ns
 
 LifeId = tuple[str, int]
 """A process and its boot."""
@@ -46,7 +46,7 @@ class Life:
         self.process, self.role, self.boot = report.process, report.role, report.boot
         self.first_ns = self.met_ns = report.at_ns
         self.last = report
-        self.tally = Tally(valid_ns)
+        self.tally = DecisionTally(valid_ns)
         self.recent_ns: deque[LedgerRows] = deque(maxlen=RECENT)
         self.take(report)
 

@@ -32,7 +32,7 @@ def round_trips_ns(rows: LedgerRows) -> LedgerRows:
     return answered[:, _RECEIVED] - answered[:, _SENT]
 
 
-class Tally:
+class DecisionTally:
     """Of one life of a device, whose rows come in order of their seq.
 
     `stale`: actions that first acted more than `valid_ns` after their capture. The device's watch
