@@ -34,6 +34,8 @@ class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Gradient steps a round, from the weights of the last one."""
     twin_episodes: int = 16
     """Episodes a round that the student lives through in the twin."""
+    rows_max: int = 100_000
+    """Rows that are learnt from: beyond it a uniform sample of all that came."""
     min_lived: int = 200
     """Lived decisions that must have come in before the first round."""
     gate_episodes: int = 20
@@ -46,6 +48,7 @@ class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     def __post_init__(self) -> None:
         for field in (
             "batch_size",
+            "rows_max",
             "steps_per_round",
             "twin_episodes",
             "gate_episodes",

@@ -152,12 +152,15 @@ class Policies:
         return tuple(version for (version,) in rows)
 
 
-def ranges(keys: Sequence[SegmentId]) -> tuple[SegmentRange, ...]:
-    """Keys, in any order, as the fewest ranges that hold exactly them."""
+def ranges(
+    keys: Sequence[SegmentId], known: Sequence[SegmentRange] = ()
+) -> tuple[SegmentRange, ...]:
+    """Keys, in any order, and what is known, as the fewest ranges that hold exactly them."""
     found: list[SegmentRange] = []
-    for key in sorted(set(keys)):
-        if found and found[-1][:2] == key[:2] and found[-1].last == key.seq - 1:
-            found[-1] = found[-1]._replace(last=key.seq)
+    for new in sorted([*known, *(SegmentRange(*key, key.seq) for key in keys)]):
+        last = found[-1] if found else None
+        if last and last[:2] == new[:2] and new.first <= last.last + 1:
+            found[-1] = last._replace(last=max(last.last, new.last))
         else:
-            found.append(SegmentRange(key.device, key.boot, key.seq, key.seq))
+            found.append(new)
     return tuple(found)

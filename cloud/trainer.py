@@ -9,24 +9,21 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tierloop.cloud.backend import Backend, Fit
 from tierloop.cloud.config import LearnerConfig
 from tierloop.cloud.experience import Experience
 from tierloop.cloud.export import export
 from tierloop.cloud.gate import GateVerdict, judge
-from tierloop.cloud.lineage import PolicyRecord, ranges
+from tierloop.cloud.lineage import PolicyRecord, SegmentRange, ranges
+from tierloop.cloud.reservoir import Reservoir
 from tierloop.cloud.rollout import Play, successes
-from tierloop.contract.messages import Segment, SegmentId
+from tierloop.contract.messages import Segment
 from tierloop.contract.specs import FloatArray, PolicySpec
 from tierloop.policy.artefact import DataRange, digest, pack, unpack
 from tierloop.policy.mlp import Mlp
 
 _PLAY, _GATE, _FIT = range(3)
-
-ALONE_ROWS = 2000
-"""So many rows one robot may bring however little the others do; beyond it, as many as they do."""
 
 
 class Trainer:
@@ -62,10 +59,8 @@ class Trainer:
         self._solved: list[bool] | None = None
         self._candidate_solved: list[bool] | None = None
         self._verdict: GateVerdict | None = None
-        self._features: list[FloatArray] = []
-        self._labels: list[FloatArray] = []
-        self._owners: list[tuple[str, int]] = []
-        self._keys: list[SegmentId] = []
+        self._rows = Reservoir(config.rows_max, seed)
+        self._data: tuple[SegmentRange, ...] = ()
         self._played = 0
         self._loss = 0.0
         self.samples: Counter[str] = Counter()
@@ -124,17 +119,13 @@ class Trainer:
         assert self._label is not None
         for experience in news:
             if len(experience.features):
-                self._features.append(experience.features)
-                self._labels.append(self._label(experience.features))
-                self._owners.extend(experience.owners)
-            self._keys.extend(experience.keys)
+                labels = self._label(experience.features)
+                self._rows.add(experience.features, labels, experience.owners)
+            self._data = ranges(experience.keys, self._data)
             self.samples.update(experience.samples)
         start = self._policy if self.parent > 0 else None
         (seed,) = self._seeds(_FIT, self.version, n=1)
-        rows = _shared(self._owners)
-        features, labels = np.concatenate(self._features), np.concatenate(self._labels)
-        job = Fit(start, features[rows], labels[rows], seed)
-        self._candidate, self._loss = self._backend.fit(job)
+        self._candidate, self._loss = self._backend.fit(Fit(start, *self._rows.rows(), seed))
 
     def judge(self) -> GateVerdict:
         """Candidate against incumbent on the same episodes; the incumbent's figures are kept."""
@@ -160,7 +151,7 @@ class Trainer:
         return self._conclude(figures, verdict.released)
 
     def _conclude(self, figures: dict[str, float], released: bool = True) -> PolicyRecord:
-        version, data = self.version, ranges(self._keys)
+        version, data = self.version, self._data
         parents = () if version == 0 else (self.parent,)
         blob = b""
         if released:
@@ -215,23 +206,3 @@ class Trainer:
         """Seeds for one purpose, the same in every run of this seed."""
         words = np.random.SeedSequence((self._seed, *purpose)).generate_state(n)
         return tuple(int(word) >> 1 for word in words)
-
-
-def _shared(owners: Sequence[tuple[str, int]]) -> NDArray[np.int64] | slice:
-    """Which rows to learn from: no robot brings more than all the others together.
-
-    Of one that has lived more, rows evenly spread over all it has. `owners` are robots and rows
-    in order; those of the twin, owned by "", are not bounded.
-    """
-    lived: Counter[str] = Counter()
-    for robot, rows in owners:
-        lived[robot] += rows if robot else 0
-    robot, most = max(lived.items(), key=lambda item: item[1], default=("", 0))
-    bound = max(ALONE_ROWS, lived.total() - most)
-    if most <= bound or lived.total() == most:
-        return slice(None)
-    names = np.array([name == robot for name, _ in owners])
-    its = np.flatnonzero(np.repeat(names, [rows for _, rows in owners]))
-    kept = its[np.linspace(0, len(its) - 1, bound).astype(np.int64)]
-    others = np.flatnonzero(~np.repeat(names, [rows for _, rows in owners]))
-    return np.sort(np.concatenate([others, kept]))

@@ -1,7 +1,6 @@
 """The trainer learns, round by round, and gives the same bits for the same seed."""
 
 from collections import Counter
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -10,7 +9,6 @@ from toy import ToyBackend, label, toy_trainer
 from tierloop.cloud.experience import Experience
 from tierloop.cloud.lineage import SegmentRange
 from tierloop.cloud.rollout import TWIN
-from tierloop.cloud.trainer import _shared
 from tierloop.contract.errors import SpecError
 from tierloop.contract.messages import SegmentId
 from tierloop.policy.artefact import unpack
@@ -201,31 +199,3 @@ def test_a_fit_on_nothing_is_a_mistake(spec):
 def test_conclude_follows_judge(spec):
     with pytest.raises(RuntimeError, match="judge"):
         toy_trainer(spec, ToyBackend(spec)).conclude()
-
-
-def test_one_robot_brings_no_more_than_the_others_together(monkeypatch):
-    """Of what it has lived beyond that, rows evenly spread over all of it."""
-    monkeypatch.setattr("tierloop.cloud.trainer.ALONE_ROWS", 10)
-    owners = [("a", 20), ("", 50), ("b", 300), ("c", 20), ("b", 100)]
-    rows = _shared(owners)
-    ends = np.cumsum([0, *(n for _, n in owners)])
-    per = [((rows >= lo) & (rows < hi)).sum() for lo, hi in pairwise(ends)]
-    assert (per[0], per[1], per[3]) == (20, 50, 20)
-    assert per[2] + per[4] == 40
-    assert per[2] == 30
-    assert (np.diff(rows) > 0).all()
-
-
-@pytest.mark.parametrize(
-    "owners",
-    [
-        [],
-        [("a", 900)],
-        [("", 9), ("a", 900)],
-        [("a", 10), ("b", 3)],
-        [("a", 70), ("b", 79), ("c", 9)],
-    ],
-)
-def test_robots_that_live_alike_or_alone_are_learnt_from_whole(monkeypatch, owners):
-    monkeypatch.setattr("tierloop.cloud.trainer.ALONE_ROWS", 10)
-    assert _shared(owners) == slice(None)

@@ -208,9 +208,7 @@ def headlines(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     if age["n"]:
         first, oldest = summary["first_use_age_ms"], summary["oldest_age_ms"]
         more = f"(at first use {first['p50']:.1f} ms, oldest p99 {oldest['p99']:.1f} ms)"
-        lines.append(
-            ("age of action", f"p50 {age['p50']:.1f} ms  p99 {age['p99']:.1f} ms  {more}")
-        )
+        lines.append(("age of action", f"p50 {age['p50']:.1f} ms  p99 {age['p99']:.1f} ms  {more}"))
     due, share = ticks["n"] + ticks["missed"], missed_share(ticks) or 0.0
     lines.append(("missed ticks", f"{ticks['missed']} of {due}  ({share:.2%})"))
     if energy["per_success"] is not None:
