@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import msgspec
 
+from tierloop.cloud.gate import least_wins
 from tierloop.policy.mlp import LAYERS_MAX, WIDTH_MAX
 
 COUNT_MAX, WORKERS_MAX = 1_000_000, 1024
@@ -38,10 +39,10 @@ class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Rows that are learnt from: beyond it a uniform sample of all that came."""
     min_lived: int = 200
     """Lived decisions that must have come in before the first round."""
-    gate_episodes: int = 20
-    """Fixed seeds on which a candidate meets the incumbent."""
-    gate_p: float = 0.1
-    """A candidate is released if the exact one-sided sign test says better with p at most this."""
+    gate_episodes: int = 120
+    """Fresh seeds a round, at most, on which candidate and incumbent play one episode each."""
+    gate_p: float = 0.0025
+    """A round releases a candidate that is no better with a chance of at most this."""
     rounds_max: int = 40
     """Rounds after which learning rests; 0 means that nothing is learnt."""
 
@@ -69,6 +70,11 @@ class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             raise ValueError("learning_rate must be positive")
         if not 0 < self.gate_p < 1:
             raise ValueError("gate_p must lie between 0 and 1")
+        if self.gate_episodes < (least := least_wins(self.gate_p)):
+            raise ValueError(
+                f"{self.gate_episodes} gate_episodes can release nothing at gate_p = "
+                f"{self.gate_p:g}; at least {least} are needed"
+            )
 
 
 class CloudConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,15 +1,33 @@
-"""The gate: releases a candidate only if it beats the current policy beyond chance."""
+"""The gate: releases a candidate only if it beats the current policy beyond chance.
 
-from collections.abc import Sequence
-from math import comb
+Both play the same seeds, which no round before has seen, and nothing is kept of earlier rounds. A
+round ends as soon as its outcome is clear. How often it errs: docs/gate.md.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from math import ceil, comb, log2
 from typing import NamedTuple
+
+LOOKS = 12
+"""How often a round looks at its figures, at most: after equal shares of its seeds."""
+
+EARLY = 0.1
+"""Share of the level that is spread over the looks before the last; the last has the rest.
+
+So a candidate that is far better is released early, and the last look loses little by it: the
+stopping rule of Haybittle (1971) and Peto et al. (1976).
+"""
+
+Duel = Callable[[slice], tuple[Sequence[bool], Sequence[bool]]]
+"""Plays this slice of a round's seeds: successes of candidate and of incumbent, in order."""
 
 
 class GateVerdict(NamedTuple):
     """What the gate found. `wins`: seeds only the candidate solved; `losses`: only the incumbent.
 
-    `candidate` and `incumbent` are success rates; `p` is how likely so many wins, or more, would
-    be if neither were better.
+    `candidate` and `incumbent` are success rates over the `seeds` that were played; `p` is how
+    likely so many wins, or more, would be if neither were better.
     """
 
     released: bool
@@ -18,34 +36,47 @@ class GateVerdict(NamedTuple):
     losses: int
     candidate: float
     incumbent: float
+    seeds: int
 
     def __str__(self) -> str:
         return (
             f"{self.candidate:.2f} against {self.incumbent:.2f} in the twin, "
-            f"{self.wins} won, {self.losses} lost, p={self.p:.3g}"
+            f"{self.wins} won, {self.losses} lost of {self.seeds}, p={self.p:.3g}"
         )
 
 
-def judge(candidate: Sequence[bool], incumbent: Sequence[bool], p_max: float) -> GateVerdict:
-    """Compares successes on the same seeds, in the same order.
+def judge(duel: Duel, seeds: int, p_max: float) -> GateVerdict:
+    """One round on so many seeds at most.
 
-    The exact one-sided sign test on the discordant pairs (McNemar's exact test). Raises
-    ValueError if the two were not run on equally many seeds, or on none.
+    Releases a candidate that is no better with a chance of `p_max` at most: the looks share it.
+    Refuses as soon as the candidate falls behind the lead that a flawless one needs to be released
+    at the end, less one win.
+    Raises ValueError if candidate and incumbent were not run on equally many seeds.
     """
-    if len(candidate) != len(incumbent) or not candidate:
-        raise ValueError(f"a paired test needs equal seeds: {len(candidate)}, {len(incumbent)}")
-    pairs = list(zip(candidate, incumbent, strict=True))
-    wins = sum(mine and not theirs for mine, theirs in pairs)
-    losses = sum(theirs and not mine for mine, theirs in pairs)
-    p = sign_test(wins, losses)
-    return GateVerdict(
-        released=wins > losses and p <= p_max,
-        p=p,
-        wins=wins,
-        losses=losses,
-        candidate=sum(candidate) / len(pairs),
-        incumbent=sum(incumbent) / len(pairs),
-    )
+    step, least = ceil(seeds / LOOKS), least_wins(p_max)
+    ends = [*range(step, seeds, step), seeds]
+    pairs: Counter[tuple[bool, bool]] = Counter()
+    for end in ends:
+        pairs.update(zip(*duel(slice(pairs.total(), end)), strict=True))
+        share = 1 - EARLY if end == seeds else EARLY / (len(ends) - 1)
+        verdict = _verdict(pairs, p_max * share)
+        lead = verdict.wins - verdict.losses
+        if verdict.released or lead + 1 < least * end / seeds:
+            break
+    return verdict
+
+
+def least_wins(p_max: float) -> int:
+    """With fewer wins no candidate is released at the last look, even without a loss."""
+    return max(1, ceil(-log2(p_max * (1 - EARLY))))
+
+
+def _verdict(pairs: Counter[tuple[bool, bool]], level: float) -> GateVerdict:
+    """The exact one-sided sign test on the discordant pairs (McNemar's exact test)."""
+    wins, losses, both = pairs[True, False], pairs[False, True], pairs[True, True]
+    n, p = pairs.total(), sign_test(wins, losses)
+    released = wins > losses and p <= level
+    return GateVerdict(released, p, wins, losses, (both + wins) / n, (both + losses) / n, n)
 
 
 def worse(successes: int, episodes: int, before: int, episodes_before: int) -> float:

@@ -1,7 +1,7 @@
 """The trainer: rounds of DAgger. The student acts, the teacher labels, the gate decides.
 
 A round is `play` (twin episodes), `fit` (on all experience so far, lived and twin), `judge`
-(against the incumbent, on fixed seeds) and `conclude` (release or refuse). Each is one job of the
+(against the incumbent, on fresh seeds) and `conclude` (release or refuse). Each is one job of the
 learn lane; between them the node moves experience through the store.
 """
 
@@ -54,10 +54,7 @@ class Trainer:
             if joint in spec.observation.labels
         ]
         self._been = np.empty((0, len(self._joints)), np.float32)
-        self._gate: list[FloatArray | None] = []
         self._policy = self._best = self._candidate = Mlp.random(spec, config.hidden, seed)
-        self._solved: list[bool] | None = None
-        self._candidate_solved: list[bool] | None = None
         self._verdict: GateVerdict | None = None
         self._rows = Reservoir(config.rows_max, seed)
         self._data: tuple[SegmentRange, ...] = ()
@@ -80,7 +77,7 @@ class Trainer:
         """
         artefact = unpack(before.blob)
         self._best = Mlp.decode(artefact.mlp, self._spec)
-        self.incumbent, self._solved = before.version, None
+        self.incumbent = before.version
 
     @property
     def learns(self) -> bool:
@@ -110,7 +107,8 @@ class Trainer:
         seeds = self._seeds(_PLAY, self.version, n=self._config.twin_episodes)
         share = 0.5 ** (self.version - 1)
         begin = self._begin(seeds)
-        segments = self._run(self._policy, self.parent, seeds, begin, share, self._played)
+        jobs = self._jobs(self._policy, self.parent, seeds, begin, share, self._played)
+        segments = self._run(jobs)
         self._played += len(segments)
         return segments
 
@@ -128,14 +126,18 @@ class Trainer:
         self._candidate, self._loss = self._backend.fit(Fit(start, *self._rows.rows(), seed))
 
     def judge(self) -> GateVerdict:
-        """Candidate against incumbent on the same episodes; the incumbent's figures are kept."""
-        seeds = self._seeds(_GATE, n=self._config.gate_episodes)
-        if self._solved is None:
-            self._gate = self._begin(seeds)
-            self._solved = successes(self._run(self._best, self.incumbent, seeds, self._gate))
-        solved = self._run(self._candidate, self.version, seeds, self._gate)
-        self._candidate_solved = successes(solved)
-        self._verdict = judge(self._candidate_solved, self._solved, self._config.gate_p)
+        """Candidate against incumbent on the same episodes, which no round before has seen."""
+        seeds = self._seeds(_GATE, self.version, n=self._config.gate_episodes)
+        begin = self._begin(seeds)
+
+        def duel(part: slice) -> tuple[list[bool], list[bool]]:
+            """Both sides' episodes go to the backend at once: no worker waits for one side."""
+            candidate = self._jobs(self._candidate, self.version, seeds[part], begin[part])
+            incumbent = self._jobs(self._best, self.incumbent, seeds[part], begin[part])
+            solved = successes(self._run(candidate + incumbent))
+            return solved[: len(candidate)], solved[len(candidate) :]
+
+        self._verdict = judge(duel, len(seeds), self._config.gate_p)
         return self._verdict
 
     def conclude(self) -> PolicyRecord:
@@ -170,7 +172,6 @@ class Trainer:
             )
             blob = pack(artefact)
             self._best, self.incumbent = self._candidate, version
-            self._solved = self._candidate_solved
         self._policy, self.parent, self.version = self._candidate, version, version + 1
         state = "released" if released else "refused"
         return PolicyRecord(version, digest(blob), parents, state, figures, blob, data)
@@ -186,7 +187,7 @@ class Trainer:
             for i, seed in enumerate(seeds)
         ]
 
-    def _run(
+    def _jobs(
         self,
         policy: Mlp,
         version: int,
@@ -194,12 +195,14 @@ class Trainer:
         begin: Sequence[FloatArray | None],
         share: float = 0.0,
         first: int = 0,
-    ) -> list[Segment]:
+    ) -> list[Play]:
         """One episode a job: workers end together, and work can be stopped between two."""
-        jobs = [
+        return [
             Play(policy, version, (seed,), share, self._boot, first + i, posture)
             for i, (seed, posture) in enumerate(zip(seeds, begin, strict=True))
         ]
+
+    def _run(self, jobs: Sequence[Play]) -> list[Segment]:
         return [segment for done in self._backend.play(jobs) for segment in done]
 
     def _seeds(self, *purpose: int, n: int) -> tuple[int, ...]:

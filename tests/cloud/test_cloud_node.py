@@ -365,7 +365,7 @@ def test_after_a_withdrawal_the_next_candidate_is_judged_against_what_is_in_forc
 
 
 def test_a_refused_candidate_is_on_record_and_not_offered(store, spec, make_segment, seal):
-    shell = begin(store, spec, gate_p=1e-9)
+    shell = begin(store, spec, gate_episodes=40, gate_p=2e-12)
     shell.receive(hello(spec))
     ready(shell)
     shell.take(Offer)

@@ -35,7 +35,7 @@ from tierloop.stack.config.deployment import resolve
 from tierloop.stack.config.deployment_file import DeploymentFile
 from tierloop.stack.twin import twin_of
 learner = LearnerConfig(
-    hidden=(16,), steps_per_round=20, twin_episodes=1, gate_episodes=1, min_lived=30
+    hidden=(16,), steps_per_round=20, twin_episodes=1, gate_episodes=1, gate_p=0.9, min_lived=30
 )
 config, about = CloudConfig(ray="none", niceness=5), resolve(DeploymentFile(name="one"))
 spec, twin = policy_spec(about.scenario), twin_of(about, "1")

@@ -16,6 +16,13 @@ def test_a_network_that_fits_is_taken(hidden):
     assert LearnerConfig(hidden=hidden).hidden == hidden
 
 
+def test_a_gate_that_could_never_release_is_refused():
+    with pytest.raises(ValueError, match=r"8 gate_episodes can release nothing .* at least 9"):
+        LearnerConfig(gate_episodes=8)
+    assert LearnerConfig(gate_episodes=9).gate_episodes == 9
+    assert LearnerConfig(gate_episodes=1, gate_p=0.9).gate_episodes == 1
+
+
 @pytest.mark.parametrize(
     "address", ["any.host:6379", "10.0.0.5:6379", "0.0.0.0:6379", "[::]:6379", "ray://1.2.3.4:1"]
 )

@@ -104,7 +104,9 @@ def one_round(config, scenario=SCENARIO):
 
 def test_one_serial_round_learns_some_of_the_real_task():
     verdict, record = one_round(
-        LearnerConfig(hidden=(128, 128), steps_per_round=1000, twin_episodes=8, gate_episodes=3)
+        LearnerConfig(
+            hidden=(128, 128), steps_per_round=1000, twin_episodes=8, gate_episodes=3, gate_p=0.25
+        )
     )
     assert verdict.incumbent == 0
     assert verdict.wins >= 2
@@ -113,7 +115,9 @@ def test_one_serial_round_learns_some_of_the_real_task():
 
 def test_serial_rounds_repeat_to_the_bit():
     """Parts that are soon judged do: to repeat, nothing need be learnt."""
-    config = LearnerConfig(hidden=(32,), steps_per_round=50, twin_episodes=1, gate_episodes=1)
+    config = LearnerConfig(
+        hidden=(32,), steps_per_round=50, twin_episodes=1, gate_episodes=2, gate_p=0.5
+    )
     soon = structs.replace(SCENARIO, episode_s=1.0)
     assert one_round(config, soon) == one_round(config, soon)
 

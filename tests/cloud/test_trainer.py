@@ -101,26 +101,36 @@ def test_labels_are_the_teachers_and_all_data_are_kept(spec):
     assert backend.fits[1].start is not None
 
 
-def test_gate_seeds_are_fixed_and_no_training_seed_is_among_them(spec):
+def test_each_gate_has_fresh_seeds_which_both_sides_play(spec):
     backend = ToyBackend(spec)
     trainer = toy_trainer(spec, backend)
     trainer.untrained()
-    plays, gates = [], []
-    for k in range(2):
+    played, gates = [], []
+    for k in range(3):
         backend.jobs.clear()
         trainer.play([lived(50, k)])
-        plays.append([s for job in backend.jobs for s in job.seeds])
+        played.append({seed for job in backend.jobs for seed in job.seeds})
         trainer.fit([lived(50, k)])
         backend.jobs.clear()
-        trainer.judge()
-        gates.append(Counter(s for job in backend.jobs for s in job.seeds))
+        sides = {trainer.version, trainer.incumbent}
+        verdict = trainer.judge()
+        assert {job.version for job in backend.jobs} == sides
         assert all(job.teacher_share == 0 for job in backend.jobs)
+        seeds = Counter(seed for job in backend.jobs for seed in job.seeds)
+        assert len(seeds) == verdict.seeds
+        assert set(seeds.values()) == {2}
+        gates.append(set(seeds))
         trainer.conclude()
-    assert set(gates[0]) == set(gates[1])
-    assert set(gates[0].values()) == {2}
-    assert set(gates[1].values()) == {1}
-    assert not set(plays[0]) & set(plays[1])
-    assert not (set(plays[0]) | set(plays[1])) & set(gates[0])
+    together = [seed for seeds in (*played, *gates) for seed in seeds]
+    assert len(set(together)) == len(together)
+
+
+def test_a_round_that_is_judged_again_finds_the_same(spec):
+    """As after a step that failed: the seeds come from the trainer's seed and the round alone."""
+    trainer = toy_trainer(spec, ToyBackend(spec))
+    trainer.untrained()
+    trainer.fit([lived(50), twin(trainer.play([lived(50)]))])
+    assert trainer.judge() == trainer.judge()
 
 
 def test_every_other_episode_begins_where_a_body_has_been_since_the_last_round(spec):
@@ -133,7 +143,6 @@ def test_every_other_episode_begins_where_a_body_has_been_since_the_last_round(s
         anew = [job.posture_rad is None for job in jobs]
         return anew, {float(job.posture_rad[0]) for job in jobs if job.posture_rad is not None}
 
-    gates = []
     for k in range(2):
         news = lived(50, k, seed=k)
         been = {float(at) for at in news.features[:, 0]}
@@ -145,23 +154,23 @@ def test_every_other_episode_begins_where_a_body_has_been_since_the_last_round(s
         assert postures <= been
         trainer.fit([news])
         backend.jobs.clear()
-        trainer.judge()
-        gates += [begun(backend.jobs[i : i + 12]) for i in range(0, len(backend.jobs), 12)]
+        seeds = trainer.judge().seeds
+        both = {job.seeds: begun([job]) for job in backend.jobs}
+        assert len(both) == seeds
+        assert all(begun([job]) == both[job.seeds] for job in backend.jobs), "alike for both sides"
+        assert sum(anew for (anew,), _ in both.values()) == (seeds + 1) // 2
+        assert set.union(*(postures for _, postures in both.values())) <= been
         trainer.conclude()
-    incumbent, first, second = gates
-    assert incumbent == first == second, "the gate's episodes are the same for all"
-    assert first[0] == [True, False] * 6
 
 
 def test_a_refused_candidate_is_gone_on_from_but_not_the_incumbent(spec):
     backend = ToyBackend(spec)
-    trainer = toy_trainer(spec, backend, gate_p=1e-9)
+    trainer = toy_trainer(spec, backend, gate_episodes=40, gate_p=2e-12)
     trainer.untrained()
     first = play_round(trainer, lived(50))
     assert (first.state, first.blob) == ("refused", b"")
     second = play_round(trainer, lived(50, 1, seed=1))
     assert second.parents == (1,)
-    assert second.metrics["incumbent"] == first.metrics["incumbent"]
     assert backend.fits[1].start is not None
     assert trainer.incumbent == 0
 
@@ -175,7 +184,7 @@ def test_a_resumed_trainer_goes_on_from_the_release(spec):
     again.resume(record, 4)
     following = play_round(again, lived(50, 1, seed=1))
     assert (following.version, following.parents) == (4, (1,))
-    assert following.metrics["incumbent"] == record.metrics["success"]
+    assert following.metrics["incumbent"] >= 0.5, "that is the release in the toy world"
     released = unpack(record.blob).mlp
     assert backend.fits[0].start.encode() == released
 

@@ -105,6 +105,7 @@ def config(**changes):
         "twin_episodes": 8,
         "min_lived": 40,
         "gate_episodes": 12,
+        "gate_p": 0.1,
     }
     return LearnerConfig(**(small | changes))
 

@@ -39,6 +39,7 @@ hidden = [16]
 steps_per_round = 20
 twin_episodes = 2
 gate_episodes = 5
+gate_p = 0.1
 min_lived = 50
 rounds_max = 6
 [cloud]
