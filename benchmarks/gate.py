@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tierloop.cloud.config import LearnerConfig
-from tierloop.cloud.gate import Verdict, judge
+from tierloop.cloud.gate import GateVerdict, judge
 from tierloop.views.charts import wilson
 
 ROUNDS, TRIALS, SEED = 10, 2000, 1
@@ -34,7 +34,7 @@ class Found(NamedTuple):
     flattery: float
 
 
-def draw(incumbent: float, candidate: float, rng: np.random.Generator) -> Verdict:
+def draw(incumbent: float, candidate: float, rng: np.random.Generator) -> GateVerdict:
     """One round between such rates of success."""
     config = LearnerConfig()
     mine, theirs = rng.random((2, config.gate_episodes)) < [[candidate], [incumbent]]
@@ -48,7 +48,7 @@ def draw(incumbent: float, candidate: float, rng: np.random.Generator) -> Verdic
 def find(incumbent: float, change: float, trials: int, seed: int) -> Found:
     """ROUNDS rounds a trial, or as many as there are until a release."""
     rng = np.random.default_rng(seed)
-    verdicts: list[Verdict] = []
+    verdicts: list[GateVerdict] = []
     for _ in range(trials):
         for _ in range(ROUNDS):
             verdicts.append(draw(incumbent, incumbent + change, rng))
