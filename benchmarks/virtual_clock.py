@@ -131,7 +131,7 @@ def physics(policy: Path, folder: Path) -> Rates:
 
     def make(name: str, seed: int) -> Embodiment:
         seeds[name] = seed
-        return embody(deployment.scenario, seed)
+        return embody(deployment.scenario, seed, deployment.reality)
 
     stack = VirtualStack(deployment, SEED, folder / "state", embodiments=make, wrappers=bodies)
     with closing(stack):

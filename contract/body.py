@@ -1,6 +1,6 @@
 """The interfaces of a robot body and of its perceive stage, as the device tier uses them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from tierloop.contract.specs import BodySpec, FloatArray, PolicySpec, Vector
@@ -31,12 +31,53 @@ class Episode(NamedTuple):
     ended_ns: int
 
 
+PerJoint = Sequence[float]
+
+
+class Effort(NamedTuple):
+    """What the joints did between two readings: integrals over time, one number a joint each.
+
+    A body sums them as finely as it can: a simulated one at every step of physics. They are no
+    arrays, since so few numbers are summed faster one by one, in every tick.
+    """
+
+    work_j: PerJoint
+    """Of torque times velocity, J; negative while the joint brakes."""
+    torque2_nm2_s: PerJoint
+    """Of the torque's square, (Nm)^2 s."""
+    speed2_rad2_s: PerJoint
+    """Of the velocity's square, rad^2/s."""
+    travel_rad: PerJoint
+    """Of the velocity's amount, rad."""
+
+    @classmethod
+    def none(cls, joints: int) -> "Effort":
+        """That of joints which stand still without torque."""
+        return cls(*[(0.0,) * joints] * len(cls._fields))
+
+    @classmethod
+    def steady(cls, torque_nm: PerJoint, velocity_rad_s: PerJoint, lasts_s: float) -> "Effort":
+        """The same torque and velocity for so long, for a body that knows no better."""
+        both = list(zip(torque_nm, velocity_rad_s, strict=True))
+        return cls(
+            [torque * velocity * lasts_s for torque, velocity in both],
+            [torque * torque * lasts_s for torque, _ in both],
+            [velocity * velocity * lasts_s for _, velocity in both],
+            [abs(velocity) * lasts_s for _, velocity in both],
+        )
+
+    def times(self, share: float) -> "Effort":
+        """This share of it."""
+        return Effort(*([share * a for a in integral] for integral in self))
+
+
 class Reading(NamedTuple):
     """What the sensors of a body say at one instant.
 
     `position_rad`, `velocity_rad_s`, `torque_nm`: float64[joints].
     `tool_m`: float64[3], base frame. `switch`: what the tool's switch was last told (0 or 1).
-    `holding`: the vacuum sensor. `scans` and `outcomes`: what arrived since the last reading.
+    `holding`: the vacuum sensor. `scans` and `outcomes`: what arrived since the last reading;
+    `effort`: what the joints did since then.
     """
 
     captured_ns: int
@@ -48,6 +89,7 @@ class Reading(NamedTuple):
     holding: bool
     scans: tuple[Scan, ...]
     outcomes: tuple[Episode, ...]
+    effort: Effort
 
 
 class Body(Protocol):

@@ -25,12 +25,26 @@ class Constant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Relative half-width of the interval that holds it nineteen times in twenty."""
     group: str = ""
     """Constants of one group are wrong together; otherwise each is wrong on its own."""
+    most: float | None = None
+    """In `unit`: the interval's upper end where the value is 0, of which no share is anything."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.uncertainty <= 1:
             raise ValueError(f"uncertainty is relative, from 0 to 1, not {self.uncertainty:g}")
+        if self.most is not None and not (self.value == 0 and self.most >= 0):
+            raise ValueError("most is for a value of 0, and must not be negative")
         if not self.source:
             raise ValueError("source must not be empty")
+
+    @property
+    def below(self) -> float:
+        """How far below the value it may be, in `unit`."""
+        return self.uncertainty * abs(self.value)
+
+    @property
+    def above(self) -> float:
+        """How far above the value it may be, in `unit`."""
+        return self.below if self.most is None else self.most
 
 
 class Curve(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -116,6 +116,8 @@ class PowerUncertainty(msgspec.Struct, frozen=True, kw_only=True):
     copper: float = 0.0
     viscous: float = 0.0
     coulomb: float = 0.0
+    drive: float = 0.0
+    bus: float = 0.0
     switch: float = 0.0
     sensors: float = 0.0
 
@@ -124,8 +126,9 @@ class BodySpec(msgspec.Struct, frozen=True, kw_only=True):
     """A body's joints, limits and power model. Angles rad, SI units, base frame.
 
     The action is one position setpoint a joint followed by one switch (suction, 0 to 1).
-    Power per joint: tau*w + copper*tau^2 + viscous*w^2 + coulomb*|w|, no regeneration
-    (the joint model of docs/energy.md).
+    Power per joint: tau*w + copper*tau^2 + viscous*w^2 + coulomb*|w|, and `drive_w` all the time.
+    Of what a joint brakes, `bus_share` reaches the bus that feeds all drives of the body; the rest
+    is burnt (the joint model of docs/energy.md).
     """
 
     name: str
@@ -144,6 +147,8 @@ class BodySpec(msgspec.Struct, frozen=True, kw_only=True):
     coulomb_w_s: tuple[float, ...]
     switch_w: float
     sensors_w: float
+    drive_w: float = 0.0
+    bus_share: float = 0.0
     power_uncertainty: PowerUncertainty = PowerUncertainty()
 
     def __post_init__(self) -> None:

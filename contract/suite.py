@@ -26,6 +26,9 @@ class BodySuite:
             assert values.shape == joints
             assert values.dtype == np.float64
             assert np.isfinite(values).all()
+        for integral in reading.effort:
+            assert len(integral) == joints[0]
+            assert np.isfinite(integral).all()
         assert reading.tool_m.shape == (3,)
         assert reading.captured_ns <= 1_000
         body.close()

@@ -38,7 +38,7 @@ class Energy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     regulator_efficiency: Constant = _SHIPPED["regulator_efficiency"]
     """Share of what the battery gives that reaches computer, radio, sensors and base load."""
     regeneration: Constant = _SHIPPED["regeneration"]
-    """Share of a joint's braking power that goes back into the battery."""
+    """Share of what braking joints leave on the bus of the drives that goes back to the battery."""
     cell_capacity_ah: Constant = _SHIPPED["cell_capacity_ah"]
     """One cell, from full to empty."""
     cell_ocv_v: Curve = _SHIPPED["cell_ocv_v"]
@@ -64,7 +64,8 @@ class Energy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             if getattr(self, name).value == 0:
                 raise ValueError(f"{name} must be positive")
         for name in ("regulator_efficiency", "regeneration"):
-            if getattr(self, name).value > 1:
+            given = getattr(self, name)
+            if max(given.value, given.most or 0.0) > 1:
                 raise ValueError(f"{name} is a share: at most 1")
         curve = self.cell_ocv_v.values
         if curve[0] <= 0 or any(a > b for a, b in pairwise(curve)):

@@ -1,15 +1,18 @@
 """Estimates the energy of a device by part and by cause, in joules, from models.
 
 Every figure is labelled `model`, not measured.
-Joint: tau*w + copper*tau^2 + viscous*w^2 + coulomb*|w|, and what is negative of that comes back
-times the regeneration. Holding against gravity costs copper loss through the torque. Compute: idle
-+ busy time * (busy - idle). Radio: idle, per frame, per byte, tail. Sensors, switch, base load:
-constant while on. All but joints and switch go through the regulator. docs/energy.md.
+Joint: tau*w + copper*tau^2 + viscous*w^2 + coulomb*|w|, summed by the body over a tick. A joint
+that brakes gives to the bus of the body's drives, from which the others take; what they leave
+comes back times the regeneration. Holding against gravity costs copper loss through the torque.
+Compute: idle + busy time * (busy - idle). Radio: idle, per frame, per byte, tail. Sensors, drives,
+switch, base load: constant while on. All but joints, drives and switch go through the regulator.
+docs/energy.md.
 """
 
 from math import isfinite
 
-from tierloop.contract.specs import BodySpec, Vector
+from tierloop.contract.body import Effort
+from tierloop.contract.specs import BodySpec
 from tierloop.device.battery import Battery
 from tierloop.device.config import DeviceConfig
 
@@ -25,12 +28,13 @@ class Meter:
     """
 
     __slots__ = (
-        "_actuation_j", "_base_w", "_braking_j", "_busy_above_w", "_busy_drawn_j", "_busy_from_s",
-        "_busy_known_j", "_busy_s", "_busy_w", "_copper_j", "_coulomb_j", "_elapsed_s",
-        "_frames_j", "_idle_w", "_joints", "_known_s", "_loss", "_motion_j", "_radio",
-        "_radio_j", "_received", "_received_bytes", "_regeneration", "_sensors_w", "_sent",
-        "_sent_bytes", "_steady_w", "_switch_j", "_switch_w", "_tail_j", "_tail_left_s",
-        "_viscous_j", "battery", "unmeasured",
+        "_actuation_j", "_base_w", "_braking_j", "_bus_share", "_busy_above_w", "_busy_drawn_j",
+        "_busy_from_s", "_busy_known_j", "_busy_s", "_busy_w", "_copper_j", "_coulomb_j",
+        "_drive_j", "_drives_w", "_elapsed_s", "_frames_j", "_idle_w", "_joints", "_known_s",
+        "_loss", "_motion_j", "_radio", "_radio_j", "_received", "_received_bytes",
+        "_regeneration", "_sensors_w", "_sent", "_sent_bytes", "_shared_j", "_steady_w",
+        "_switch_j", "_switch_w", "_tail_j", "_tail_left_s", "_viscous_j", "battery",
+        "unmeasured",
     )  # fmt: skip
 
     def __init__(self, spec: BodySpec, config: DeviceConfig, processor_s: float = 0.0) -> None:
@@ -39,6 +43,7 @@ class Meter:
         self._joints = list(
             zip(spec.copper_w_per_nm2, spec.viscous_w_s2, spec.coulomb_w_s, strict=True)
         )
+        self._drives_w, self._bus_share = spec.drive_w * len(spec.joints), spec.bus_share
         self._regeneration = energy.regeneration.value
         self._switch_w, self._sensors_w = spec.switch_w, spec.sensors_w
         self._base_w = energy.base_w.value
@@ -50,6 +55,7 @@ class Meter:
         self.battery = Battery(energy, config.battery)
         self._motion_j = self._copper_j = self._viscous_j = self._coulomb_j = 0.0
         self._actuation_j = self._switch_j = self._braking_j = 0.0
+        self._drive_j = self._shared_j = 0.0
         self._sent = self._sent_bytes = self._received = self._received_bytes = 0
         self._radio_j = self._frames_j = self._tail_j = self._tail_left_s = 0.0
         self._elapsed_s = self._known_s = 0.0
@@ -58,44 +64,14 @@ class Meter:
         self.unmeasured = 0
         """Ticks whose readings were no numbers; their joints cost nothing, which is too little."""
 
-    def tick(self, elapsed_s: float, torque: Vector, velocity: Vector, switch: float) -> float:
-        """Adds the energy of `elapsed_s` at these joint torques (Nm) and velocities (rad/s).
+    def tick(self, elapsed_s: float, effort: Effort, switch: float) -> float:
+        """Adds the energy of `elapsed_s`, in which the joints did `effort`.
 
         Returns the joules of joints and switch; every other part is counted as well.
         """
         if elapsed_s <= 0.0:
             return 0.0
-        back = self._regeneration
-        motion = copper = viscous = coulomb = braking = 0.0
-        for tau, w, (per_tau2, per_w2, per_w) in zip(
-            torque.tolist(), velocity.tolist(), self._joints, strict=True
-        ):
-            work, heat, drag, rub = tau * w, per_tau2 * tau * tau, per_w2 * w * w, per_w * abs(w)
-            power = work + heat + drag + rub
-            if power > 0.0:
-                motion += work
-                copper += heat
-                viscous += drag
-                coulomb += rub
-            else:
-                braking -= power
-                if back:
-                    motion += back * work
-                    copper += back * heat
-                    viscous += back * drag
-                    coulomb += back * rub
-        switch_j = switch * self._switch_w * elapsed_s
-        if not isfinite(motion + copper + viscous + coulomb + braking + switch_j):
-            motion = copper = viscous = coulomb = braking = switch_j = 0.0
-            self.unmeasured += 1
-        self._motion_j += motion * elapsed_s
-        self._copper_j += copper * elapsed_s
-        self._viscous_j += viscous * elapsed_s
-        self._coulomb_j += coulomb * elapsed_s
-        self._braking_j += braking * elapsed_s
-        self._switch_j += switch_j
-        actuation_j = (motion + copper + viscous + coulomb) * elapsed_s + switch_j
-        self._actuation_j += actuation_j
+        actuation_j = self._actuate(elapsed_s, effort, switch * self._switch_w * elapsed_s)
         radio_j, self._frames_j = self._frames_j, 0.0
         if self._tail_left_s > 0.0:
             tail_j = min(self._tail_left_s, elapsed_s) * self._radio.radio_tail_w.value
@@ -108,6 +84,41 @@ class Meter:
         logic_j = (self._steady_w + self._busy_w) * elapsed_s + radio_j
         self.battery.draw((actuation_j + logic_j * (1.0 + self._loss)) / elapsed_s, elapsed_s)
         return actuation_j
+
+    def _actuate(self, elapsed_s: float, effort: Effort, switch_j: float) -> float:
+        """Joints, drives and switch; the capacitors of the bus last for a tick."""
+        share = self._bus_share
+        motion = copper = viscous = coulomb = given = 0.0
+        for (per_tau2, per_w2, per_w), work, tau2, w2, way in zip(
+            self._joints, *effort, strict=True
+        ):
+            heat, drag, rub = per_tau2 * tau2, per_w2 * w2, per_w * way
+            needs = work + heat + drag + rub
+            if needs < 0.0:
+                given -= needs * share
+                work, heat, drag, rub = work * share, heat * share, drag * share, rub * share
+            motion += work
+            copper += heat
+            viscous += drag
+            coulomb += rub
+        drive = self._drives_w * elapsed_s
+        bus_j = motion + copper + viscous + coulomb + drive
+        if not isfinite(bus_j + switch_j):
+            self.unmeasured += 1
+            return 0.0
+        kept = 1.0
+        if bus_j < 0.0:
+            kept = self._regeneration
+            self._braking_j -= bus_j
+        self._motion_j += kept * motion
+        self._copper_j += kept * copper
+        self._viscous_j += kept * viscous
+        self._coulomb_j += kept * coulomb
+        self._drive_j += kept * drive
+        self._shared_j += kept * given
+        self._switch_j += switch_j
+        self._actuation_j += kept * bus_j + switch_j
+        return kept * bus_j + switch_j
 
     def sent(self, size: int) -> None:
         """Adds the energy of sending a frame of `size` bytes."""
@@ -161,7 +172,8 @@ class Meter:
     def causes(self) -> dict[str, float]:
         """Energy in proportion to each constant, joules: what an error of the constant acts on.
 
-        `braking`, which the drives burn, is drawn from nowhere: what regeneration could be worth.
+        Drawn from nowhere are `shared`, what joints gave to the bus, and `braking`, what the bus
+        had too much: what regeneration could be worth.
         """
         radio, elapsed_s = self._radio, self._elapsed_s
         busy_s = self._busy_drawn_j / self._busy_above_w if self._busy_above_w else self._busy_s
@@ -171,6 +183,8 @@ class Meter:
             "viscous": self._viscous_j,
             "coulomb": self._coulomb_j,
             "switch": self._switch_j,
+            "drive": self._drive_j,
+            "shared": self._shared_j,
             "braking": self._braking_j,
             "compute_idle": self._idle_w * (elapsed_s - busy_s),
             "compute_busy": (self._idle_w + self._busy_above_w) * busy_s,

@@ -108,9 +108,10 @@ class DeviceNode:
         self._leapt_ns += passed_ns - elapsed_ns
         self._last_ns = now_ns
         self._perceiver.update(reading)
-        self.meter.tick(
-            elapsed_ns / NS_PER_S, reading.torque_nm, reading.velocity_rad_s, reading.switch
-        )
+        effort = reading.effort
+        if elapsed_ns < passed_ns:
+            effort = effort.times(elapsed_ns / passed_ns)
+        self.meter.tick(elapsed_ns / NS_PER_S, effort, reading.switch)
         if self.meter.battery.cut_out and not self._cut_out:
             self._cut(now_ns)
         wish = self.arbiter.choose(now_ns)

@@ -5,6 +5,7 @@ import numpy as np
 from tierloop.contract.body import Body, Reading
 from tierloop.contract.specs import FloatArray, Vector
 from tierloop.sim import catalogue
+from tierloop.sim.reality import NOMINAL, Reality
 from tierloop.sim.scenario import Scenario, body_spec, policy_spec
 
 
@@ -15,8 +16,8 @@ class AnalyticCell:
     but the motion.
     """
 
-    def __init__(self, scenario: Scenario, seed: int) -> None:
-        self.spec, self._scenario = body_spec(scenario), scenario
+    def __init__(self, scenario: Scenario, seed: int, reality: Reality = NOMINAL) -> None:
+        self.spec, self._scenario, self._reality = body_spec(scenario), scenario, reality
         self.begin(seed)
 
     def begin(self, seed: int, posture_rad: FloatArray | None = None) -> None:
@@ -27,7 +28,7 @@ class AnalyticCell:
         scenario = self._scenario
         body, task = catalogue.body_module(scenario.body), catalogue.task_module(scenario.task)
         start = np.array(body.HOME_RAD) if posture_rad is None else posture_rad.astype(np.float64)
-        self._body: Body = body.body(self.spec, start)
+        self._body: Body = body.body(self.spec, start, self._reality)
         self._task = task.task(scenario, policy_spec(scenario), seed)
 
     def tool_position(self, position_rad: Vector) -> Vector:

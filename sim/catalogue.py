@@ -3,9 +3,9 @@
 A new task or body is a module with the names that those here have, and a line.
 
 A body has `body_spec`, `HOME_RAD`, `WORK_LOW_RAD`, `WORK_HIGH_RAD` and `ANALYTIC`: whether it moves
-by a formula, without physics. If it does, `body(spec, posture_rad)` makes it
-(sim/analytic_cell.py); if not, `arm(world)` puts it into a world (sim/cell.py), `start(rng)` draws
-a posture to begin in, and `tool_position` says where a posture puts the tool.
+by a formula, without physics. If it does, `body(spec, posture_rad, reality)` makes it
+(sim/analytic_cell.py); if not, `arm(world, spec, reality)` puts it into a world (sim/cell.py),
+`start(rng)` draws a posture to begin in, and `tool_position` says where a posture puts the tool.
 
 A task has `observation_spec`, `action_spec`, `perceiver` and `task`, which makes what is met and
 judged: for bodies that move by a formula `task(scenario, spec, seed)` with `after_read`, for bodies

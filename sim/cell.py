@@ -3,11 +3,14 @@
 import numpy as np
 
 from tierloop.contract.body import SWITCH_ON, Episode, Reading, Scan
+from tierloop.contract.clock import NS_PER_S
 from tierloop.contract.specs import FloatArray, Vector
 from tierloop.sim import catalogue
+from tierloop.sim.exertion import Exertion
+from tierloop.sim.reality import NOMINAL, Reality
 from tierloop.sim.scenario import Scenario, body_spec
 from tierloop.sim.tools.suction import Suction
-from tierloop.sim.world import JointStates, World
+from tierloop.sim.world import World
 
 
 class Cell:
@@ -18,12 +21,13 @@ class Cell:
     time of the last step, in nanoseconds of the caller's clock.
     """
 
-    def __init__(self, scenario: Scenario, seed: int) -> None:
+    def __init__(self, scenario: Scenario, seed: int, reality: Reality = NOMINAL) -> None:
         self.spec = body_spec(scenario)
         self._step_ns = self.spec.physics_period_ns
         self._world = World(self._step_ns * 1e-9)
         body = catalogue.body_module(scenario.body)
-        self._arm, self._tool_position = body.arm(self._world), body.tool_position
+        self._arm = body.arm(self._world, self.spec, reality)
+        self._tool_position = body.tool_position
         self._start = body.start
         self._suction = Suction(self._world, self._arm.name, self._arm.hand)
         self._task = catalogue.task_module(scenario.task).task(self._world, self._suction, scenario)
@@ -51,7 +55,9 @@ class Cell:
         self._seed = seed
         self._zero_ns: int | None = None
         self._steps = 0
-        self._felt: tuple[JointStates, Vector] | None = None
+        self._joints = self._arm.sense()
+        self._lip_m: Vector | None = None
+        self._exertion = Exertion(len(posture_rad), self._step_ns / NS_PER_S)
         self._switch = 0.0
         self._scans: list[Scan] = []
         self._outcomes: list[Episode] = []
@@ -65,19 +71,20 @@ class Cell:
         """Moves the world on to `now_ns`; returns the sensor values then, and all scans and judged
         episodes since the last reading."""
         captured_ns = self.advance(now_ns)
-        joints, tool_m = self._felt or self._feel()
+        joints = self._joints
         scans, outcomes = tuple(self._scans), tuple(self._outcomes)
         self._scans, self._outcomes = [], []
         return Reading(
             captured_ns=captured_ns,
-            position_rad=joints.position,
-            velocity_rad_s=joints.velocity,
-            torque_nm=joints.torque,
-            tool_m=tool_m,
+            position_rad=np.array(joints.position),
+            velocity_rad_s=np.array(joints.velocity),
+            torque_nm=np.array(joints.torque),
+            tool_m=self._lip(),
             switch=self._switch,
             holding=self._suction.holding != "",
             scans=scans,
             outcomes=outcomes,
+            effort=self._exertion.take(),
         )
 
     def advance(self, now_ns: int) -> int:
@@ -92,20 +99,23 @@ class Cell:
         return self._zero_ns + self._steps * self._step_ns
 
     def _step(self, now_ns: int) -> None:
+        before = self._joints
         self._task.before_step()
+        self._arm.before_step(before.position)
         self._world.step()
-        self._felt = None
+        self._joints, self._lip_m = self._arm.sense(), None
+        self._exertion.add(self._joints.torque, before.velocity, self._joints.velocity)
         if self._switch > SWITCH_ON:
-            self._felt = self._feel()
-            self._suction.pull(tuple(self._felt[1].tolist()), self._task.graspable())
+            self._suction.pull(tuple(self._lip().tolist()), self._task.graspable())
         scans, outcomes = self._task.after_step(now_ns)
         self._scans += scans
         self._outcomes += outcomes
 
-    def _feel(self) -> tuple[JointStates, Vector]:
-        """What the joints measure, and the tool position float64[3] that follows, base frame, m."""
-        joints = self._arm.sense()
-        return joints, self._tool_position(joints.position)
+    def _lip(self) -> Vector:
+        """Where the tool is now, float64[3], base frame, m."""
+        if self._lip_m is None:
+            self._lip_m = self._tool_position(np.array(self._joints.position))
+        return self._lip_m
 
     def write(self, setpoint: Vector) -> None:
         """Sets the target of the drives: float64[joints + 1], rad; the last entry is the suction
@@ -117,7 +127,7 @@ class Cell:
 
     def hold(self) -> Vector:
         """The setpoint float64[joints + 1] that keeps arm and switch as they are."""
-        return np.append(self._arm.sense().position, self._switch)
+        return np.append(self._joints.position, self._switch)
 
     def close(self) -> None:
         """Ends the physics world."""

@@ -6,25 +6,26 @@ from tierloop.contract.body import Embodiment
 from tierloop.contract.specs import FloatArray
 from tierloop.sim import catalogue
 from tierloop.sim.analytic_cell import AnalyticCell
+from tierloop.sim.reality import NOMINAL, Reality
 from tierloop.sim.scenario import Scenario, policy_spec
 
 if TYPE_CHECKING:
     from tierloop.sim.cell import Cell
 
 
-def embody(scenario: Scenario, seed: int) -> Embodiment:
+def embody(scenario: Scenario, seed: int, reality: Reality = NOMINAL) -> Embodiment:
     """One robot in a cell of its own, at home, with its perceive stage; loads what it needs.
 
     Same seed: same parts or goals, same scans, same motion.
     """
-    return _embodiment(scenario, _cell(scenario, seed))
+    return _embodiment(scenario, _cell(scenario, seed, reality))
 
 
 class Stage:
-    """One robot after another; what it meets depends on its seed and posture alone."""
+    """One nominal robot after another; what it meets depends on its seed and posture alone."""
 
     def __init__(self, scenario: Scenario) -> None:
-        self._scenario, self._cell = scenario, _cell(scenario, 0)
+        self._scenario, self._cell = scenario, _cell(scenario, 0, NOMINAL)
 
     def begin(self, seed: int, posture_rad: FloatArray | None = None) -> Embodiment:
         """A robot at rest in a posture float32[joints]; the one before is gone.
@@ -35,13 +36,13 @@ class Stage:
         return _embodiment(self._scenario, self._cell)
 
 
-def _cell(scenario: Scenario, seed: int) -> "Cell | AnalyticCell":
+def _cell(scenario: Scenario, seed: int, reality: Reality) -> "Cell | AnalyticCell":
     """The scenario's body and task, with physics if the body needs it."""
     if catalogue.body_module(scenario.body).ANALYTIC:
-        return AnalyticCell(scenario, seed)
+        return AnalyticCell(scenario, seed, reality)
     from tierloop.sim.cell import Cell
 
-    return Cell(scenario, seed)
+    return Cell(scenario, seed, reality)
 
 
 def _embodiment(scenario: Scenario, cell: "Cell | AnalyticCell") -> Embodiment:

@@ -7,10 +7,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
-import numpy as np
-
-from tierloop.contract.specs import Vector
-
 Triple = tuple[float, float, float]
 Quaternion = tuple[float, float, float, float]
 
@@ -48,11 +44,11 @@ with _silence():
 
 
 class JointStates(NamedTuple):
-    """What joints measure: float64[joints] each (rad, rad/s, Nm as the motors applied)."""
+    """What joints measure, a number each (rad, rad/s, Nm as applied in the last step)."""
 
-    position: Vector
-    velocity: Vector
-    torque: Vector
+    position: tuple[float, ...]
+    velocity: tuple[float, ...]
+    torque: tuple[float, ...]
 
 
 class World:
@@ -164,37 +160,44 @@ class World:
         for joint, value in zip(joints, position, strict=True):
             _bullet.resetJointState(self._ids[name], joint, value, physicsClientId=self._client)
 
-    def drive_joints(
+    def turn_joints(
         self,
         name: str,
         joints: Sequence[int],
-        target: Sequence[float],
-        force: Sequence[float],
-        speed: Sequence[float],
-        gain: float,
+        velocity_rad_s: Sequence[float],
+        torque_nm: Sequence[float],
     ) -> None:
-        """Drives joints to `target` (rad) from now on, each within a force (Nm) and speed (rad/s).
+        """Turns joints at these speeds from the next step on, each within a torque.
 
-        `gain` is the share of the position error that one physics step removes.
+        A joint gets to its speed at once, if the torque lets it, and keeps it whatever the load.
         """
-        body, client = self._ids[name], self._client
-        for joint, to, strength, fastest in zip(joints, target, force, speed, strict=True):
-            _bullet.setJointMotorControl2(
-                body,
-                joint,
-                _bullet.POSITION_CONTROL,
-                targetPosition=to,
-                force=strength,
-                maxVelocity=fastest,
-                positionGain=gain,
-                physicsClientId=client,
-            )
+        _bullet.setJointMotorControlArray(
+            self._ids[name],
+            joints,
+            _bullet.VELOCITY_CONTROL,
+            targetVelocities=velocity_rad_s,
+            forces=torque_nm,
+            physicsClientId=self._client,
+        )
+
+    def hold_joints(
+        self, name: str, joints: Sequence[int], position: Sequence[float], force: Sequence[float]
+    ) -> None:
+        """Holds joints at these positions from now on, each within a force."""
+        _bullet.setJointMotorControlArray(
+            self._ids[name],
+            joints,
+            _bullet.POSITION_CONTROL,
+            targetPositions=position,
+            forces=force,
+            physicsClientId=self._client,
+        )
 
     def joints(self, name: str, joints: Sequence[int]) -> JointStates:
-        """Position, velocity and torque of these joints now, float64[joints] each."""
+        """Position, velocity and torque of these joints now."""
         states = _bullet.getJointStates(self._ids[name], joints, physicsClientId=self._client)
         position, velocity, _, torque = zip(*states, strict=True)
-        return JointStates(np.array(position), np.array(velocity), np.array(torque))
+        return JointStates(position, velocity, torque)
 
     def link_pose(self, name: str, link: int) -> tuple[Triple, Quaternion]:
         """Position (m) and orientation (x, y, z, w) of a link's frame now, world frame."""

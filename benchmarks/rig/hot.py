@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tierloop.contract import messages as m
-from tierloop.contract.body import Embodiment, Reading
+from tierloop.contract.body import Effort, Embodiment, Reading
 from tierloop.contract.codec import Codec, digest64
 from tierloop.contract.effects import Compute, Send, Timer
 from tierloop.contract.specs import FloatArray, PolicySpec, Vector
@@ -91,6 +91,7 @@ class Still:
         self._reading = Reading(
             captured_ns=0, position_rad=middle, velocity_rad_s=np.zeros(n), torque_nm=np.zeros(n),
             tool_m=np.zeros(3), switch=0.0, holding=False, scans=(), outcomes=(),
+            effort=Effort.none(n),
         )  # fmt: skip
 
     def tool_position(self, position_rad: Vector) -> Vector:

@@ -1,5 +1,6 @@
 """The Franka Panda with a suction cup at its hand: limits, kinematics, drives."""
 
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from math import cos, hypot, sin
@@ -9,6 +10,8 @@ import numpy as np
 
 from tierloop.contract.constants import Constant, constants
 from tierloop.contract.specs import BodySpec, PowerUncertainty, Vector
+from tierloop.sim.drives import Drives, Dynamics
+from tierloop.sim.reality import NOMINAL, Reality
 
 if TYPE_CHECKING:
     from tierloop.sim.world import JointStates, World
@@ -47,9 +50,6 @@ _STARTS_LOW_M, _STARTS_HIGH_M = (0.36, -0.28, 0.17), (0.70, 0.28, 0.34)
 """Where the tool may be when an episode starts: over the belt, the bins or in between."""
 _SPREAD_RAD = (0.5, 0.4, 0.3, 0.4, 0.2, 0.3, 0.3)
 
-_GAIN = 0.3
-"""Share of the position error that the drives undo in a physics step."""
-
 
 def body_spec(control_period_ns: int, physics_period_ns: int) -> BodySpec:
     """The Panda's limits and power model.
@@ -80,6 +80,8 @@ def body_spec(control_period_ns: int, physics_period_ns: int) -> BodySpec:
         copper_w_per_nm2=(large,) * 4 + (small,) * 3,
         viscous_w_s2=tuple(viscous_w / v**2 for v in _SPEED_RAD_S),
         coulomb_w_s=tuple(coulomb_w / v for v in _SPEED_RAD_S),
+        drive_w=power["drive_w"].value,
+        bus_share=power["bus_share"].value,
         switch_w=power["switch_w"].value,
         sensors_w=power["sensors_w"].value,
         power_uncertainty=PowerUncertainty(
@@ -89,10 +91,18 @@ def body_spec(control_period_ns: int, physics_period_ns: int) -> BodySpec:
             ),
             viscous=power["viscous_w"].uncertainty,
             coulomb=power["coulomb_w"].uncertainty,
+            drive=power["drive_w"].uncertainty,
+            bus=power["bus_share"].uncertainty,
             switch=power["switch_w"].uncertainty,
             sensors=power["sensors_w"].uncertainty,
         ),
     )
+
+
+def dynamics() -> Dynamics:
+    """Bandwidth and lag of the drives, those of panda.toml."""
+    power = _power()
+    return Dynamics(power["drive_bandwidth_hz"].value, power["drive_lag_ms"].value)
 
 
 @cache
@@ -175,9 +185,9 @@ def start(rng: np.random.Generator) -> Vector:
             return posture
 
 
-def arm(world: "World") -> "Panda":
-    """The arm in a world."""
-    return Panda(world)
+def arm(world: "World", spec: BodySpec, reality: Reality) -> "Panda":
+    """The arm in a world; `spec` says the periods of control and physics."""
+    return Panda(world, spec, reality)
 
 
 class Panda:
@@ -190,22 +200,31 @@ class Panda:
     _ARM = tuple(range(7))
     _FINGERS = (9, 10)
 
-    def __init__(self, world: "World") -> None:
+    def __init__(self, world: "World", spec: BodySpec, reality: Reality = NOMINAL) -> None:
         self._world = world
+        self._torque_nm = [most * reality.drive_strength for most in _TORQUE_NM]
+        self._drives = Drives(
+            reality.of(dynamics()), _SPEED_RAD_S, spec.control_period_ns, spec.physics_period_ns
+        )
         world.load(self.name, "franka_panda/panda.urdf")
         world.place_joints(self.name, self._FINGERS, (0.0, 0.0))
-        world.drive_joints(self.name, self._FINGERS, (0.0, 0.0), (20.0, 20.0), (0.2, 0.2), _GAIN)
+        world.hold_joints(self.name, self._FINGERS, (0.0, 0.0), (20.0, 20.0))
 
     def place(self, position_rad: Vector) -> None:
         """Puts the arm in a posture, at rest and driven to stay there."""
-        self._world.place_joints(self.name, self._ARM, position_rad.tolist())
-        self.drive(position_rad)
+        posture = position_rad.tolist()
+        self._world.place_joints(self.name, self._ARM, posture)
+        self._drives.place(posture)
+        self._world.turn_joints(self.name, self._ARM, (0.0,) * 7, self._torque_nm)
 
     def drive(self, position_rad: Vector) -> None:
         """Drives the joints to float64[7] from now on."""
-        self._world.drive_joints(
-            self.name, self._ARM, position_rad.tolist(), _TORQUE_NM, _SPEED_RAD_S, _GAIN
-        )
+        self._drives.write(position_rad.tolist())
+
+    def before_step(self, position_rad: Sequence[float]) -> None:
+        """Call before each step of physics; where the seven joints are, rad."""
+        velocity = self._drives.step(position_rad)
+        self._world.turn_joints(self.name, self._ARM, velocity, self._torque_nm)
 
     def sense(self) -> "JointStates":
         """What the joints measure now."""

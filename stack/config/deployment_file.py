@@ -18,6 +18,7 @@ from tierloop.edge.config import EdgeConfig
 from tierloop.link.address import check_address, private
 from tierloop.link.model import LinkSpec
 from tierloop.policy.artefact import BLOB_BYTES_MAX
+from tierloop.sim.reality import NOMINAL, Reality
 from tierloop.sim.scenario import Scenario, body_spec, policy_spec
 from tierloop.stack.faults import timeline
 from tierloop.stack.faults.kinds import Faults
@@ -105,6 +106,7 @@ class DeploymentFile(_Table, frozen=True, kw_only=True):
     """The seed from which every other is derived."""
     run: RunConfig = RunConfig()
     scenario: Scenario = Scenario()
+    reality: Reality = NOMINAL
     device: DeviceConfig = DeviceConfig()
     edge: EdgeConfig = EdgeConfig()
     cloud: CloudConfig = CloudConfig()

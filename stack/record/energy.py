@@ -8,7 +8,7 @@ in squares. Everything here has a half-width below and one above, at 95 %.
 
 from collections import defaultdict
 from collections.abc import Iterator
-from math import hypot
+from math import hypot, inf
 from typing import Any, NamedTuple
 
 from tierloop.contract.constants import Constant
@@ -24,10 +24,19 @@ TOLERANCE = 1e-3
 """How far, relatively, the parts may be from what the battery gave."""
 FLOOR_J = 1e-3
 """Below this much energy nothing is judged."""
+JOBS = {
+    "device": ("tick",),
+    "edge": ("infer", "install", "commit"),
+    "cloud": ("fit", "twin", "install", "commit"),
+}
+"""What the computer of a tier is busy with, as its profile names it."""
 
 
 class Share(NamedTuple):
-    """What one constant may add to the total if it is as far off as it may be, joules, signed."""
+    """What one constant may take from the total and add to it if it is as far off as it may be.
+
+    Joules; signed where constants of one group pull against one another.
+    """
 
     group: str
     down_j: float
@@ -116,13 +125,22 @@ def _shares(record: Record, deployment: Deployment) -> Iterator[Share]:
         counters = record.counters(role)
         busy_j = (tier.busy_w or 0.0) * counters.get("busy_s", 0.0)
         idle_j = energy_j(counters) - busy_j
-        yield from _computer(tier.hardware, tier.idle_w, tier.busy_w, idle_j, busy_j)
+        yield from _computer(role, tier.hardware, tier.idle_w, tier.busy_w, idle_j, busy_j)
 
 
 def _computer(
-    name: str, idle_w: float | None, busy_w: float | None, idle_j: float, busy_j: float
+    role: str,
+    name: str,
+    idle_w: float | None,
+    busy_w: float | None,
+    idle_j: float,
+    busy_j: float,
 ) -> Iterator[Share]:
-    """Of a hardware profile's watts; those that the deployment states itself count as exact."""
+    """Of a hardware profile: its watts, and its times, by which it is busy for longer or shorter.
+
+    Watts that the deployment states itself count as exact. The times of a role's jobs are wrong
+    together, by the largest of their factors; no computer is busy for longer than it is on.
+    """
     profile = hardware.load(name)
     for kind, figure, watts, joules in (
         ("idle", profile.idle_w, idle_w, idle_j),
@@ -131,6 +149,13 @@ def _computer(
         if watts == figure.value:
             below, above = _relative(figure)
             yield Share(f"{name} {kind}", below * joules, above * joules)
+    if idle_w is None or not busy_w:
+        return
+    factor = max(getattr(profile.jobs, job).factor for job in JOBS[role])
+    work_j = busy_j * (1.0 - idle_w / busy_w)
+    most_j = (busy_w - idle_w) * idle_j / idle_w if idle_w else inf
+    shorter_j, longer_j = (1.0 - 1.0 / factor) * work_j, (factor - 1.0) * work_j
+    yield Share(f"{name} times", shorter_j, min(longer_j, most_j))
 
 
 def _relative(figure: Power) -> tuple[float, float]:
@@ -150,11 +175,15 @@ def _device(counters: dict[str, float], deployment: Deployment) -> Iterator[Shar
     tail = hypot(energy.radio_tail_w.uncertainty, energy.radio_tail_s.uncertainty)
     logic_j = part["compute"] + part["radio"] + part["sensing"] + part["base"]
 
-    for name in ("copper", "viscous", "coulomb", "switch"):
+    for name in ("copper", "viscous", "coulomb", "drive", "switch"):
         yield _even(f"body {name}", getattr(joints, name), lossy * cause[name])
+    yield _even("body bus", joints.bus, lossy * cause["shared"])
+    surplus_j = lossy * cause["braking"]
+    back = energy.regeneration
+    yield Share(back.group or "regeneration", back.above * surplus_j, back.below * surplus_j)
     yield _even("body sensors", joints.sensors, logic * part["sensing"])
     for share in _computer(
-        deployment.device.hardware, deployment.device.compute.idle_w,
+        "device", deployment.device.hardware, deployment.device.compute.idle_w,
         deployment.device.compute.busy_w, cause["compute_idle"], cause["compute_busy"],
     ):  # fmt: skip
         yield Share(share.group, logic * share.down_j, logic * share.up_j)

@@ -63,6 +63,7 @@ def summarise(
     }
     held, not_judged = provable(found, record.damaged)
     successes = int(success.sum())
+    versions = _versions(record, releases, start_ns)
     return {
         "schema_version": SCHEMA_VERSION,
         "deployment": deployment.name,
@@ -74,7 +75,8 @@ def summarise(
         "host": host(),
         "robots": list(deployment.scenario.robots),
         "success": _rate(len(success), successes),
-        "policy_versions": _versions(record, releases, start_ns),
+        "policy_versions": versions,
+        "lived_against_twin": lived_against_twin(versions),
         "action_age_ms": percentiles(record.samples[AGE], NS_PER_MS),
         "oldest_age_ms": percentiles(record.samples[OLDEST], NS_PER_MS),
         "first_use_age_ms": percentiles(record.samples[FIRST_USE], NS_PER_MS),
@@ -163,11 +165,31 @@ def _versions(
                 "version": number,
                 "live_at_s": live_s,
                 **_rate(line.episodes if line else 0, line.successes if line else 0),
+                "twin_success_rate": release.metrics.get("success") if release else None,
                 "parents": list(release.parents) if release else None,
                 "digest": release.digest if release else None,
             }
         )
     return lines
+
+
+def lived_against_twin(versions: Iterable[Mapping[str, Any]]) -> dict[str, float | int | None]:
+    """What the robots lived with released versions, beside what the twin had promised of them.
+
+    Each version counts by its lived episodes; those that no gate has judged are left out.
+    """
+    both = [v for v in versions if v["episodes"] and v["twin_success_rate"] is not None]
+    episodes = sum(v["episodes"] for v in both)
+    if not episodes:
+        return {"episodes": 0, "lived": None, "twin": None, "difference": None}
+    lived = sum(v["successes"] for v in both) / episodes
+    twin = sum(v["episodes"] * v["twin_success_rate"] for v in both) / episodes
+    return {
+        "episodes": episodes,
+        "lived": round(lived, 4),
+        "twin": round(twin, 4),
+        "difference": round(lived - twin, 4),
+    }
 
 
 def _ticks(record: Record) -> dict[str, int]:

@@ -80,7 +80,8 @@ class VirtualStack:
         ways = self._ways(seed)
         self.links = {ends: way.model for ends, way in ways.items()}
         self.ways = ways
-        embodied = embodiments or (lambda _name, number: embody(scenario, number))
+        reality = deployment.reality
+        embodied = embodiments or (lambda _name, number: embody(scenario, number, reality))
         self._site = Site(
             deployment=deployment, state=state, spec=policy_spec(scenario), embody=embodied,
             backend=backend, label=label,

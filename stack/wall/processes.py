@@ -20,6 +20,7 @@ import psutil
 from tierloop.contract.errors import UserError
 from tierloop.link.model import LinkSpec
 from tierloop.link.sockets import ClientSocket
+from tierloop.sim.reality import NOMINAL
 from tierloop.sim.scenario import policy_spec
 from tierloop.stack import screen
 from tierloop.stack.config.deployment import Deployment
@@ -43,7 +44,8 @@ def _device(order: Order) -> int:
     from tierloop.sim.embody import embody
 
     deployment, faults, began_ns = order.deployment, order.faults, order.began_ns
-    embodiment = faulty_body(embody(deployment.scenario, order.seed), faults, began_ns)
+    robot = embody(deployment.scenario, order.seed, deployment.reality)
+    embodiment = faulty_body(robot, faults, began_ns)
     cores = sorted(psutil.Process().cpu_affinity())
     return run(
         config=deployment.device,
@@ -147,16 +149,17 @@ class Process(NamedTuple):
 def table(
     deployment: Deployment, roles: tuple[str, ...], out: Path, report_to: str, began_ns: int
 ) -> tuple[Process, ...]:
-    """The processes of `roles`, in the order of stopping. Raises UserError if no place is found
-    for private sockets."""
+    """The processes of `roles`, in the order of stopping. What the robots really are, devices
+    alone are told. Raises UserError if no place is found for private sockets."""
     deployment = msgspec.structs.replace(deployment, links=deployment.links.placed(out))
+    supposed = msgspec.structs.replace(deployment, reality=NOMINAL)
     command = (sys.executable, "-m", "tierloop.stack.wall.processes")
     processes = []
     for role, line in ROLES.items():
         for name in deployment.processes(role) if role in roles else ():
             order = Order(
-                name=name, role=role, deployment=deployment, out=str(out), report_to=report_to,
-                began_ns=began_ns,
+                name=name, role=role, out=str(out), report_to=report_to, began_ns=began_ns,
+                deployment=deployment if role == "device" else supposed,
             )  # fmt: skip
             encoded, slowest = msgspec.json.encode(order), slowest_rate(order.faults)
             processes.append(

@@ -75,6 +75,14 @@ def test_the_horizon_is_what_the_graph_answers_though_it_does_not_say(outside):
             "read().position_rad is list; the body's spec needs float64[2]",
         ),
         (
+            "def read(self, now_ns): return super().read(now_ns)._replace(effort=None)",
+            "read().effort must be an Effort, not a NoneType",
+        ),
+        (
+            "def read(self, now_ns): return super().read(now_ns)._replace(effort=Effort.none(5))",
+            "read().effort.work_j is 5 numbers, not one a joint",
+        ),
+        (
             "def hold(self): return np.zeros(3, np.float32)",
             "hold() is float32[3]; the body's spec needs float64[3]",
         ),

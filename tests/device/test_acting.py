@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from plant import PERIOD_NS, POLICY, embodiment
 
-from tierloop.contract.body import Reading
+from tierloop.contract.body import Effort, Reading
 from tierloop.contract.clock import NS_PER_MS, NS_PER_S
 from tierloop.contract.codec import Codec
 from tierloop.contract.errors import SpecError
@@ -135,7 +135,10 @@ def test_a_plan_about_to_run_out_gives_way_to_any_chunk():
 
 def reading(at_ns: int, switch: float = 1.0, holding: bool = True) -> Reading:
     zero = np.zeros(2)
-    return Reading(at_ns, np.array([0.2, 0.1]), zero, zero, np.zeros(3), switch, holding, (), ())
+    return Reading(
+        at_ns, np.array([0.2, 0.1]), zero, zero, np.zeros(3), switch, holding, (), (),
+        Effort.none(2),
+    )  # fmt: skip
 
 
 def foresight() -> Foresight:

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from plant import PERIOD_NS, POLICY, embodiment
 
-from tierloop.contract.body import Episode
+from tierloop.contract.body import Effort, Episode
 from tierloop.contract.bounds import MIXED
 from tierloop.contract.clock import NS_PER_S
 from tierloop.contract.codec import Codec, digest64
@@ -171,19 +171,24 @@ def test_an_answer_to_what_was_never_asked_does_not_act_and_blocks_nothing():
     assert rig.node.report(rig.now).counters["refused.wrong_boot"] == 1
 
 
-@pytest.mark.parametrize("what", ["torque_nm", "velocity_rad_s", "position_rad", "switch"])
+NO_NUMBERS = {"switch": np.nan, "effort": Effort.none(2).times(np.nan)}
+
+
+@pytest.mark.parametrize(
+    "what", ["effort", "torque_nm", "velocity_rad_s", "position_rad", "switch"]
+)
 def test_a_reading_that_is_no_number_ends_nothing_and_is_counted(what):
     rig = Rig()
     body, read = rig.robot.body, rig.robot.body.read
     rig.tick(60, answer)
     body.read = lambda now_ns: read(now_ns)._replace(
-        **{what: np.nan if what == "switch" else np.full(2, np.nan)}
+        **{what: NO_NUMBERS.get(what, np.full(2, np.nan))}
     )
     rig.tick(5, answer)
     body.read = read
     rig.tick(60, answer)
     report = rig.node.report(rig.now)
-    assert report.counters["ticks.unmeasured"] == (0 if what == "position_rad" else 5)
+    assert report.counters["ticks.unmeasured"] == (5 if what in NO_NUMBERS else 0)
     assert np.isfinite(rig.node.guard.setpoint).all()
     assert rig.node.meter.battery.given_j == pytest.approx(sum(rig.node.meter.joules.values()))
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from records import recorded
 
+from tierloop.contract.body import Effort
 from tierloop.contract.messages import Report
 from tierloop.contract.specs import BodySpec
 from tierloop.device.config import ComputePower, DeviceConfig
@@ -30,7 +31,10 @@ PACK = BatteryConfig(series=7, parallel=1)
 
 
 def lived(
-    body: BodySpec = BODY, energy: Energy | None = None, compute: ComputePower = COMPUTE
+    body: BodySpec = BODY,
+    energy: Energy | None = None,
+    compute: ComputePower = COMPUTE,
+    busy: float = 0.4,
 ) -> Meter:
     """Twenty seconds of an arm that swings and talks, always the same, on these constants."""
     energy = energy or Energy()
@@ -38,12 +42,13 @@ def lived(
     rng = np.random.default_rng(3)
     limit = np.array(BODY.torque_nm) / 4
     for tick in range(240 * 20):
-        meter.tick(1 / 240, rng.normal(0, limit), rng.normal(0, 0.8, 7), float(tick % 960 < 300))
+        torque, velocity = rng.normal(0, limit), rng.normal(0, 0.8, 7)
+        meter.tick(1 / 240, Effort.steady(torque, velocity, 1 / 240), float(tick % 960 < 300))
         if tick % 30 == 0:
             meter.sent(400)
             meter.received(200)
         if tick % 240 == 239:
-            meter.busy_until(0.4 * (tick // 240 + 1))
+            meter.busy_until(busy * (tick // 240 + 1))
     return meter
 
 
@@ -128,6 +133,8 @@ def test_the_rc_pairs_share_covers_what_moving_either_constant_does(plain, uncer
         ("body copper", "copper_w_per_nm2"),
         ("body viscous", "viscous_w_s2"),
         ("body coulomb", "coulomb_w_s"),
+        ("body drive", "drive_w"),
+        ("body bus", "bus_share"),
         ("body switch", "switch_w"),
         ("body sensors", "sensors_w"),
     ],
@@ -138,7 +145,31 @@ def test_a_bodys_share_is_what_moving_its_constants_does(plain, uncertain, group
     moved_j = total(lived(body=msgspec.structs.replace(BODY, **{field: more}))) - total(plain)
     relative = getattr(BODY.power_uncertainty, group.removeprefix("body "))
     assert relative > 0
-    assert uncertain[group] == pytest.approx([relative * moved_j / STEP] * 2, rel=0.02)
+    assert uncertain[group] == pytest.approx([relative * abs(moved_j) / STEP] * 2, rel=0.02)
+
+
+def test_a_regeneration_of_nothing_has_an_upper_end(plain, uncertain):
+    shipped = Energy().regeneration
+    assert (shipped.value, shipped.below) == (0.0, 0.0)
+    some = msgspec.structs.replace(shipped, value=STEP, most=None)
+    moved_j = total(lived(energy=msgspec.structs.replace(Energy(), regeneration=some)))
+    less_j = shipped.above * (total(plain) - moved_j) / STEP
+    assert less_j > 1.0
+    assert uncertain["regeneration"] == pytest.approx([less_j, 0.0], rel=0.03)
+
+
+@pytest.mark.parametrize("factor", [0.5, 2.0])
+def test_a_profiles_times_widen_the_interval_by_their_factor(plain, uncertain, factor):
+    assert PI.jobs.tick.factor == 2.0
+    moved_j = total(lived(busy=0.4 * factor)) - total(plain)
+    assert uncertain["raspberry-pi-5 times"][factor > 1] == pytest.approx(abs(moved_j), rel=0.02)
+
+
+def test_no_computer_is_busy_for_longer_than_it_is_on():
+    idle_j, busy_j = 4.6 * 1.0, 16.9 * 9.0
+    edge = report("edge", "edge", {"energy_j.compute": idle_j + busy_j, "busy_s": 9.0})
+    _, longer_j = told(edge)["uncertain"]["orin-nx times"]
+    assert longer_j == pytest.approx((16.9 - 4.6) * 1.0)
 
 
 @pytest.mark.parametrize("kind", ["idle_w", "busy_w"])
@@ -153,7 +184,7 @@ def test_a_computers_share_follows_its_profile_on_either_side(plain, uncertain, 
 def test_watts_of_the_deployments_own_count_as_exact(plain):
     own = DeviceConfig(compute=ComputePower(idle_w=2.0, busy_w=4.0))
     found = told(report("arm-0", "device", counters(plain)), device=own)["uncertain"]
-    assert not any(name.startswith("raspberry") for name in found)
+    assert [n for n in found if n.startswith("raspberry")] == ["raspberry-pi-5 times"]
 
 
 def test_independent_groups_add_in_squares(plain, uncertain):

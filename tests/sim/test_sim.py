@@ -27,7 +27,7 @@ class TestCell(BodySuite):
 
 def test_kinematics_agree_with_the_simulator():
     world = World(1 / 240)
-    arm = Panda(world)
+    arm = Panda(world, body_spec(Scenario()))
     rng = np.random.default_rng(0)
     spec = body_spec(Scenario())
     for _ in range(20):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tierloop.contract.body import Episode, Reading, Scan
+from tierloop.contract.body import Effort, Episode, Reading, Scan
 from tierloop.contract.clock import NS_PER_MS, NS_PER_S
 from tierloop.sim.bodies.panda import HOME_RAD, Panda, tool_position
 from tierloop.sim.scenario import Scenario, body_spec
@@ -23,7 +23,7 @@ class Stage:
 
     def __init__(self, seed: int = 1, **scenario: float) -> None:
         self.world = World(1 / 240)
-        arm = Panda(self.world)
+        arm = Panda(self.world, body_spec(Scenario()))
         arm.place(np.array(HOME_RAD))
         self.suction = Suction(self.world, arm.name, arm.hand)
         self.scene = Scene(self.world, self.suction, Scenario(**scenario))
@@ -222,6 +222,7 @@ def reading(now_s: float, *seen: Scan, holding: bool = False, z: float = 0.3) ->
         holding=holding,
         scans=seen,
         outcomes=(),
+        effort=Effort.none(7),
     )
 
 

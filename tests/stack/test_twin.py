@@ -11,10 +11,13 @@ from tierloop.device.guard import Guard
 from tierloop.device.workspace import Workspace
 from tierloop.link.model import LinkSpec
 from tierloop.sim.catalogue import expert
+from tierloop.sim.reality import Reality
 from tierloop.sim.scenario import Scenario, body_spec, policy_spec
 from tierloop.stack.config.deployment import resolve
 from tierloop.stack.config.deployment_file import DeploymentFile, LinksConfig
+from tierloop.stack.order import Order
 from tierloop.stack.twin import twin_of
+from tierloop.stack.wall.processes import table
 
 SCENARIO = Scenario(belt_low_m_s=0.1, belt_high_m_s=0.15, episode_s=5.0)
 SPEC = policy_spec(SCENARIO)
@@ -52,6 +55,27 @@ def test_an_answer_is_as_old_as_the_deployments_link_makes_it(late):
     prompt_ms, late_ms = (np.median(s.age_ns) / NS_PER_MS for s in (prompt, late[0]))
     assert prompt_ms == pytest.approx(50, abs=5), "the answer to the question before"
     assert late_ms == pytest.approx(150, abs=5)
+
+
+def test_the_twin_does_not_know_what_the_robots_really_are():
+    real = Reality(drive_lag_ms=80, drive_bandwidth=0.3, drive_strength=0.4)
+    one, other = (
+        twin_of(resolve(DeploymentFile(name="twin", scenario=SCENARIO, reality=reality)), "1")()
+        for reality in (Reality(), real)
+    )
+    first, second = (world.live(3, TEACHER, 1) for world in (one, other))
+    assert np.array_equal(first.features, second.features)
+    assert np.array_equal(first.applied, second.applied)
+
+
+def test_only_devices_are_told_what_they_really_are(tmp_path):
+    real = Reality(drive_strength=0.5)
+    deployment = resolve(DeploymentFile(name="twin", reality=real))
+    told = {
+        process.role: msgspec.json.decode(process.order, type=Order).deployment.reality
+        for process in table(deployment, ("device", "edge", "cloud"), tmp_path, "ipc://r", 0)
+    }
+    assert told == {"device": real, "edge": Reality(), "cloud": Reality()}
 
 
 def test_a_late_answer_costs_in_the_twin_what_it_costs_in_life():

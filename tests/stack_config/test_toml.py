@@ -113,6 +113,18 @@ def test_a_mistake_in_the_file_is_one_line(tmp_path, text, expected):
         ),
         ("links.device.bandwidth_mbps=1e-308", "--set links.device.bandwidth_mbps: key 'bandwidth"),
         ("scenario.scan_hz=1e9", "--set scenario.scan_hz: key 'scan_hz' in [scenario]: scan_hz"),
+        (
+            "reality.drive_lag=5",
+            "--set reality.drive_lag: unknown key 'drive_lag' in [reality]; did",
+        ),
+        (
+            "reality.drive_lag_ms=-5",
+            "--set reality.drive_lag_ms: key 'drive_lag_ms' in [reality]: dr",
+        ),
+        (
+            "reality.drive_strength=0",
+            "--set reality.drive_strength: key 'drive_strength' in [reality",
+        ),
         ("learner.hidden=[99999999]", "--set learner.hidden: key 'hidden' in [learner]: widths"),
         ("learner.min_lived=-1", "--set learner.min_lived: key 'min_lived' in [learner]: rounds"),
         ("cloud.ray=nonne", "--set cloud.ray: key 'ray' in [cloud]: unknown ray 'nonne'; choose"),

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tierloop.contract.body import Embodiment, Reading
+from tierloop.contract.body import Effort, Embodiment, Reading
 from tierloop.contract.messages import SegmentId
 from tierloop.contract.specs import FloatArray, PolicySpec, Vector
 from tierloop.contract.version import __version__
@@ -123,7 +123,7 @@ class _Still:
         return Reading(
             captured_ns=now_ns, position_rad=self._home, velocity_rad_s=0.0 * self._home,
             torque_nm=0.0 * self._home, tool_m=tool_position(self._home), switch=0.0,
-            holding=False, scans=(), outcomes=(),
+            holding=False, scans=(), outcomes=(), effort=Effort.none(len(self._home)),
         )  # fmt: skip
 
     def write(self, setpoint: Vector) -> None: ...

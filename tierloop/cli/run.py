@@ -205,6 +205,9 @@ def headlines(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         for v in summary["policy_versions"]
         if v["episodes"]
     ]
+    if (promised := summary["lived_against_twin"])["episodes"]:
+        figure = f"{promised['lived']:.2f} against {promised['twin']:.2f} at the gate"
+        lines.append(("lived against twin", f"{figure}  ({promised['episodes']} episodes)"))
     if age["n"]:
         first, oldest = summary["first_use_age_ms"], summary["oldest_age_ms"]
         more = f"(at first use {first['p50']:.1f} ms, oldest p99 {oldest['p99']:.1f} ms)"

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tierloop.contract.body import Body, Embodiment, Reading
+from tierloop.contract.body import Body, Effort, Embodiment, Reading
 from tierloop.contract.errors import UserError
 from tierloop.contract.specs import BodySpec, FloatArray, PolicySpec
 
@@ -72,6 +72,13 @@ def _checked(name: str, body: Body) -> Reading:
         raise UserError(f"--body {name}: read() must return a Reading, not a {have}")
     for field in ("position_rad", "velocity_rad_s", "torque_nm"):
         _vector(name, f"read().{field}", getattr(reading, field), joints)
+    if not isinstance(reading.effort, Effort):
+        have = type(reading.effort).__name__
+        raise UserError(f"--body {name}: read().effort must be an Effort, not a {have}")
+    for field, integral in zip(Effort._fields, reading.effort, strict=True):
+        if len(integral) != joints:
+            have = f"{len(integral)} numbers"
+            raise UserError(f"--body {name}: read().effort.{field} is {have}, not one a joint")
     _vector(name, "read().tool_m", reading.tool_m, 3)
     _vector(name, "hold()", _tried(name, "hold", body.hold), joints + 1)
     tool = _tried(name, "tool_position", lambda: body.tool_position(reading.position_rad))
