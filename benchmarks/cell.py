@@ -15,7 +15,7 @@ from tierloop.benchmarks.virtual import WIFI, live, single
 from tierloop.cloud.scratch import in_memory
 from tierloop.contract.budget import Metric
 from tierloop.contract.clock import NS_PER_MS, NS_PER_S
-from tierloop.link.model import LinkSpec
+from tierloop.link.spec import LinkSpec
 from tierloop.sim.scenario import Scenario
 from tierloop.stack.record.tally import first_use_ns
 

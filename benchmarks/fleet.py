@@ -26,7 +26,8 @@ from tierloop.contract.effects import Effects, Node, Timer
 from tierloop.contract.ledger import INDEX
 from tierloop.contract.messages import Message, Report
 from tierloop.edge.config import EdgeConfig
-from tierloop.link.model import LinkSpec
+from tierloop.link.direction import DirectionSpec
+from tierloop.link.spec import LinkSpec
 from tierloop.policy.artefact import digest, pack
 from tierloop.policy.mlp import Mlp
 from tierloop.sim.scenario import Scenario
@@ -150,16 +151,17 @@ def released(version: int) -> bytes:
 
 def modelled_ms(edge: str, size: int) -> float:
     """The baseline for a policy of `size` bytes: medians of the links and the edge's machine."""
-    to_cloud, to_device = LINKS.cloud.resolved(), LINKS.device.resolved()
+    to_cloud, from_cloud = LINKS.cloud.directions()
+    _, to_device = LINKS.device.directions()
     jobs = hardware.load(edge).jobs
-    ways_ms = 3 * _way_ms(to_cloud) + _way_ms(to_device)
-    assert to_cloud.bandwidth_mbps
-    bytes_ms = size * 8 / (to_cloud.bandwidth_mbps * 1e6) * 1e3
+    ways_ms = 2 * _way_ms(from_cloud) + _way_ms(to_cloud) + _way_ms(to_device)
+    assert from_cloud.bandwidth_mbps
+    bytes_ms = size * 8 / (from_cloud.bandwidth_mbps * 1e6) * 1e3
     return ways_ms + bytes_ms + (jobs.install.median_us(1) + jobs.infer.median_us(DEVICES)) / 1e3
 
 
-def _way_ms(link: LinkSpec) -> float:
-    return (link.delay_ms or 0.0) + (link.jitter_ms or 0.0)
+def _way_ms(way: DirectionSpec) -> float:
+    return (way.delay_ms or 0.0) + (way.jitter_p50_ms or 0.0)
 
 
 def push(robots: tuple[str, ...], links: LinksConfig, folder: Path) -> Fleet:

@@ -20,7 +20,7 @@ from tierloop.cloud.export import export
 from tierloop.cloud.scratch import in_memory
 from tierloop.contract.budget import Metric
 from tierloop.contract.clock import NS_PER_MS, NS_PER_S
-from tierloop.link.model import LinkSpec
+from tierloop.link.spec import LinkSpec
 from tierloop.policy.artefact import pack
 from tierloop.policy.mlp import Mlp
 from tierloop.sim.scenario import Scenario, policy_spec

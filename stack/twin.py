@@ -21,7 +21,8 @@ from tierloop.contract.messages import Observation, Segment
 from tierloop.contract.specs import FloatArray
 from tierloop.device.config import DeviceConfig
 from tierloop.device.unlinked import HEADER_BYTES, Unlinked
-from tierloop.link.model import LinkModel, LinkSpec
+from tierloop.link.model import LinkModel
+from tierloop.link.spec import LinkSpec
 from tierloop.sim.scenario import Scenario
 from tierloop.stack.config import hardware
 from tierloop.stack.config.deployment import Deployment
@@ -97,7 +98,7 @@ class _Service:
 
     def __init__(self, link: LinkSpec, infer: DurationCurve, window_ns: int, seed: int) -> None:
         self._rng = np.random.default_rng([seed, 1])
-        self._up, self._down = LinkModel(link, self._rng), LinkModel(link, self._rng)
+        self._up, self._down = (LinkModel(way, self._rng) for way in link.directions())
         self._infer_ns, self._jitter = infer.median_us(1) * NS_PER_US, infer.jitter
         self._window_ns = window_ns
         self._free_ns = 0

@@ -11,7 +11,7 @@ import msgspec
 from tierloop.cloud.config import LearnerConfig
 from tierloop.contract.ledger import INDEX
 from tierloop.contract.messages import Report
-from tierloop.link.model import LinkSpec
+from tierloop.link.spec import LinkSpec
 from tierloop.sim.scenario import Scenario, policy_spec
 from tierloop.stack.config.deployment import Deployment, resolve
 from tierloop.stack.config.deployment_file import DeploymentFile, LinksConfig

@@ -16,7 +16,7 @@ from tierloop.contract.streams import MAX_BYTES
 from tierloop.device.config import DeviceConfig
 from tierloop.edge.config import EdgeConfig
 from tierloop.link.address import check_address, private
-from tierloop.link.model import LinkSpec
+from tierloop.link.spec import LinkSpec
 from tierloop.policy.artefact import BLOB_BYTES_MAX
 from tierloop.sim.reality import NOMINAL, Reality
 from tierloop.sim.scenario import Scenario, body_spec, policy_spec

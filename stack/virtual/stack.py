@@ -15,7 +15,8 @@ from tierloop.contract.messages import Report
 from tierloop.device.loop import HALT_NS
 from tierloop.edge.node import CLOUD
 from tierloop.edge.node import NAME as EDGE
-from tierloop.link.model import LinkModel, LinkSpec
+from tierloop.link.direction import DirectionSpec
+from tierloop.link.model import LinkModel
 from tierloop.link.virtual import Port, Way
 from tierloop.sim.embody import embody
 from tierloop.sim.scenario import policy_spec
@@ -180,20 +181,21 @@ class VirtualStack:
 
     def _ways(self, seed: int) -> dict[tuple[str, str], Way]:
         links = self.deployment.links
-        ends: list[tuple[str, str, LinkSpec]] = []
+        ends: list[tuple[str, str, DirectionSpec]] = []
         for lower, upper, spec in (
             *((robot, EDGE, links.device) for robot in self._robots),
             (EDGE, CLOUD, links.cloud),
         ):
-            ends += [(lower, upper, spec), (upper, lower, spec)]
+            up, down = spec.directions()
+            ends += [(lower, upper, up), (upper, lower, down)]
         return {
             (source, target): Way(
                 number,
-                LinkModel(spec, np.random.default_rng([seed, _LINKS, number])),
+                LinkModel(direction, np.random.default_rng([seed, _LINKS, number])),
                 self._heap,
                 self.trace,
             )
-            for number, (source, target, spec) in enumerate(ends)
+            for number, (source, target, direction) in enumerate(ends)
         }
 
     def _hear(self, report: Report) -> None:

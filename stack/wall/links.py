@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from tierloop.link.model import LinkModel, LinkSpec
+from tierloop.link.model import LinkModel
 from tierloop.link.shaped import OneWay, ShapedSocket
 from tierloop.link.sockets import ClientSocket
+from tierloop.link.spec import LinkSpec
 from tierloop.stack.faults.kinds import Direction, Faults
 from tierloop.stack.faults.timeline import changes
 
@@ -22,7 +23,7 @@ def connector(
     if spec.ideal and not up and not down:
         return ClientSocket
     lanes = [
-        OneWay(LinkModel(spec, rng), [(began_ns + c.at_ns, c.conditions) for c in changed])
-        for rng, changed in zip(generators, (up, down), strict=True)
+        OneWay(LinkModel(direction, rng), [(began_ns + c.at_ns, c.conditions) for c in changed])
+        for direction, rng, changed in zip(spec.directions(), generators, (up, down), strict=True)
     ]
     return lambda address: ShapedSocket(address, *lanes)

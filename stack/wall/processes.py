@@ -18,8 +18,8 @@ import msgspec
 import psutil
 
 from tierloop.contract.errors import UserError
-from tierloop.link.model import LinkSpec
 from tierloop.link.sockets import ClientSocket
+from tierloop.link.spec import LinkSpec
 from tierloop.sim.reality import NOMINAL
 from tierloop.sim.scenario import policy_spec
 from tierloop.stack import screen

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from tierloop.bench.protocol import by_turns
 from tierloop.benchmarks import fleet
 from tierloop.benchmarks.virtual import SCENARIO, expert
-from tierloop.link.model import LinkSpec
+from tierloop.link.spec import LinkSpec
 
 ROBOTS = fleet.ROBOTS[:4]
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tierloop.contract.clock import NS_PER_MS
-from tierloop.link.model import Conditions, LinkModel, LinkSpec
+from tierloop.link.direction import DirectionSpec
+from tierloop.link.model import Conditions, LinkModel
 from tierloop.link.shaped import OneWay, ShapedSocket
 from tierloop.link.sockets import NEVER_NS, Poller, ServerSocket
 from tierloop.link.suite import LinkSuite
@@ -15,7 +16,7 @@ DELAY_MS = 30
 
 
 def lane(seed=1, changes=(), **values):
-    return OneWay(LinkModel(LinkSpec(**values), np.random.default_rng(seed)), changes)
+    return OneWay(LinkModel(DirectionSpec(**values), np.random.default_rng(seed)), changes)
 
 
 class Pair:
@@ -69,7 +70,11 @@ class TestShapedLink(LinkSuite):
         self.pairs = []
 
     def make_pair(self):
-        pair = Pair(self.address, lane(delay_ms=5, jitter_ms=2, jitter_shape=1), lane(delay_ms=5))
+        pair = Pair(
+            self.address,
+            lane(delay_ms=5, jitter_p50_ms=2, jitter_p90_ms=7, jitter_p99_ms=20),
+            lane(delay_ms=5),
+        )
         self.pairs.append(pair)
         return pair.client, pair.server
 

@@ -9,7 +9,7 @@ from tierloop.contract.clock import NS_PER_MS
 from tierloop.device.config import ActingConfig, DeviceConfig
 from tierloop.device.guard import Guard
 from tierloop.device.workspace import Workspace
-from tierloop.link.model import LinkSpec
+from tierloop.link.spec import LinkSpec
 from tierloop.sim.catalogue import expert
 from tierloop.sim.reality import Reality
 from tierloop.sim.scenario import Scenario, body_spec, policy_spec

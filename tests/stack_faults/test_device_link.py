@@ -15,7 +15,8 @@ from tierloop.device.config import DeviceConfig
 from tierloop.device.main import ControlLoop
 from tierloop.device.node import DeviceNode
 from tierloop.link.channel import Client, Server
-from tierloop.link.model import LinkModel, LinkSpec
+from tierloop.link.direction import DirectionSpec
+from tierloop.link.model import LinkModel
 from tierloop.link.shaped import OneWay, ShapedSocket
 from tierloop.link.sockets import ServerSocket
 from tierloop.stack.faults.body import FaultyBody
@@ -50,7 +51,8 @@ class Stage:
     def __init__(self, address, delay_ms, clock=None, faults=(), began_ns=0):
         self.edge = Edge(address)
         lanes = [
-            OneWay(LinkModel(LinkSpec(delay_ms=delay_ms), np.random.default_rng(i))) for i in (1, 2)
+            OneWay(LinkModel(DirectionSpec(delay_ms=delay_ms), np.random.default_rng(i)))
+            for i in (1, 2)
         ]
         robot = embodiment()
         body = FaultyBody(robot.body, faults, began_ns) if faults else robot.body

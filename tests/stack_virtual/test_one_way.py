@@ -5,7 +5,7 @@ import pytest
 from virtual_plants import MS, deployment, plants
 
 from tierloop.contract.ledger import INDEX
-from tierloop.link.model import LinkSpec
+from tierloop.link.spec import LinkSpec
 from tierloop.stack.faults.kinds import ClockDrift, ClockStep, Delay
 
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from tierloop.link.model import LinkModel, LinkSpec
+from tierloop.link.direction import DirectionSpec
+from tierloop.link.model import LinkModel
 from tierloop.link.suite import LinkSuite
 from tierloop.link.virtual import Port, Way
 from tierloop.stack.virtual.heap import Heap
@@ -25,7 +26,7 @@ class Ear:
 class Rig:
     def __init__(self, **spec: float) -> None:
         self.heap, self.ear, self.port, self.woken = Heap(), Ear(), Port(), []
-        models = [LinkModel(LinkSpec(**spec), np.random.default_rng([1, i])) for i in range(2)]
+        models = [LinkModel(DirectionSpec(**spec), np.random.default_rng([1, i])) for i in range(2)]
         self.up, self.down = (Way(i, m, self.heap, self.ear) for i, m in enumerate(models))
         self.server = self.port.listen(lambda: self.woken.append(self.heap.now_ns))
         self.client = self.connect(b"a")

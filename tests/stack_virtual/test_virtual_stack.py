@@ -10,7 +10,7 @@ from virtual_plants import MS, S, deployment, plants, plants_file
 from tierloop.contract.ledger import INDEX
 from tierloop.device.config import ActingConfig, DeviceConfig
 from tierloop.edge.config import EdgeConfig
-from tierloop.link.model import LinkSpec
+from tierloop.link.spec import LinkSpec
 from tierloop.stack.config import hardware
 from tierloop.stack.config.deployment import resolve
 from tierloop.stack.record.invariants import invariants, unaccounted

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from tierloop.bench.checkout import Side
-from tierloop.link.model import PRESETS
+from tierloop.link.presets import PRESETS
 from tierloop.views.finish import SUMMARY
 
 _FUZZ = Path(__file__).resolve().parent / "same_fuzz.py"

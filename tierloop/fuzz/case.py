@@ -10,7 +10,8 @@ from tierloop.cloud.config import CloudConfig, LearnerConfig
 from tierloop.contract.clock import NS_PER_S
 from tierloop.device.config import ActingConfig, ComputePower, DeviceConfig
 from tierloop.edge.config import EdgeConfig
-from tierloop.link.model import LinkSpec
+from tierloop.link.direction import DirectionSpec
+from tierloop.link.spec import LinkSpec
 from tierloop.sim.scenario import Scenario
 from tierloop.stack.config.deployment import Deployment, resolve
 from tierloop.stack.config.deployment_file import DeploymentFile, LinksConfig, RunConfig
@@ -130,7 +131,7 @@ def _edge(rng: np.random.Generator, calm: bool) -> EdgeConfig:
 def _link(rng: np.random.Generator, calm: bool) -> LinkSpec:
     """In liveness mode a link that is good enough once nothing is wrong with it."""
     kinds = ["none", "ethernet", "wifi", "5g"] + ([] if calm else ["lte", "satellite"])
-    own: dict[str, float] = {}
+    own: dict[str, Any] = {}
     worst = 0.05 if calm else 0.4
     for name, most in (("loss", worst / 2), ("duplicate", worst), ("reorder", worst)):
         if rng.random() < 0.3:
@@ -139,6 +140,12 @@ def _link(rng: np.random.Generator, calm: bool) -> LinkSpec:
         own["reorder_ms"] = float(rng.uniform(1.0, 50.0 if calm else 400.0))
     if not calm and rng.random() < 0.3:
         own["delay_ms"] = float(rng.uniform(0.0, 400.0))
+    if rng.random() < 0.3:
+        worse = DirectionSpec(
+            loss=float(rng.uniform(0.0, worst)),
+            delay_ms=float(rng.uniform(0.0, 20.0 if calm else 400.0)),
+        )
+        own[str(rng.choice(["up", "down"]))] = worse
     return LinkSpec(preset=str(rng.choice(kinds)), **own)  # type: ignore[arg-type]
 
 

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from tierloop.device.config import ActingConfig, DeviceConfig
 from tierloop.edge.config import EdgeConfig
 from tierloop.fuzz.case import QUIET_S, Case
-from tierloop.link.model import LinkSpec
+from tierloop.link.spec import LinkSpec
 from tierloop.stack.config.deployment import Deployment
 
 Fails = Callable[[Case], bool]

@@ -1,0 +1,84 @@
+"""Do the presets of the links do what their sources say? Source against simulation, by direction.
+
+    python -m tierloop.benchmarks.links
+
+Messages of 200 bytes go up by chance at a mean rate, and each is answered at once; the links lose
+nothing meanwhile. A source's figure stands beside what the model does, at three rates: the delay
+of a link must not depend on how often somebody sends.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple, get_args
+
+import numpy as np
+from rich.table import Table
+
+from tierloop.bench.bench_command import console
+from tierloop.contract.clock import NS_PER_MS, NS_PER_S
+from tierloop.contract.specs import FloatArray
+from tierloop.link.model import LinkModel
+from tierloop.link.presets import PRESETS, Leg, Measured
+from tierloop.link.spec import LinkSpec
+
+RATES_HZ = (1.0, 20.0, 200.0)
+MESSAGES = 100_000
+SIZE_BYTES = 200
+SHARES = (0.5, 0.9, 0.99)
+"""Shown of every direction, whether a source gives them or not."""
+_SEED = 1
+
+
+class Line(NamedTuple):
+    """One quantile: what the source gives, if it does, and what came out at each rate."""
+
+    preset: str
+    leg: Leg
+    share: float
+    source_ms: float | None
+    simulated_ms: tuple[float, ...]
+
+
+def legs_ms(preset: str, rate_hz: float, messages: int, seed: int) -> dict[Leg, FloatArray]:
+    """The delays of so many messages and their answers, in milliseconds: up, down, both."""
+    link = LinkSpec(preset=preset, loss=0)  # type: ignore[arg-type]
+    clocks, *generators = np.random.default_rng(seed).spawn(3)
+    up, down = (LinkModel(d, g) for d, g in zip(link.directions(), generators, strict=True))
+    sent_ns = np.cumsum(clocks.exponential(NS_PER_S / rate_hz, messages)).astype(np.int64)
+    times = np.array(list(_exchanges(up, down, sent_ns.tolist()))) / NS_PER_MS
+    there, back = np.diff(times, axis=1).T
+    return {"up": there, "down": back, "round trip": there + back}
+
+
+def _exchanges(up: LinkModel, down: LinkModel, sent_ns: list[int]) -> Iterator[tuple[int, ...]]:
+    for at_ns in sent_ns:
+        (there,) = up.carry(at_ns, SIZE_BYTES)
+        (back,) = down.carry(there.at_ns, SIZE_BYTES)
+        yield at_ns, there.at_ns, back.at_ns
+
+
+def lines(preset: str, messages: int = MESSAGES, seed: int = _SEED) -> list[Line]:
+    """What there is to compare of a preset; a source's points and the usual shares."""
+    simulated = [legs_ms(preset, rate_hz, messages, seed) for rate_hz in RATES_HZ]
+    given = PRESETS[preset].measured
+    found = []
+    for leg in get_args(Leg):
+        own = [point for point in given if point.leg == leg]
+        for _, share, ms in own or [Measured(leg, share, np.nan) for share in SHARES]:
+            quantiles = tuple(float(np.quantile(legs[leg], share)) for legs in simulated)
+            found.append(Line(preset, leg, share, ms if own else None, quantiles))
+    return found
+
+
+def main() -> None:
+    table = Table("preset", "leg", "share", "source ms", *(f"{r:g}/s ms" for r in RATES_HZ))
+    for preset in PRESETS:
+        for line in lines(preset):
+            source = "assumed" if line.source_ms is None else f"{line.source_ms:g}"
+            values = (f"{ms:.3g}" for ms in line.simulated_ms)
+            table.add_row(line.preset, line.leg, f"p{100 * line.share:g}", source, *values)
+        table.add_section()
+    console().print(table)
+
+
+if __name__ == "__main__":
+    main()
