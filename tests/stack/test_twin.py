@@ -9,6 +9,7 @@ from tierloop.contract.clock import NS_PER_MS
 from tierloop.device.config import ActingConfig, DeviceConfig
 from tierloop.device.guard import Guard
 from tierloop.device.workspace import Workspace
+from tierloop.link.direction import DirectionSpec
 from tierloop.link.spec import LinkSpec
 from tierloop.sim.catalogue import expert
 from tierloop.sim.reality import Reality
@@ -76,6 +77,14 @@ def test_only_devices_are_told_what_they_really_are(tmp_path):
         for process in table(deployment, ("device", "edge", "cloud"), tmp_path, "ipc://r", 0)
     }
     assert told == {"device": real, "edge": Reality(), "cloud": Reality()}
+
+
+def test_both_ways_of_the_deployments_link_count_each_with_its_own_delay():
+    uneven = LinkSpec(up=DirectionSpec(delay_ms=90), down=DirectionSpec(delay_ms=30))
+    links = LinksConfig(device=uneven)
+    deployment = resolve(DeploymentFile(name="twin", scenario=SCENARIO, links=links))
+    ages_ns = twin_of(deployment, "1")().live(3, TEACHER, 1).age_ns
+    assert np.median(ages_ns) / NS_PER_MS == pytest.approx(150, abs=5)
 
 
 def test_a_late_answer_costs_in_the_twin_what_it_costs_in_life():

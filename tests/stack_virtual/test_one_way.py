@@ -5,6 +5,7 @@ import pytest
 from virtual_plants import MS, deployment, plants
 
 from tierloop.contract.ledger import INDEX
+from tierloop.link.direction import DirectionSpec
 from tierloop.link.spec import LinkSpec
 from tierloop.stack.faults.kinds import ClockDrift, ClockStep, Delay
 
@@ -36,12 +37,23 @@ def test_the_truth_lies_within_the_bound_whatever_the_edges_clock_says(fault):
     assert (known[:, 2] < 25 * MS).all()
 
 
-def test_an_uneven_link_is_told_within_the_bound_and_sums_up():
-    slow_up = (Delay(at_s=0.0, for_s=60, target="device", direction="up", delay_ms=30),)
-    with plants(deployment(robots=1, device=LinkSpec(delay_ms=10), fault=slow_up)) as p:
+SLOW_UP = Delay(at_s=0.0, for_s=60, target="device", direction="up", delay_ms=30)
+
+
+@pytest.mark.parametrize(
+    ("link", "faults"),
+    [
+        (LinkSpec(delay_ms=10), (SLOW_UP,)),
+        (LinkSpec(delay_ms=10, up=DirectionSpec(delay_ms=40)), ()),
+    ],
+    ids=["by a fault", "by nature"],
+)
+def test_an_uneven_link_is_told_within_the_bound_and_sums_up(link, faults):
+    with plants(deployment(robots=1, device=link, fault=faults)) as p:
         p.run(6)
         p.stack.finish()
         found = ways(p)
     known = found[found[:, 2] >= 0]
     assert np.abs(known[:, :2].sum(1) - 50 * MS).max() < 5 * MS
     assert (np.abs(known[:, 0] - 40 * MS) <= known[:, 2] + 5 * MS).all()
+    assert (np.abs(known[:, 1] - 10 * MS) <= known[:, 2] + 5 * MS).all()
