@@ -26,10 +26,13 @@ def test_single_values_override_a_preset_both_ways():
 
 
 def test_a_value_of_one_direction_counts_before_one_of_both():
-    link = LinkSpec(preset="lte", delay_ms=50, down=DirectionSpec(delay_ms=5, bandwidth_mbps=0))
-    up, down = link.directions()
+    own = DirectionSpec(delay_ms=5, bandwidth_mbps=0)
+    up, down = LinkSpec(preset="lte", delay_ms=50, down=own).directions()
     assert (up.delay_ms, down.delay_ms) == (50, 5)
     assert (up.bandwidth_mbps, down.bandwidth_mbps) == (6, 0)
+    up, down = LinkSpec(preset="lte", delay_ms=50, up=own).directions()
+    assert (up.delay_ms, down.delay_ms) == (5, 50)
+    assert (up.bandwidth_mbps, down.bandwidth_mbps) == (0, 13)
 
 
 def test_a_link_that_takes_time_one_way_is_not_ideal():
