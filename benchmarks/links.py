@@ -20,8 +20,8 @@ from tierloop.link.model import LinkModel
 from tierloop.link.presets import PRESETS, Leg, Measured
 from tierloop.link.spec import LinkSpec
 
-SAMPLES = ((1.0, 100_000), (20.0, 100_000), (200.0, 400_000))
-"""Messages a second and how many; the more in a second, the fewer stalls are met by as many."""
+SAMPLES = ((1.0, 100_000), (20.0, 100_000), (200.0, 100_000))
+"""Messages a second, and how many; the more a second, the fewer stalls do as many meet."""
 SIZE_BYTES = 200
 SHARES = (0.5, 0.9, 0.99)
 """Shown of every direction, whether a source gives them or not."""

@@ -62,8 +62,8 @@ def law(p50_ms: float, p90_ms: float, p99_ms: float, max_ms: float) -> Law:
     found = _through(points, _NEVER)
     if found is None:
         raise ValueError(
-            f"jitter_p99_ms must be farther from jitter_p90_ms, got {p99_ms:g} and {p90_ms:g}, "
-            f"with a jitter_p50_ms of {p50_ms:g}"
+            f"jitter_p99_ms is too near to jitter_p90_ms, or beyond all measure, got {p99_ms:g} "
+            f"after {p50_ms:g} and {p90_ms:g}"
         )
     if not max_ms or found.wait_ms(_RARE) <= max_ms:
         return found._replace(max_ms=max_ms or _FOREVER_MS)
