@@ -17,7 +17,7 @@ from tierloop.bench.bench_command import console
 from tierloop.contract.clock import NS_PER_MS, NS_PER_S
 from tierloop.contract.specs import FloatArray
 from tierloop.link.model import LinkModel
-from tierloop.link.presets import PRESETS, Leg, Measured
+from tierloop.link.presets import PRESETS, Leg, SourcePoint
 from tierloop.link.spec import LinkSpec
 
 SAMPLES = ((1.0, 100_000), (20.0, 100_000), (200.0, 100_000))
@@ -28,7 +28,7 @@ SHARES = (0.5, 0.9, 0.99)
 _SEED = 1
 
 
-class Line(NamedTuple):
+class LegLine(NamedTuple):
     """One quantile: what the source gives, if it does, and what came out at each rate."""
 
     preset: str
@@ -56,16 +56,16 @@ def _exchanges(up: LinkModel, down: LinkModel, sent_ns: list[int]) -> Iterator[t
         yield at_ns, there.at_ns, back.at_ns
 
 
-def lines(preset: str, samples: Sequence[tuple[float, int]] = SAMPLES) -> list[Line]:
+def lines(preset: str, samples: Sequence[tuple[float, int]] = SAMPLES) -> list[LegLine]:
     """What there is to compare of a preset, at each of the rates with so many messages."""
     simulated = [legs_ms(preset, rate_hz, messages, _SEED) for rate_hz, messages in samples]
     given = PRESETS[preset].measured
     found = []
     for leg in get_args(Leg):
         own = [point for point in given if point.leg == leg]
-        for _, share, ms in own or [Measured(leg, share, np.nan) for share in SHARES]:
+        for _, share, ms in own or [SourcePoint(leg, share, np.nan) for share in SHARES]:
             quantiles = tuple(float(np.quantile(legs[leg], share)) for legs in simulated)
-            found.append(Line(preset, leg, share, ms if own else None, quantiles))
+            found.append(LegLine(preset, leg, share, ms if own else None, quantiles))
     return found
 
 

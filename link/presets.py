@@ -8,7 +8,7 @@ Preset = Literal["none", "ethernet", "wifi", "5g", "lte", "satellite"]
 Leg = Literal["up", "down", "round trip"]
 
 
-class Measured(NamedTuple):
+class SourcePoint(NamedTuple):
     """A point of a published distribution: this share of the messages took `ms` at most."""
 
     leg: Leg
@@ -22,7 +22,7 @@ class PresetLink(NamedTuple):
     up: DirectionSpec
     down: DirectionSpec
     source: str
-    measured: tuple[Measured, ...] = ()
+    measured: tuple[SourcePoint, ...] = ()
 
 
 NOTHING = DirectionSpec(
@@ -66,9 +66,9 @@ PRESETS: dict[str, PresetLink] = {
         "MobiSys 2016, doi 10.1145/2906388.2906393); assumed: both ways alike, the longest, loss, "
         "bursts, 50 Mbit/s",
         (
-            Measured("round trip", 0.5, 3),
-            Measured("round trip", 0.9, 20),
-            Measured("round trip", 0.99, 250),
+            SourcePoint("round trip", 0.5, 3),
+            SourcePoint("round trip", 0.9, 20),
+            SourcePoint("round trip", 0.99, 250),
         ),
     ),
     "5g": PresetLink(
@@ -77,7 +77,7 @@ PRESETS: dict[str, PresetLink] = {
         "measured: campus network, 95 % of one-way delays down 4 to 10 ms (Rischke et al., IEEE "
         "Access 2021, doi 10.1109/ACCESS.2021.3108423); assumed: all of the way up, which waits "
         "for a grant, the longest, loss, bursts, 50 and 200 Mbit/s",
-        (Measured("down", 0.025, 4), Measured("down", 0.975, 10)),
+        (SourcePoint("down", 0.025, 4), SourcePoint("down", 0.975, 10)),
     ),
     "lte": PresetLink(
         _direction(18, (18.5, 48.5, 161, 400), bandwidth_mbps=6, **_LTE),
@@ -87,9 +87,9 @@ PRESETS: dict[str, PresetLink] = {
         "95 % of them), 70 ms (WebPageTest's profile LTE; here the median); assumed: 8 ms more "
         "up, jitter both ways alike, the longest, loss, bursts, buffer",
         (
-            Measured("round trip", 0.025, 50),
-            Measured("round trip", 0.5, 70),
-            Measured("round trip", 0.975, 200),
+            SourcePoint("round trip", 0.025, 50),
+            SourcePoint("round trip", 0.5, 70),
+            SourcePoint("round trip", 0.975, 200),
         ),
     ),
     "satellite": PresetLink(
@@ -101,10 +101,10 @@ PRESETS: dict[str, PresetLink] = {
         "it (arXiv 2601.08439), 18 Mbit/s up, 117 down (Ookla, Maine, late 2024); assumed: both "
         "ways alike, 75 ms of stall at the change, the longest, loss, bursts, buffer",
         (
-            Measured("round trip", 0.001, 20),
-            Measured("round trip", 0.25, 40),
-            Measured("round trip", 0.5, 50),
-            Measured("round trip", 0.75, 60),
+            SourcePoint("round trip", 0.001, 20),
+            SourcePoint("round trip", 0.25, 40),
+            SourcePoint("round trip", 0.5, 50),
+            SourcePoint("round trip", 0.75, 60),
         ),
     ),
 }
