@@ -91,6 +91,8 @@ class CloudConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Cloud work yields to control loops on a shared machine."""
     hardware: str = "cloud-gpu"
     """The cloud's share of a server: a shipped profile's name, or a file relative to this one."""
+    dedicated: bool = False
+    """Whether this computer is there for this stack alone: then its power at rest counts, too."""
     idle_w: float | None = None
     """That share at rest; by its hardware's profile if not said."""
     busy_w: float | None = None

@@ -125,8 +125,8 @@ class CloudNode:
         config, up_s = self._config, (now_ns - self._started_ns) / NS_PER_S
         spent_s = {phase: ns / NS_PER_S for phase, ns in self.rounds.spent_ns(now_ns).items()}
         busy_s = sum(s for phase, s in spent_s.items() if phase not in IDLE_PHASES)
-        idle_w, busy_w = config.idle_w or 0.0, config.busy_w or 0.0
-        energy_j = idle_w * up_s + (busy_w - idle_w) * busy_s
+        rest_w = (config.idle_w or 0.0) if config.dedicated else 0.0
+        energy_j = rest_w * up_s + ((config.busy_w or 0.0) - rest_w) * busy_s
         counters = {name: float(n) for name, n in self.publisher.counts.items()}
         counters |= {member(ENERGY_J, "compute"): energy_j, "busy_s": busy_s}
         counters |= {member(PHASE_S, phase): s for phase, s in spent_s.items()}

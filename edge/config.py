@@ -21,6 +21,8 @@ class EdgeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Experience kept on disk while the cloud is away; beyond it the least telling is dropped."""
     hardware: str = "orin-nx"
     """The edge's computer: a shipped profile's name, or a file relative to this one."""
+    dedicated: bool = False
+    """Whether this computer is there for this stack alone: then its power at rest counts, too."""
     idle_w: float | None = None
     """The computer at rest; by its hardware's profile if not said."""
     busy_w: float | None = None

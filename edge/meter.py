@@ -4,12 +4,13 @@
 class BusyMeter:
     """Energy of a computer with two powers in watts: idle, and busy while any job is under way.
 
-    A job counts from its issue to its end, so that waiting for the disk counts as busy: the
-    figure is a model's upper bound, not a measurement.
+    What it draws at rest counts if it is `dedicated` to this stack. A job counts from its issue to
+    its end, so that waiting for the disk counts as busy: the figure is a model's upper bound, not a
+    measurement.
     """
 
-    def __init__(self, idle_w: float, busy_w: float) -> None:
-        self._idle_w, self._busy_w = idle_w, busy_w
+    def __init__(self, idle_w: float, busy_w: float, dedicated: bool) -> None:
+        self._rest_w, self._busy_w = idle_w if dedicated else 0.0, busy_w
         self._start_ns = 0
         self._since_ns = 0
         self._busy_ns = 0
@@ -37,4 +38,4 @@ class BusyMeter:
     def energy_j(self, now_ns: int) -> float:
         """Returns the joules from the start until `now_ns`."""
         up_s = (now_ns - self._start_ns) / 1e9
-        return self._idle_w * up_s + (self._busy_w - self._idle_w) * self.busy_s(now_ns)
+        return self._rest_w * up_s + (self._busy_w - self._rest_w) * self.busy_s(now_ns)

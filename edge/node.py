@@ -58,7 +58,7 @@ class EdgeNode:
         self._boot = boot
         self._account = Account()
         self._counts = self._account.counts
-        self._meter = BusyMeter(config.idle_w or 0.0, config.busy_w or 0.0)
+        self._meter = BusyMeter(config.idle_w or 0.0, config.busy_w or 0.0, config.dedicated)
         self.releases = Releases(NAME, shelf, self._account)
         self._serving = Serving(config, spec, self._account, self.releases.fault)
         self.relay = Relay(outbox, config.uplink_bytes_per_s, self._account)

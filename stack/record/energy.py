@@ -7,19 +7,23 @@ in squares. Everything here has a half-width below and one above, at 95 %.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from math import hypot, inf
 from typing import Any, NamedTuple
 
+from tierloop.cloud.config import CloudConfig
+from tierloop.contract.clock import NS_PER_S
 from tierloop.contract.constants import Constant
 from tierloop.contract.counters import CAUSE_J, ENERGY_J, MEASURED_J, members
 from tierloop.device.meter import ENERGY_PARTS
+from tierloop.edge.config import EdgeConfig
 from tierloop.sim.scenario import body_spec
 from tierloop.stack.config import hardware
 from tierloop.stack.config.deployment import Deployment
 from tierloop.stack.config.hardware import Power
 from tierloop.stack.record.record import ROOF, Life, Record, energy_j
 
+S_PER_H = 3600
 TOLERANCE = 1e-3
 """How far, relatively, the parts may be from what the battery gave."""
 FLOOR_J = 1e-3
@@ -44,36 +48,51 @@ class Share(NamedTuple):
 
 
 def account(record: Record, deployment: Deployment, successes: int) -> dict[str, Any]:
-    """The summary's `energy_j`."""
+    """The summary's `energy_j`: who spent how much, and what for.
+
+    Robots and edge act; the cloud learns. A success is charged for acting alone.
+    """
     counters = record.counters("device")
     told = members(ENERGY_J, counters)
     device = {part: round(told.get(part, 0.0), 3) for part in ENERGY_PARTS}
+    robots: dict[str, float] = defaultdict(float)
+    for life in record.of("device"):
+        robots[life.process] += energy_j(life.last.counters)
     edge, cloud = (energy_j(record.counters(role)) for role in ("edge", "cloud"))
-    total_j = sum(device.values()) + edge + cloud
-    wide = _by_group(_shares(record, deployment))
-    low_j = total_j - hypot(*(down for down, _ in wide.values()))
-    high_j = total_j + hypot(*(up for _, up in wide.values()))
+    acts = [*_device(counters, deployment), *_server("edge", record, deployment.edge)]
+    learns = [*_server("cloud", record, deployment.cloud)]
+    acting_j = sum(robots.values()) + edge
+    acting, learning = _interval(acting_j, acts), _interval(cloud, learns)
+    wide = _by_group([*acts, *learns])
     widest = sorted(wide, key=lambda group: -max(wide[group]))
-    interval = [round(max(low_j, 0.0), 3), round(high_j, 3)]
     measured = {
         meter: round(j, 3) for meter, j in members(MEASURED_J, record.counters(ROOF)).items()
     }
     return {
         "device": device,
+        "robots": {name: round(j, 3) for name, j in sorted(robots.items())},
         "edge": round(edge, 3),
         "cloud": round(cloud, 3),
-        "total": round(total_j, 3),
-        "interval": interval,
+        "acting": round(acting_j, 3),
+        "acting_interval": acting,
+        "learning": round(cloud, 3),
+        "learning_interval": learning,
+        "total": round(acting_j + cloud, 3),
+        "interval": _interval(acting_j + cloud, [*acts, *learns]),
         "uncertain": {g: [round(side, 3) for side in wide[g]] for g in widest if max(wide[g])},
-        "per_success": round(total_j / successes, 3) if successes else None,
-        "per_success_interval": (
-            [round(j / successes, 3) for j in interval] if successes else None
-        ),
+        "per_success": round(acting_j / successes, 3) if successes else None,
+        "per_success_interval": [round(j / successes, 3) for j in acting] if successes else None,
         "braking": round(members(CAUSE_J, counters).get("braking", 0.0), 3),
         "battery": batteries(record),
         "measured": measured,
         "source": "model",
     }
+
+
+def _interval(joules: float, shares: Iterable[Share]) -> list[float]:
+    wide = _by_group(shares)
+    low_j = joules - hypot(*(down for down, _ in wide.values()))
+    return [round(max(low_j, 0.0), 3), round(joules + hypot(*(up for _, up in wide.values())), 3)]
 
 
 def batteries(record: Record) -> dict[str, Any]:
@@ -86,10 +105,18 @@ def batteries(record: Record) -> dict[str, Any]:
             "given_j": round(life.last.counters["battery.given_j"], 3),
             "cut_out": bool(gauges["battery.cut_out"]),
             "cut_out_v": round(gauges.get("battery.cut_out_v", 0.0), 4) or None,
+            "battery_h": _lasts_h(life),
         }
         for life in record.of("device")
         if "battery.soc" in (gauges := life.last.gauges)
     }
+
+
+def _lasts_h(life: Life) -> float | None:
+    """How long a full battery lasts at the mean rate of discharge of this life."""
+    spent = life.first.gauges["battery.soc"] - life.last.gauges["battery.soc"]
+    lived_s = (life.last.at_ns - life.first_ns) / NS_PER_S
+    return round(lived_s / spent / S_PER_H, 3) if spent > 0 else None
 
 
 def unbalanced(record: Record) -> int:
@@ -110,7 +137,7 @@ def balanced(life: Life) -> bool:
     return abs(parts_j - given_j) <= max(TOLERANCE * abs(given_j), FLOOR_J)
 
 
-def _by_group(shares: Iterator[Share]) -> dict[str, tuple[float, float]]:
+def _by_group(shares: Iterable[Share]) -> dict[str, tuple[float, float]]:
     """Half-widths below and above by group; in a group, contributions add with their signs."""
     sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
     for share in shares:
@@ -119,13 +146,16 @@ def _by_group(shares: Iterator[Share]) -> dict[str, tuple[float, float]]:
     return {group: (abs(down), abs(up)) for group, (down, up) in sums.items()}
 
 
-def _shares(record: Record, deployment: Deployment) -> Iterator[Share]:
-    yield from _device(record.counters("device"), deployment)
-    for role, tier in (("edge", deployment.edge), ("cloud", deployment.cloud)):
-        counters = record.counters(role)
-        busy_j = (tier.busy_w or 0.0) * counters.get("busy_s", 0.0)
-        idle_j = energy_j(counters) - busy_j
-        yield from _computer(role, tier.hardware, tier.idle_w, tier.busy_w, idle_j, busy_j)
+def _server(role: str, record: Record, tier: EdgeConfig | CloudConfig) -> Iterator[Share]:
+    counters = record.counters(role)
+    busy_s = counters.get("busy_s", 0.0)
+    busy_j = (tier.busy_w or 0.0) * busy_s
+    up_s = sum(life.last.at_ns - life.first_ns for life in record.of(role)) / NS_PER_S
+    rest_w = tier.idle_w if tier.dedicated else 0.0
+    yield from _computer(
+        role, tier.hardware, rest_w, tier.busy_w, energy_j(counters) - busy_j, busy_j,
+        max(up_s - busy_s, 0.0),
+    )  # fmt: skip
 
 
 def _computer(
@@ -135,10 +165,12 @@ def _computer(
     busy_w: float | None,
     idle_j: float,
     busy_j: float,
+    idle_s: float,
 ) -> Iterator[Share]:
     """Of a hardware profile: its watts, and its times, by which it is busy for longer or shorter.
 
-    Watts that the deployment states itself count as exact. The times of a role's jobs are wrong
+    `idle_w` is 0 where its rest does not count. Watts that the deployment states itself count as
+    exact. The times of a role's jobs are wrong
     together, by the largest of their factors; no computer is busy for longer than it is on.
     """
     profile = hardware.load(name)
@@ -153,9 +185,8 @@ def _computer(
         return
     factor = max(getattr(profile.jobs, job).factor for job in JOBS[role])
     work_j = busy_j * (1.0 - idle_w / busy_w)
-    most_j = (busy_w - idle_w) * idle_j / idle_w if idle_w else inf
     shorter_j, longer_j = (1.0 - 1.0 / factor) * work_j, (factor - 1.0) * work_j
-    yield Share(f"{name} times", shorter_j, min(longer_j, most_j))
+    yield Share(f"{name} times", shorter_j, min(longer_j, (busy_w - idle_w) * idle_s))
 
 
 def _relative(figure: Power) -> tuple[float, float]:
@@ -185,6 +216,7 @@ def _device(counters: dict[str, float], deployment: Deployment) -> Iterator[Shar
     for share in _computer(
         "device", deployment.device.hardware, deployment.device.compute.idle_w,
         deployment.device.compute.busy_w, cause["compute_idle"], cause["compute_busy"],
+        cause["compute_idle"] / (deployment.device.compute.idle_w or inf),
     ):  # fmt: skip
         yield Share(share.group, logic * share.down_j, logic * share.up_j)
     yield _of("base_w", energy.base_w, logic * part["base"])

@@ -45,7 +45,7 @@ class Life:
     def __init__(self, report: Report, valid_ns: int) -> None:
         self.process, self.role, self.boot = report.process, report.role, report.boot
         self.first_ns = self.met_ns = report.at_ns
-        self.last = report
+        self.first = self.last = report
         self.tally = DecisionTally(valid_ns)
         self.recent_ns: deque[LedgerRows] = deque(maxlen=RECENT)
         self.take(report)

@@ -6,7 +6,7 @@ S = 1_000_000_000
 
 
 def test_jobs_that_overlap_are_busy_time_once():
-    meter = BusyMeter(idle_w=1.0, busy_w=3.0)
+    meter = BusyMeter(idle_w=1.0, busy_w=3.0, dedicated=True)
     meter.start(0)
     for at_s, move in ((1, meter.begin), (2, meter.begin), (3, meter.end), (4, meter.end)):
         move(at_s * S)

@@ -39,7 +39,14 @@ device = {"actuation": 100.0, "compute": 50.0, "radio": 1.0, "sensing": 3.0, "ba
 summary = {
     "success": {"episodes": 40, "successes": successes, "success_rate": successes / 40},
     "action_age_ms": {"n": 9, "p50": 10.0 + 100 * harm, "p90": None if mode == "mute" else 30.0},
-    "energy_j": {"device": device, "edge": 20.0, "cloud": 30.0},
+    "energy_j": {
+        "device": device,
+        "robots": {"arm-0": sum(device.values())},
+        "edge": 20.0,
+        "cloud": 30.0,
+        "acting": sum(device.values()) + 20.0,
+        "battery": {"arm-0": {"battery_h": 9.5}},
+    },  # fmt: skip
     "invariants": {"action_order": int(mode == "broken" and harm > 0.2), "torque": 0},
 }
 Path(order["to"]).write_text(json.dumps(summary))

@@ -16,7 +16,13 @@ def summary(episodes, successes, joules, age=20.0, violations=0):
     return {
         "success": {"episodes": episodes, "successes": successes},
         "action_age_ms": {"p50": age, "p90": None if age is None else 2 * age},
-        "energy_j": {"device": {"actuation": joules - 30.0}, "edge": 10.0, "cloud": 20.0},
+        "energy_j": {
+            "robots": {"a": joules - 10.0},
+            "edge": 10.0,
+            "cloud": 20.0,
+            "acting": joules,
+            "battery": {"a": {"battery_h": 8.0}, "b": {"battery_h": None}},
+        },  # fmt: skip
         "invariants": {"action_order": violations},
     }
 
@@ -27,6 +33,7 @@ def test_a_line_pools_episodes_and_takes_joules_by_all_successes():
     assert one.success_interval == pytest.approx((0.3520, 0.6480), abs=1e-4)  # Wilson's, by hand
     assert (one.age_p50_ms, one.age_p90_ms) == (25.0, 50.0)
     assert one.joules_per_success == 20.0
+    assert (one.robot_j, one.edge_j, one.cloud_j, one.battery_h) == (190.0, 10.0, 20.0, 8.0)
     half = 12.7062 * 10  # Student's t of one degree, standard error of 10 and 30
     assert one.joules_interval == pytest.approx((0.0, 20 + half), rel=1e-4)
     assert one.age_p50_interval == pytest.approx((0.0, 25 + half / 2), rel=1e-4)

@@ -13,6 +13,7 @@ from tierloop.bench.words import remark
 from tierloop.contract.budget import TIMES_BARE, Budget, Metric, MetricClock
 from tierloop.contract.clock import NS_PER_MS, NS_PER_US
 from tierloop.contract.errors import UserError
+from tierloop.contract.ledger import Rung
 from tierloop.stack.config.budget_tables import Placed
 from tierloop.stack.record.record import AGE, FIRST_USE, LATENESS, OLDEST, ROUND_TRIP, Record
 from tierloop.stack.record.summary import missed_share
@@ -24,6 +25,7 @@ def metrics(clock: MetricClock) -> tuple[Metric, ...]:
         "age_of_action": "ms", "first_use_age": "ms", "oldest_age": "ms",
         "round_trip": "ms", "tick_lateness": "us",
         "missed_ticks": "share", "energy_per_success": "J",
+        "failed_episodes": "share", "fallback": "share", "robot_j": "J",
     }  # fmt: skip
     return tuple(Metric(name, unit, clock=clock) for name, unit in units.items())
 
@@ -79,11 +81,14 @@ def judged(
     }  # fmt: skip
     clock: MetricClock = "virtual" if virtual else "wall"
     own = [budget for budget in budgets if budget.clock == clock]
-    *sampled, missed, energy = metrics(clock)
+    *sampled, missed, energy, failed, fallback, robot_j = metrics(clock)
     series = [
         *(Series(m, _blocks(record, *samples[m.name]), exact=virtual) for m in sampled),
         Series(missed, (), known=_missed(summary["ticks"], virtual)),
         Series(energy, (), known=_per_success(summary, virtual)),
+        Series(failed, (), known=_failed(summary["success"], virtual)),
+        Series(fallback, (), known=_fallback(summary["decisions"]["fallback"])),
+        Series(robot_j, (), known=_most(summary["energy_j"]["robots"])),
     ]
     return lines([s for s in series if any(b.covers(s.metric) for b in own)], own)
 
@@ -106,7 +111,7 @@ def _per_success(summary: Mapping[str, Any], virtual: bool) -> Estimate | None:
         return exact(joules["per_success"]) if successes else None
     if not episodes:
         return Estimate(inf, 0.0, inf, 1) if summary["ticks"]["n"] else None
-    whole_j = sum(joules["device"].values()) + joules["edge"] + joules["cloud"]
+    whole_j = joules["acting"]
     low, high = share(successes, episodes, CONFIDENCE)
     return Estimate(
         whole_j / successes if successes else inf,
@@ -114,6 +119,28 @@ def _per_success(summary: Mapping[str, Any], virtual: bool) -> Estimate | None:
         whole_j / (episodes * low) if low else inf,
         episodes,
     )
+
+
+def _failed(success: Mapping[str, int], virtual: bool) -> Estimate | None:
+    """The share of the episodes that failed, with a share's interval where chance had a hand."""
+    episodes = success["episodes"]
+    if not episodes:
+        return None
+    failed = episodes - success["successes"]
+    if virtual:
+        return exact(failed / episodes, episodes)
+    return Estimate(failed / episodes, *share(failed, episodes, CONFIDENCE), episodes)
+
+
+def _fallback(rung_s: Mapping[str, float]) -> Estimate | None:
+    """The share of the robots' time in which no tier's answer drove them; counted, not sampled."""
+    whole_s = sum(rung_s.values())
+    return exact(1.0 - rung_s[Rung.EDGE.name.lower()] / whole_s) if whole_s else None
+
+
+def _most(robots: Mapping[str, float]) -> Estimate | None:
+    """The joules of the robot that spent most: a model's figure, whose constants are as given."""
+    return exact(max(robots.values())) if robots else None
 
 
 def _blocks(record: Record, name: str, ns: int) -> Blocks:

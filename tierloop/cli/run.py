@@ -217,7 +217,8 @@ def headlines(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     if energy["per_success"] is not None:
         low_j, high_j = energy["per_success_interval"]
         figure = f"{energy['per_success']:.0f} J  ({energy['source']}: {low_j:.0f} to {high_j:.0f})"
-        lines.append(("energy per success", figure))
+        learnt = f"; learning took {energy['learning']:.0f} J besides" if energy["learning"] else ""
+        lines.append(("energy per success", figure + learnt))
     for robot, battery in energy["battery"].items():
         if battery["cut_out"]:
             cut_v, lowest_v = battery.get("cut_out_v"), battery["lowest_v"]

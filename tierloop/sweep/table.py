@@ -21,7 +21,9 @@ class TableLine(NamedTuple):
     """One combination of swept values; a figure is None where there is nothing to take it from.
 
     `success`: of all its episodes. Ages of action: mean over the seeds of each one's percentile.
-    `joules_per_success`: all joules by all successes. Seeds, not episodes, are what is independent:
+    `joules_per_success`: joules of acting by all successes. Joules of robots, edge and cloud, and the
+    hours that a robot's battery lasts, are means over the seeds; the latter of the robot that is
+    empty first. Seeds, not episodes, are what is independent:
     intervals are those of `spread`, None for fewer than two seeds; that of success is at least as
     wide as Wilson's over all episodes, which is all there is for one seed. `violations` of
     invariants, in all.
@@ -39,13 +41,18 @@ class TableLine(NamedTuple):
     age_p90_interval: Interval
     joules_per_success: float | None
     joules_interval: Interval
+    robot_j: float
+    edge_j: float
+    cloud_j: float
+    battery_h: float | None
     violations: int
 
 
 COLUMNS = (
     "seeds", "episodes", "successes", "success", "success_low", "success_high",
     "age_p50_ms", "age_p50_low", "age_p50_high", "age_p90_ms", "age_p90_low", "age_p90_high",
-    "joules_per_success", "joules_low", "joules_high", "violations",
+    "joules_per_success", "joules_low", "joules_high",
+    "robot_j", "edge_j", "cloud_j", "battery_h", "violations",
 )  # fmt: skip
 
 
@@ -67,7 +74,9 @@ def line(values: tuple[str, ...], runs: Sequence[Summary]) -> TableLine:
     """The line of some runs that differ in their seed alone."""
     lived = np.array([run["success"]["episodes"] for run in runs], np.float64)
     won = np.array([run["success"]["successes"] for run in runs], np.float64)
-    joules = np.array([_joules(run["energy_j"]) for run in runs])
+    spent = [run["energy_j"] for run in runs]
+    joules = np.array([one["acting"] for one in spent], np.float64)
+    hours = np.array([h for h in map(_battery_h, spent) if h is not None], np.float64)
     p50_ms, p90_ms = (_ages_ms(runs, name) for name in ("p50", "p90"))
     episodes, successes = int(lived.sum()), int(won.sum())
     return TableLine(
@@ -83,12 +92,18 @@ def line(values: tuple[str, ...], runs: Sequence[Summary]) -> TableLine:
         age_p90_interval=spread(p90_ms, np.ones_like(p90_ms)),
         joules_per_success=float(joules.sum()) / successes if successes else None,
         joules_interval=spread(joules, won),
+        robot_j=float(np.mean([np.mean([*one["robots"].values()]) for one in spent])),
+        edge_j=float(np.mean([one["edge"] for one in spent])),
+        cloud_j=float(np.mean([one["cloud"] for one in spent])),
+        battery_h=_mean(hours),
         violations=sum(sum(run["invariants"].values()) for run in runs),
     )
 
 
-def _joules(energy: Mapping[str, Any]) -> float:
-    return float(sum(energy["device"].values()) + energy["edge"] + energy["cloud"])
+def _battery_h(energy: Mapping[str, Any]) -> float | None:
+    """Of the robot whose battery lasts shortest; None where none lost charge."""
+    hours = (battery["battery_h"] for battery in energy["battery"].values())
+    return min((h for h in hours if h is not None), default=None)
 
 
 def _ages_ms(runs: Sequence[Summary], name: str) -> Vector:
@@ -132,7 +147,8 @@ def to_csv(grid: Grid, found: Sequence[TableLine]) -> str:
             one.seeds, one.episodes, one.successes, one.success, *(one.success_interval or NONE),
             one.age_p50_ms, *(one.age_p50_interval or NONE),
             one.age_p90_ms, *(one.age_p90_interval or NONE),
-            one.joules_per_success, *(one.joules_interval or NONE), one.violations,
+            one.joules_per_success, *(one.joules_interval or NONE),
+            one.robot_j, one.edge_j, one.cloud_j, one.battery_h, one.violations,
         )  # fmt: skip
         writer.writerow((*one.values, *("" if f is None else f"{f:.6g}" for f in figures)))
     return file.getvalue()
@@ -146,6 +162,10 @@ HEADS = (
     "age p50, ms",
     "age p90, ms",
     "J per success (95 %)",
+    "J a robot",
+    "J edge",
+    "J cloud",
+    "battery, h",
 )
 
 
@@ -158,6 +178,8 @@ def texts(one: TableLine) -> tuple[str, ...]:
         _with(one.age_p50_ms, one.age_p50_interval, "{:.1f}"),
         _with(one.age_p90_ms, one.age_p90_interval, "{:.1f}"),
         _with(one.joules_per_success, one.joules_interval, "{:.0f}"),
+        *(_text(joules, "{:.0f}") for joules in (one.robot_j, one.edge_j, one.cloud_j)),
+        _text(one.battery_h, "{:.1f}"),
     )
 
 

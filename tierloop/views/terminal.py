@@ -173,7 +173,7 @@ def line(status: Status) -> str:
     else:
         lives = status.record.newest()
         said = "  ".join(f"{name}: {_gauges(lives.get(name))}" for name in status.states)
-    return f"{status.elapsed_s:7.1f} s {status.phase}  {said}  {now.watts:.0f} W"
+    return f"{status.elapsed_s:7.1f} s {status.phase}  {said}  {now.watts:.0f} W (model)"
 
 
 class LiveView:
@@ -222,8 +222,8 @@ def _headline(record: Record) -> Text:
         (f"{now.missed}", "bold"),
         (f" of {now.ticks + now.missed} ({now.missed_share:.2%})", "dim"),
         "   power ",
-        (f"{now.watts:.0f} W", "bold"),
-        (" (modelled)", "dim"),
+        (f"{now.watts:.0f} W (model)", "bold"),
+        (" (model)", "dim"),
     )
 
 
