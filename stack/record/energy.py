@@ -151,11 +151,11 @@ def _server(role: str, record: Record, tier: EdgeConfig | CloudConfig) -> Iterat
     busy_s = counters.get("busy_s", 0.0)
     busy_j = (tier.busy_w or 0.0) * busy_s
     up_s = sum(life.last.at_ns - life.first_ns for life in record.of(role)) / NS_PER_S
-    rest_w = tier.idle_w if tier.dedicated else 0.0
-    yield from _computer(
-        role, tier.hardware, rest_w, tier.busy_w, energy_j(counters) - busy_j, busy_j,
-        max(up_s - busy_s, 0.0),
-    )  # fmt: skip
+    idle_s, rest_w, rest_j = max(up_s - busy_s, 0.0), 0.0, 0.0
+    if tier.dedicated and tier.idle_w:
+        rest_w, rest_j = tier.idle_w, energy_j(counters) - busy_j
+        idle_s = rest_j / rest_w
+    yield from _computer(role, tier.hardware, rest_w, tier.busy_w, rest_j, busy_j, idle_s)
 
 
 def _computer(

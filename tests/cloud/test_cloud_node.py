@@ -79,7 +79,7 @@ def begin(store, spec, newest=None, backend=None, **changes):
     trainer = toy_trainer(spec, backend, **changes)
     if newest is not None:
         trainer.resume(newest, store.policies.next_version())
-    config = CloudConfig(idle_w=60.0, busy_w=150.0)
+    config = CloudConfig(idle_w=60.0, busy_w=150.0, dedicated=True)
     return Shell(CloudNode(config, spec, store, trainer, backend, 3, newest, ("arm-0", "arm-1")))
 
 

@@ -132,7 +132,7 @@ class Bench:
         self.held: dict[str, list[Compute]] = {}
         self.carry: Callable[[Compute], Any] = lambda compute: compute.job()
         self.shelf = stocked(directory / "policies", *versions)
-        config = config or EdgeConfig(idle_w=4.0, busy_w=10.0)
+        config = config or EdgeConfig(idle_w=4.0, busy_w=10.0, dedicated=True)
         self.outbox = Outbox(directory / "outbox.sqlite", round(config.outbox_mb * 1e6))
         self.node = EdgeNode(config, SPEC, self.shelf, self.outbox, 99, robots)
 

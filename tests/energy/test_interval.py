@@ -14,6 +14,7 @@ from tierloop.contract.specs import BodySpec
 from tierloop.device.config import ComputePower, DeviceConfig
 from tierloop.device.energy import BatteryConfig, Energy
 from tierloop.device.meter import Meter
+from tierloop.edge.config import EdgeConfig
 from tierloop.sim.scenario import Scenario, body_spec
 from tierloop.stack.config.deployment import resolve
 from tierloop.stack.config.deployment_file import DeploymentFile
@@ -61,11 +62,14 @@ def counters(meter: Meter) -> dict[str, float]:
     }  # fmt: skip
 
 
-def report(process: str, role: str, values: dict[str, float]) -> Report:
+def report(process: str, role: str, values: dict[str, float], at_s: int = 1) -> Report:
     return Report(
-        process=process, role=role, boot=1, at_ns=10**9, counters=values, gauges={}, labels={},
-        decisions=EMPTY, lateness_ns=np.zeros(0, np.int64), outcomes=(), events=(),
+        process=process, role=role, boot=1, at_ns=at_s * 10**9,
+        counters=values, gauges={}, labels={}, decisions=EMPTY, lateness_ns=np.zeros(0, np.int64), outcomes=(), events=(),
     )  # fmt: skip
+
+
+THERE = EdgeConfig(dedicated=True)
 
 
 def told(*reports: Report, **tables: Any) -> dict[str, Any]:
@@ -168,8 +172,21 @@ def test_a_profiles_times_widen_the_interval_by_their_factor(plain, uncertain, f
 def test_no_computer_is_busy_for_longer_than_it_is_on():
     idle_j, busy_j = 4.6 * 1.0, 16.9 * 9.0
     edge = report("edge", "edge", {"energy_j.compute": idle_j + busy_j, "busy_s": 9.0})
-    _, longer_j = told(edge)["uncertain"]["orin-nx times"]
+    _, longer_j = told(edge, edge=THERE)["uncertain"]["orin-nx times"]
     assert longer_j == pytest.approx((16.9 - 4.6) * 1.0)
+
+
+def test_a_shared_computer_is_charged_while_it_works_and_a_dedicated_one_at_rest_too():
+    """Two reports ten seconds apart; it worked for six of them."""
+    lived = [
+        report("edge", "edge", {"energy_j.compute": 6 * 16.9, "busy_s": 6.0}, at_s)
+        for at_s in (1, 11)
+    ]
+    found = told(*lived)
+    assert "orin-nx idle" not in found["uncertain"]
+    _, longer_j = found["uncertain"]["orin-nx times"]
+    assert longer_j == pytest.approx(16.9 * 4.0), "no longer than it was on"
+    assert (found["acting"], found["learning"]) == (101.4, 0.0)
 
 
 @pytest.mark.parametrize("kind", ["idle_w", "busy_w"])
@@ -209,14 +226,14 @@ def test_robots_are_wrong_together(plain, uncertain):
 
 def test_tiers_on_the_same_hardware_are_wrong_together():
     edge = report("edge", "edge", {"energy_j.compute": 46.0 + 24.6, "busy_s": 2.0})
-    apart = told(edge)["uncertain"]
+    apart = told(edge, edge=THERE)["uncertain"]
     assert apart["orin-nx busy"] == pytest.approx([0.0, 2.0 * (29.0 - 16.9)])
     idle_s = (46.0 + 24.6 - 2 * 16.9) / 4.6
     assert apart["orin-nx idle"] == pytest.approx([idle_s * 0.6, idle_s * 1.4])
     from tierloop.cloud.config import CloudConfig
 
     cloud = report("cloud", "cloud", {"energy_j.compute": 46.0 + 24.6, "busy_s": 2.0})
-    both = told(edge, cloud, cloud=CloudConfig(hardware="orin-nx"))["uncertain"]
+    both = told(edge, cloud, edge=THERE, cloud=CloudConfig(hardware="orin-nx"))["uncertain"]
     assert both["orin-nx busy"] == pytest.approx([0.0, 4.0 * (29.0 - 16.9)])
 
 

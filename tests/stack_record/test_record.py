@@ -263,7 +263,9 @@ def test_the_summary_has_every_key_and_its_figures_are_right(tmp_path):
         "conversion": 0, "battery": 0,
     }  # fmt: skip
     assert (s["energy_j"]["edge"], s["energy_j"]["cloud"]) == (200, 600)
-    assert s["energy_j"]["per_success"] == 320
+    assert s["energy_j"]["robots"] == {"arm-0": 80.0, "arm-1": 80.0}
+    assert (s["energy_j"]["acting"], s["energy_j"]["learning"]) == (360.0, 600.0)
+    assert s["energy_j"]["per_success"] == 120
     assert s["energy_j"]["source"] == "model"
     assert s["experience"] == {
         "produced": 40, "acked": 0, "stored": 0, "refused": 0, "waiting": 0, "waiting_device": 0,

@@ -46,7 +46,7 @@ summary = {
         "cloud": 30.0,
         "acting": sum(device.values()) + 20.0,
         "battery": {"arm-0": {"battery_h": 9.5}},
-    },  # fmt: skip
+    },
     "invariants": {"action_order": int(mode == "broken" and harm > 0.2), "torque": 0},
 }
 Path(order["to"]).write_text(json.dumps(summary))

@@ -22,7 +22,7 @@ def summary(episodes, successes, joules, age=20.0, violations=0):
             "cloud": 20.0,
             "acting": joules,
             "battery": {"a": {"battery_h": 8.0}, "b": {"battery_h": None}},
-        },  # fmt: skip
+        },
         "invariants": {"action_order": violations},
     }
 

@@ -21,9 +21,9 @@ class TableLine(NamedTuple):
     """One combination of swept values; a figure is None where there is nothing to take it from.
 
     `success`: of all its episodes. Ages of action: mean over the seeds of each one's percentile.
-    `joules_per_success`: joules of acting by all successes. Joules of robots, edge and cloud, and the
-    hours that a robot's battery lasts, are means over the seeds; the latter of the robot that is
-    empty first. Seeds, not episodes, are what is independent:
+    `joules_per_success`: joules of acting by all successes. Joules of a robot, edge and cloud, and
+    the hours that a battery lasts, that of the robot that is empty first, are means over the seeds.
+    Seeds, not episodes, are what is independent:
     intervals are those of `spread`, None for fewer than two seeds; that of success is at least as
     wide as Wilson's over all episodes, which is all there is for one seed. `violations` of
     invariants, in all.
