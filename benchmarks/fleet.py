@@ -30,7 +30,8 @@ from tierloop.link.direction import DirectionSpec
 from tierloop.link.spec import LinkSpec
 from tierloop.policy.artefact import digest, pack
 from tierloop.policy.mlp import Mlp
-from tierloop.sim.scenario import Scenario
+from tierloop.policy.work import work
+from tierloop.sim.scenario import Scenario, policy_spec
 from tierloop.stack.config import hardware
 from tierloop.stack.config.deployment import resolve
 from tierloop.stack.config.deployment_file import DeploymentFile, LinksConfig, PolicyConfig
@@ -157,7 +158,9 @@ def modelled_ms(edge: str, size: int) -> float:
     ways_ms = 2 * _way_ms(from_cloud) + _way_ms(to_cloud) + _way_ms(to_device)
     assert from_cloud.bandwidth_mbps
     bytes_ms = size * 8 / (from_cloud.bandwidth_mbps * 1e6) * 1e3
-    return ways_ms + bytes_ms + (jobs.install.median_us(1) + jobs.infer.median_us(DEVICES)) / 1e3
+    hidden = work(policy_spec(Scenario(task="reach", body="plant")), (WIDTH, WIDTH))
+    busy_us = jobs.install.median_us(1) + jobs.infer.us_of(hidden, DEVICES)
+    return ways_ms + bytes_ms + busy_us / 1e3
 
 
 def _way_ms(way: DirectionSpec) -> float:

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import msgspec
 
 from tierloop.contract.messages import Message, Report
+from tierloop.contract.policy import Work
 
 
 class Send(msgspec.Struct, frozen=True):
@@ -27,13 +28,15 @@ class Compute(msgspec.Struct, frozen=True):
 
     Jobs of one lane run in order, lanes side by side; the lane "" means at once, in line. On the
     virtual clock every job runs in line and its duration is charged from a profile, by its `rows`
-    (records, observations, whatever the job is about).
+    (records, observations, whatever the job is about) and, where a
+    policy answers, by its `work`.
     """
 
     name: str
     job: Callable[[], Any]
     lane: str = ""
     rows: int = 1
+    work: Work | None = None
 
 
 Effect = Send | Timer | Compute

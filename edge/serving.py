@@ -83,7 +83,7 @@ class Serving:
             return []
         self._batch, self._policy, self._issued_ns = batch, policy, now_ns
         rows = len(batch.requests)
-        return [Compute(INFER, partial(policy.act, batch.features), self._lane, rows)]
+        return [Compute(INFER, partial(policy.act, batch.features), self._lane, rows, policy.work)]
 
     def answered(self, now_ns: int, result: Any) -> Effects:
         """Sends the answers of a batch; `result` is float32[B, H, A] or an exception."""

@@ -19,6 +19,7 @@ from tierloop.policy import form, graph
 from tierloop.policy.artefact import Artefact, ArtefactError
 from tierloop.policy.form import INPUT, OUTPUT
 from tierloop.policy.mlp import Mlp
+from tierloop.policy.work import work
 
 EngineName = Literal["auto", "onnx", "numpy"]
 
@@ -36,6 +37,7 @@ class NumpyPolicy:
         self.spec = artefact.manifest.spec
         self.version = artefact.manifest.version
         self._mlp = _network(artefact)
+        self.work = work(self.spec, self._mlp.hidden)
         self._inputs = self.spec.observation.size
 
     def act(self, features: FloatArray) -> FloatArray:
@@ -64,7 +66,7 @@ class OnnxPolicy:
 
         self.spec = artefact.manifest.spec
         self.version = artefact.manifest.version
-        require_form(artefact)
+        self.work = work(self.spec, require_form(artefact).hidden)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 4
@@ -115,11 +117,16 @@ def load(artefact: Artefact, backend: EngineName = "auto") -> Policy:
     return OnnxPolicy(artefact)
 
 
-def require_form(artefact: Artefact) -> None:
-    """Raises ArtefactError unless the graph is that of the network beside it; needs no runtime."""
+def require_form(artefact: Artefact) -> Mlp:
+    """The network of an artefact, whose graph must be that network's; needs no runtime.
+
+    Raises ArtefactError if it is another.
+    """
     found = graph.check(artefact.onnx)
     form.require_ends(found, artefact.manifest.spec)
-    form.require(found, _network(artefact))
+    mlp = _network(artefact)
+    form.require(found, mlp)
+    return mlp
 
 
 def warm_up(policy: Policy) -> None:

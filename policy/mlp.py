@@ -97,6 +97,11 @@ class Mlp:
             scale=np.tile((action_high - action_low) * np.float32(0.5), spec.horizon),
         )
 
+    @property
+    def hidden(self) -> tuple[int, ...]:
+        """Widths of the hidden layers."""
+        return tuple(len(bias) for bias in self.biases[:-1])
+
     @cached_property
     def skip(self) -> FloatArray:
         """The base as a matrix float32[D, H * A]: 1 where the labels agree, else 0."""

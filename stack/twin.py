@@ -23,13 +23,16 @@ from tierloop.device.config import DeviceConfig
 from tierloop.device.unlinked import HEADER_BYTES, Unlinked
 from tierloop.link.model import LinkModel
 from tierloop.link.spec import LinkSpec
-from tierloop.sim.scenario import Scenario
+from tierloop.policy.work import work
+from tierloop.sim.scenario import Scenario, policy_spec
 from tierloop.stack.config import hardware
 from tierloop.stack.config.deployment import Deployment
-from tierloop.stack.config.hardware import DurationCurve
 
 _Arrival = tuple[int, int, Observation, FloatArray]
 """When an answer comes, the question's number, the question, the answer's rows."""
+
+_Inference = tuple[float, float]
+"""Median, ns, and jitter of an answer, as a profile has them."""
 
 GAP_S = 10.0
 """No part is waited for longer than this."""
@@ -38,12 +41,14 @@ GAP_S = 10.0
 def twin_of(deployment: Deployment, software: str) -> Callable[[], Twin]:
     """Makes the twin of a deployment's bodies, in whatever process it is called."""
     edge = deployment.edge
+    infer = hardware.load(edge.hardware).jobs.infer
+    learnt = work(policy_spec(deployment.scenario), deployment.learner.hidden)
     return partial(
         DeviceTwin,
         deployment.scenario,
         deployment.device,
         deployment.links.device,
-        hardware.load(edge.hardware).jobs.infer,
+        (infer.us_of(learnt, 1) * NS_PER_US, infer.jitter),
         round(edge.batch_window_ms * NS_PER_MS),
         software,
     )
@@ -57,12 +62,12 @@ class DeviceTwin:
         scenario: Scenario,
         device: DeviceConfig,
         link: LinkSpec,
-        infer: DurationCurve,
+        infer: _Inference,
         window_ns: int,
         software: str,
     ) -> None:
-        """`link` lies between body and edge, both ways; `infer` is the edge's time for a batch,
-        which waits `window_ns` first."""
+        """`link` lies between body and edge, both ways; `infer` is the edge's time for one
+        observation, which waits `window_ns` first."""
         from tierloop.sim.embody import Stage
 
         self._stage, self._link, self._infer = Stage(scenario), link, infer
@@ -96,10 +101,10 @@ class DeviceTwin:
 class _Service:
     """The way to the edge, its work, and the way back."""
 
-    def __init__(self, link: LinkSpec, infer: DurationCurve, window_ns: int, seed: int) -> None:
+    def __init__(self, link: LinkSpec, infer: _Inference, window_ns: int, seed: int) -> None:
         self._rng = np.random.default_rng([seed, 1])
         self._up, self._down = (LinkModel(way, self._rng) for way in link.directions())
-        self._infer_ns, self._jitter = infer.median_us(1) * NS_PER_US, infer.jitter
+        self._infer_ns, self._jitter = infer
         self._window_ns = window_ns
         self._free_ns = 0
         self._under_way: list[_Arrival] = []

@@ -15,11 +15,17 @@ import numpy as np
 
 from tierloop.contract.clock import NS_PER_US
 from tierloop.contract.errors import UserError
+from tierloop.contract.policy import Work
+from tierloop.stack.config.roofline import Roofline
 from tierloop.stack.config.toml import Source
 
 SHIPPED = Path(__file__).parent / "profiles"
 SUFFIX = ".toml"
 A_PROFILE = "a .toml file that 'tierloop calibrate' wrote"
+
+ONE_NETWORK = "one network only, whichever it was"
+"""What a profile without a roofline was fitted on."""
+UNCOUNTED = "a network whose operations nobody counted"
 
 Provenance = Literal["measured", "vendor", "estimated"]
 
@@ -79,10 +85,30 @@ class DurationCurve(_Table, frozen=True, kw_only=True):
         return high + (high - low) * (rows - last) / (last - before)
 
 
+class InferenceCurve(DurationCurve, frozen=True, kw_only=True):
+    """Of one network; a network of other work takes as many times as long as `roofline` says.
+
+    Without a roofline, as profiles before it are, every network takes as long as that one.
+    """
+
+    roofline: Roofline | None = None
+
+    def us_of(self, work: Work | None, rows: int) -> float:
+        """The median of a network of this work; None stands for the curve's own network."""
+        ratio = self.roofline.ratio(work, rows) if self.roofline and work else 1.0
+        return self.median_us(rows) * ratio
+
+    def outside(self, work: Work | None, rows: int) -> str:
+        """What of this batch is a guess, since the profile was not fitted on it; "" for nothing."""
+        if self.roofline is None:
+            return ONE_NETWORK
+        return self.roofline.outside(work, rows) if work else UNCOUNTED
+
+
 class Jobs(_Table, frozen=True, kw_only=True):
     """What a machine does for this project, and what a row of it is."""
 
-    infer: DurationCurve
+    infer: InferenceCurve
     """The policy answers a batch; a row is an observation."""
     install: DurationCurve
     """A policy is verified, loaded and warmed up; a row is a policy."""

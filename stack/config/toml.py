@@ -282,7 +282,10 @@ def _fields(kind: type[msgspec.Struct], keys: Keys) -> list[str]:
 
 
 def _field(kind: type[msgspec.Struct], keys: Keys) -> Any:
-    """The type of the field that `keys` lead to."""
+    """The type of the field that `keys` lead to; of a table that may be absent, the table's."""
+    found: Any = kind
     for key in keys:
-        kind = next(f.type for f in msgspec.structs.fields(kind) if f.name == key)
-    return kind
+        found = next(f.type for f in msgspec.structs.fields(found) if f.name == key)
+        tables = [one for one in get_args(found) if hasattr(one, "__struct_fields__")]
+        found = tables[0] if tables else found
+    return found

@@ -43,6 +43,8 @@ PERCENTILES = (50.0, 90.0, 99.0, 99.9)
 INFLICTED = "fault."
 """Begins the names of events that tell of a fault of the deployment's timeline."""
 OVER = "fault.over"
+EXTRAPOLATED = "compute_extrapolated"
+"""The name of the event that tells what a process was charged for beyond its hardware's profile."""
 
 
 def summarise(
@@ -89,6 +91,7 @@ def summarise(
         "experience": _experience(record, audit, books),
         "cloud": _cloud(record.counters("cloud")),
         "faults": _faults(record, start_ns),
+        "extrapolated": _extrapolated(record),
         "silence": silence(record, out_of_session),
         "invariants": held,
         "not_judged": not_judged,
@@ -269,6 +272,12 @@ def told_faults(summary: Mapping[str, Any]) -> str:
     planned = sum(name.startswith(INFLICTED) and name != OVER for name in names)
     counts = {"planned": planned, "process deaths": names.count("died")}
     return ", ".join(f"{what}: {n}" for what, n in counts.items() if n)
+
+
+def _extrapolated(record: Record) -> list[dict[str, str]]:
+    """Each once, in the order in which they were told."""
+    told = {(h.process, h.detail): None for h in record.happenings if h.name == EXTRAPOLATED}
+    return [{"process": process, "what": what} for process, what in told]
 
 
 def _faults(record: Record, start_ns: int) -> list[dict[str, Any]]:

@@ -11,29 +11,52 @@ from tierloop.cloud.config import CloudConfig, LearnerConfig
 from tierloop.cloud.rollout import Play
 from tierloop.contract.clock import NS_PER_US
 from tierloop.contract.messages import Segment
+from tierloop.contract.policy import Work
 from tierloop.stack.config.hardware import Profile
 
 _DRAWS = 256
 
 
 class Charge:
-    """Draws durations of the jobs of a profile; the same as `Profile.duration_ns`, but quick."""
+    """Draws durations of the jobs of a profile; the same as `Profile.duration_ns`, but quick.
 
-    def __init__(self, profile: Profile, rng: np.random.Generator) -> None:
-        self._profile, self._rng = profile, rng
-        self._known: dict[tuple[str, int], tuple[float, float]] = {}
+    `extrapolated` hears, once each, what the profile was charged for but not fitted on.
+    """
+
+    def __init__(
+        self, profile: Profile, rng: np.random.Generator, extrapolated: Callable[[str], None]
+    ) -> None:
+        self._profile, self._rng, self._extrapolated = profile, rng, extrapolated
+        self._known: dict[tuple[str, int, Work | None], tuple[float, float]] = {}
+        self._told = {""}
         self._normal: list[float] = []
 
     def ns(self, job: str, rows: int = 1) -> int:
         """One draw."""
-        known = self._known.get((job, rows))
+        known = self._known.get((job, rows, None))
         if known is None:
             curve = getattr(self._profile.jobs, job)
             known = curve.median_us(rows) * NS_PER_US, curve.jitter
-            self._known[job, rows] = known
+            self._known[job, rows, None] = known
+        return self._draw(*known)
+
+    def infer_ns(self, work: Work | None, rows: int) -> int:
+        """One draw of an answer to `rows` observations by a policy of this work."""
+        known = self._known.get(("infer", rows, work))
+        if known is None:
+            curve = self._profile.jobs.infer
+            known = curve.us_of(work, rows) * NS_PER_US, curve.jitter
+            self._known["infer", rows, work] = known
+            outside = curve.outside(work, rows)
+            if outside not in self._told:
+                self._told.add(outside)
+                self._extrapolated(outside)
+        return self._draw(*known)
+
+    def _draw(self, median_ns: float, jitter: float) -> int:
         if not self._normal:
             self._normal = self._rng.standard_normal(_DRAWS).tolist()
-        return max(1, int(known[0] * exp(known[1] * self._normal.pop())))
+        return max(1, int(median_ns * exp(jitter * self._normal.pop())))
 
 
 class Stretched:

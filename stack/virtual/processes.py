@@ -26,6 +26,7 @@ from tierloop.sim.catalogue import expert
 from tierloop.stack.config import hardware
 from tierloop.stack.config.deployment import Deployment
 from tierloop.stack.order import Order
+from tierloop.stack.record.summary import EXTRAPOLATED
 from tierloop.stack.twin import twin_of
 from tierloop.stack.virtual.costs import Charge, Metered
 from tierloop.stack.virtual.device_driver import DeviceDriver
@@ -69,6 +70,8 @@ class Site(NamedTuple):
     ways: dict[tuple[str, str], Way]
     ports: dict[str, Port]
     tell: Callable[[Report], None]
+    note: Callable[[str, str, str], None]
+    """Hears what is to be said of a process: its name, a short word, the sentence."""
 
     def order(self, name: str, role: str) -> Order:
         """Who a process is: the seed and software of its real counterpart."""
@@ -77,8 +80,10 @@ class Site(NamedTuple):
             name=name, role=role, deployment=self.deployment, out=out, report_to="", began_ns=0
         )
 
-    def charge(self, hardware_name: str, seed: int, boot: int) -> Charge:
-        return Charge(hardware.load(hardware_name), np.random.default_rng([seed, boot]))
+    def charge(self, name: str, hardware_name: str, seed: int, boot: int) -> Charge:
+        rng = np.random.default_rng([seed, boot])
+        extrapolated = partial(self.note, name, EXTRAPOLATED)
+        return Charge(hardware.load(hardware_name), rng, extrapolated)
 
     def connect(self, hello: Hello, server: str, wake: Callable[[], None]) -> Client:
         """A client's link with its server, under a route of this life's own."""
@@ -106,10 +111,10 @@ class EdgeBill:
         self._charge = charge
 
     def before_ns(self, compute: Compute) -> int | None:
-        kind = "commit" if compute.lane == "disk" else "install"
+        rows = max(1, compute.rows)
         if compute.name == serving.INFER:
-            kind = "infer"
-        return self._charge.ns(kind, max(1, compute.rows))
+            return self._charge.infer_ns(compute.work, rows)
+        return self._charge.ns("commit" if compute.lane == "disk" else "install", rows)
 
     def after_ns(self, compute: Compute) -> int:
         raise NotImplementedError
@@ -144,7 +149,7 @@ def device(site: Site, name: str, boot: int) -> DeviceDriver:
         embodiment.body,
         site.heap,
         site.wrappers.clock(name),
-        site.charge(config.hardware, order.seed, boot),
+        site.charge(name, config.hardware, order.seed, boot),
         site.connect(hello, EDGE, later),
         site.tell,
         partial(site.trace.applied, number),
@@ -171,7 +176,7 @@ def edge(site: Site, name: str, boot: int) -> ServerDriver:
     robots = site.deployment.scenario.robots
     node = site.wrappers.node(name, EdgeNode(config, site.spec, shelf, outbox, boot, robots))
     hello = Hello(node=EDGE, role=EDGE, boot=boot, software=order.software, spec=site.spec.digest)
-    bill = EdgeBill(site.charge(config.hardware, order.seed, boot))
+    bill = EdgeBill(site.charge(name, config.hardware, order.seed, boot))
     server = Server(site.ports[EDGE].listen(later))
     client = site.connect(hello, CLOUD, later)
     clock = site.wrappers.clock(name)
@@ -206,7 +211,7 @@ def cloud(site: Site, name: str, boot: int) -> ServerDriver:
     robots = deployment.scenario.robots
     made = CloudNode(config, spec, store, trainer, backend, boot, newest, robots)
     node = site.wrappers.node(name, made)
-    bill = CloudBill(site.charge(config.hardware, order.seed, boot), backend)
+    bill = CloudBill(site.charge(name, config.hardware, order.seed, boot), backend)
     server = Server(site.ports[CLOUD].listen(later))
     clock = site.wrappers.clock(name)
     later.driver = driver = _Cloud(store, node, site.heap, clock, bill, server, None, site.tell)

@@ -88,6 +88,7 @@ class VirtualStack:
             backend=backend, label=label,
             pulse=pulse, wrappers=wrappers or Wrappers(), heap=self._heap,
             trace=self.trace, ways=ways, ports={EDGE: Port(), CLOUD: Port()}, tell=self._hear,
+            note=self._note,
         )  # fmt: skip
         _enter_initial(self._site)
         for name in (CLOUD, EDGE):

@@ -10,11 +10,16 @@ from plant import POLICY
 from rich.console import Console
 
 from tierloop.calibrate import calibrate as module
-from tierloop.calibrate.calibrate import Timing, calibrate, measure, summarise, toml
-from tierloop.calibrate.jobs import BATCHES, TimedJob, probes, untrained
+from tierloop.calibrate import timing as timing_module
+from tierloop.calibrate.calibrate import calibrate, summarise, toml, unsteady
+from tierloop.calibrate.disturbance import Watch
+from tierloop.calibrate.jobs import probes
+from tierloop.calibrate.networks import BATCHES, HELD_OUT, NETWORKS, name_of, untrained
+from tierloop.calibrate.timing import TimedJob, Timing, measure
 from tierloop.contract.errors import UserError
 from tierloop.policy.artefact import pack
 from tierloop.policy.mlp import Mlp
+from tierloop.policy.work import work
 from tierloop.stack.config import hardware
 from tierloop.stack.config.deployment import load
 
@@ -37,8 +42,8 @@ def test_a_known_wait_is_measured():
         seen_us.append(waited_ns / 1e3)
 
     probe = TimedJob("infer", 1, "onnx", wait, 5)
-    (found,) = measure([probe], Console(quiet=True))
-    kept = np.reshape(seen_us, (module.BLOCKS, 5))[1:]
+    (found,) = measure([probe], Console(quiet=True), Watch())
+    kept = np.reshape(seen_us, (timing_module.BLOCKS, 5))[1:]
     beyond_us = np.stack(found.blocks_us) - kept
     assert beyond_us.min() >= 0
     assert np.median(beyond_us) < 200
@@ -60,6 +65,16 @@ def test_the_profile_is_what_the_samples_say():
 def test_blocks_that_disagree_widen_the_factor():
     blocks = tuple(np.full(10, us) for us in (100.0, 100.0, 180.0))
     assert Timing(TimedJob("infer", 1, "", lambda: None, 1), blocks).factor == pytest.approx(1.8)
+
+
+def test_a_job_whose_blocks_lie_apart_is_unsteady_unless_a_disk_is_waited_for():
+    def once(job: str, *blocks_us: float) -> Timing:
+        return Timing(TimedJob(job, 1, "", int, 1), tuple(np.full(5, us) for us in blocks_us))
+
+    steady, commit = once("infer", 10.0, 11.0, 10.5), once("commit", 100.0, 900.0)
+    assert unsteady([steady, commit]) == ""
+    told = unsteady([steady, once("tick", 30.0, 30.0, 90.0), commit])
+    assert told == "tick took 3 times as long at one time as at another"
 
 
 def test_what_cannot_be_timed_here_is_scaled_and_says_so():
@@ -84,13 +99,14 @@ def test_the_file_says_the_same_as_the_profile(tmp_path):
 
 
 def test_this_machine_becomes_the_hardware_of_a_deployment(tmp_path, monkeypatch, capsys):
-    """Every job that this machine can do, each a few times."""
+    """Every job that this machine can do, each a few times, however busy it is."""
 
     def few(*what):
         return [probe._replace(calls=min(probe.calls, 5)) for probe in probes(*what)]
 
-    monkeypatch.setattr(module, "BLOCKS", 2)
+    monkeypatch.setattr(timing_module, "BLOCKS", 2)
     monkeypatch.setattr(module, "probes", few)
+    monkeypatch.setattr(module, "_refuse", lambda _disturbed: None)
     calibrate(None, tmp_path / "mine.toml")
     out = capsys.readouterr().out
     for word in ("infer", "onnx", "numpy", "install", "commit", "tick", "fit", "twin"):
@@ -104,6 +120,16 @@ def test_this_machine_becomes_the_hardware_of_a_deployment(tmp_path, monkeypatch
     assert profile.jobs.infer.us[-1] > profile.jobs.infer.us[0] > 1.0
     assert 1e4 < profile.duration_ns("twin", 10, np.random.default_rng(0)) / 1e3 < 1e6
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cell.toml", "mine.toml"]
+    line = profile.jobs.infer.roofline
+    assert set(line.networks) == set(map(name_of, NETWORKS))
+    assert (line.held_out, line.engine, line.rows_range) == (name_of(HELD_OUT), "onnx", (1, 64))
+    own = untrained()
+    assert profile.jobs.infer.us_of(work(own.manifest.spec, (256, 256)), 8) == (
+        profile.jobs.infer.median_us(8)
+    )
+    assert profile.jobs.infer.us_of(work(own.manifest.spec, (1024, 1024)), 8) > (
+        2 * profile.jobs.infer.median_us(8)
+    )
 
 
 def test_a_policy_of_ones_own_is_the_one_that_is_timed(tmp_path):
@@ -115,10 +141,32 @@ def test_a_policy_of_ones_own_is_the_one_that_is_timed(tmp_path):
     )
     (tmp_path / "mine.policy").write_bytes(pack(artefact))
     found = list(takewhile(lambda probe: probe.job == "infer", probes(artefact, tmp_path)))
-    answers = [probe.run() for probe in found if probe.rows == 2]
-    assert [a.shape for a in answers] == [(2, POLICY.horizon, POLICY.action.size)] * 2
+    answers = [(probe.network, probe.run().shape) for probe in found if probe.rows == 2]
+    networks = ["8", "8", *map(name_of, (*NETWORKS, HELD_OUT))]
+    assert answers == [(name, (2, POLICY.horizon, POLICY.action.size)) for name in networks]
     profile = summarise([timing("infer", 1, 5.0, "onnx")], artefact)
     assert "policy v3 on onnx" in profile.jobs.infer.source
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile", "unsteady"])
+def test_a_disturbed_machine_is_refused_and_leaves_no_profile(tmp_path, monkeypatch, when):
+    """Before anything is prepared, and by what was seen while the jobs ran."""
+    said = {"before": ["busy"], "meanwhile": ["", "busy"], "unsteady": ["", ""]}[when]
+    monkeypatch.setattr(Watch, "verdict", lambda _watch: said.pop(0))
+    monkeypatch.setattr(Watch, "look", lambda *_: None)
+    monkeypatch.setattr(module, "unsteady", lambda _timings: "busy" if when == "unsteady" else "")
+    measured = []
+
+    def none(*_):
+        measured.append(when)
+        return []
+
+    monkeypatch.setattr(module, "measure", none)
+    monkeypatch.setattr(module, "probes", none)
+    with pytest.raises(UserError, match=r"^this machine was disturbed: busy; .* stop other work"):
+        calibrate(None, tmp_path / "mine.toml")
+    assert bool(measured) == (when != "before")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

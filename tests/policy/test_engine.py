@@ -29,6 +29,7 @@ class Still:
 
     spec = SPEC
     version = 0
+    work = None
 
     def act(self, features: FloatArray) -> FloatArray:
         if features.ndim != 2 or features.shape[1] != 6 or features.dtype != np.float32:

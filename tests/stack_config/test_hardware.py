@@ -8,8 +8,11 @@ import pytest
 
 from tierloop.cloud.config import CloudConfig
 from tierloop.contract.errors import UserError
+from tierloop.contract.policy import Work
 from tierloop.device.config import ComputePower, DeviceConfig
 from tierloop.edge.config import EdgeConfig
+from tierloop.policy.work import work
+from tierloop.sim.scenario import Scenario, policy_spec
 from tierloop.stack.config import hardware
 from tierloop.stack.config.deployment import Deployment, load, resolve
 from tierloop.stack.config.deployment_file import DeploymentFile
@@ -83,6 +86,85 @@ def test_a_curve_that_cannot_be_says_so(change, words):
     }  # fmt: skip
     with pytest.raises(ValueError, match=words):
         hardware.DurationCurve(**given | change)
+
+
+def asks(*hidden: int) -> Work:
+    return work(policy_spec(Scenario()), hidden)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_larger_network_takes_longer_and_the_curves_own_what_the_curve_says(name):
+    infer = hardware.load(name).jobs.infer
+    for rows in (1, 8, 64, 100):
+        assert infer.us_of(asks(256, 256), rows) == infer.median_us(rows)
+        small, own, large, largest = (
+            infer.us_of(asks(width, width), rows) for width in (64, 256, 900, 1000)
+        )
+        assert small < own
+        assert large > 2.5 * own, "ten times the operations"
+        assert largest > large
+
+
+def test_a_roofline_is_the_longer_of_computing_and_reading():
+    line = msgspec.structs.replace(
+        hardware.load("orin-nx").jobs.infer.roofline,
+        ops=1000, weight_bytes=2000, call_us=5.0, row_us=0.5, gops_s=10.0, gb_s=1.0,
+    )  # fmt: skip
+    assert line.us(Work(100_000, 200_000), 1) == pytest.approx(5.0 + 0.5 + 200.0), "reads 200 kB"
+    assert line.us(Work(100_000, 200_000), 40) == pytest.approx(5.0 + 20.0 + 400.0), "computes"
+    own_us = 5.0 + 0.5 + 2.0
+    assert line.ratio(Work(100_000, 200_000), 1) == pytest.approx(205.5 / own_us)
+    assert line.ratio(Work(1000, 2000), 17) == 1.0
+
+
+def test_what_was_not_fitted_on_is_said():
+    infer = hardware.load("orin-nx").jobs.infer
+    line = infer.roofline
+    assert infer.outside(asks(256, 256), 64) == ""
+    assert infer.outside(asks(256, 256), 65) == "batches of more than 64 observations"
+    least, most = line.ops_range
+    for ops in (least, most):
+        assert infer.outside(Work(ops, 1), 1) == ""
+    for ops in (least - 1, most + 1):
+        said = infer.outside(Work(ops, 1), 1)
+        assert said == f"a network of {ops:,} operations, fitted on {least:,} to {most:,}"
+
+
+def test_a_profile_without_a_roofline_is_read_as_fitted_on_one_network_only(tmp_path):
+    text = (hardware.SHIPPED / "thor.toml").read_text()
+    head, _, rest = text.partition("[jobs.infer.roofline]")
+    own = tmp_path / "old.toml"
+    own.write_text(head + rest[rest.index("[jobs.install]") :])
+    infer = hardware.load(str(own)).jobs.infer
+    assert infer.roofline is None
+    assert infer.us_of(asks(1024, 1024), 8) == infer.us_of(asks(8), 8) == infer.median_us(8)
+    assert infer.outside(asks(256, 256), 1) == "one network only, whichever it was"
+
+
+@pytest.mark.parametrize(
+    ("line", "instead", "words"),
+    [
+        ("call_us", "call_us = -1.0", "call_us and row_us must not be negative"),
+        ("gops_s", "gops_s = 0.0", "gops_s and gb_s must be positive"),
+        ("gb_s", "gb = 3.0", "unknown key 'gb' in [jobs.infer.roofline]"),
+        ("held_out", "", "key 'held_out' in [jobs.infer.roofline]: missing"),
+        ("ops_range", "ops_range = [9, 3]", "ops_range must be two numbers"),
+        ("rows_range", "rows_range = [0, 3]", "rows_range must be two numbers"),
+        ("networks", "networks = []", "networks must name at least one"),
+        ("ops =", "ops = 0", "ops and weight_bytes must be at least 1"),
+        ("error_worst", "error_worst = -0.1", "errors must not be negative"),
+        ("engine", "engine = 3", "key 'engine' in [jobs.infer.roofline]: expected str"),
+    ],
+)
+def test_a_roofline_with_a_mistake_is_one_line(tmp_path, line, instead, words):
+    text = (hardware.SHIPPED / "thor.toml").read_text()
+    head, mark, rest = text.partition("[jobs.infer.roofline]")
+    (found,) = [one for one in rest.splitlines() if one.startswith(line)]
+    (tmp_path / "mine.toml").write_text(head + mark + rest.replace(found, instead, 1))
+    with pytest.raises(UserError) as error:
+        hardware.load(str(tmp_path / "mine.toml"))
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def write(tmp_path: Path, text: str) -> Path:

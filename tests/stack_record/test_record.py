@@ -220,7 +220,7 @@ SUMMARY_KEYS = {
     "decisions": dict, "energy_j": dict, "experience": dict, "cloud": dict, "faults": list,
     "invariants": dict, "not_judged": list, "damaged": list, "lacks": list, "unkept": list,
     "trace_sha256": type(None), "planned_s": float, "ended": str,
-    "silence": list, "validity_ms": float, "lived_against_twin": dict,
+    "silence": list, "validity_ms": float, "lived_against_twin": dict, "extrapolated": list,
 }  # fmt: skip
 
 

@@ -4,16 +4,26 @@ import time
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 from virtual_plants import MS, S, deployment, plants, plants_file
 
+from tierloop.calibrate.networks import untrained
+from tierloop.cloud.config import LearnerConfig
 from tierloop.contract.ledger import INDEX
 from tierloop.device.config import ActingConfig, DeviceConfig
 from tierloop.edge.config import EdgeConfig
 from tierloop.link.spec import LinkSpec
+from tierloop.policy.artefact import pack
+from tierloop.policy.work import work
+from tierloop.sim.scenario import policy_spec
 from tierloop.stack.config import hardware
 from tierloop.stack.config.deployment import resolve
+from tierloop.stack.config.deployment_file import PolicyConfig, RunConfig
 from tierloop.stack.record.invariants import invariants, unaccounted
+from tierloop.stack.record.summary import EXTRAPOLATED
+from tierloop.stack.virtual.run import run_virtual
+from tierloop.views.remarks import remarks
 
 
 def trace(seed: int = 7, seconds: float = 3.0, **tables) -> str:
@@ -102,6 +112,53 @@ def test_inference_is_charged_to_the_edge(tmp_path):
         rows = p.record.decisions()
     assert late[len(late) // 2] > quick[len(quick) // 2] + 10
     assert max(rows[:, INDEX["compute_ns"]]) > 10 * MS
+
+
+def computed_us(p) -> float:
+    """The median time that the edge computed an answer."""
+    return float(np.median(p.record.decisions()[:, INDEX["compute_ns"]])) / 1000
+
+
+def test_the_release_in_force_is_what_is_charged():
+    """Ten times the operations take longer on the same machine; the profile says how much."""
+    found = {}
+    for hidden in ((256, 256), (900, 900)):
+        learner = LearnerConfig(rounds_max=0, hidden=hidden)
+        given = deployment(robots=1, device=LinkSpec(), learner=learner)
+        with plants(given) as p:
+            p.run(4)
+            found[hidden] = computed_us(p)
+            assert not [event for event in p.stack.events if event.name == EXTRAPOLATED]
+        asked = work(policy_spec(given.scenario), hidden)
+        promised_us = hardware.load(given.edge.hardware).jobs.infer.us_of(asked, 1)
+        assert found[hidden] == pytest.approx(promised_us, rel=0.1)
+    assert found[900, 900] > 2.5 * found[256, 256]
+
+
+def test_a_policy_of_ones_own_is_charged_by_its_own_network(tmp_path):
+    given = deployment(robots=1, device=LinkSpec())
+    artefact = untrained(policy_spec(given.scenario), (700, 700))
+    (tmp_path / "mine.policy").write_bytes(pack(artefact))
+    mine = PolicyConfig(initial=str(tmp_path / "mine.policy"))
+    with plants(msgspec.structs.replace(given, policy=mine)) as p:
+        p.run(4)
+        asked = work(artefact.manifest.spec, (700, 700))
+        promised_us = hardware.load(given.edge.hardware).jobs.infer.us_of(asked, 1)
+        assert computed_us(p) == pytest.approx(promised_us, rel=0.1)
+
+
+def test_what_its_profile_was_not_fitted_on_is_said_once_by_the_run():
+    learner = LearnerConfig(rounds_max=0, hidden=(2,))
+    summary = run_virtual(
+        deployment(device=LinkSpec(), learner=learner, run=RunConfig(duration_s=2.0)), 7
+    )
+    (told,) = summary["extrapolated"]
+    assert told["process"] == "edge"
+    assert told["what"].startswith("a network of ")
+    (words,) = [line for line in remarks(summary) if "compute" in line]
+    assert words == (
+        "compute of edge: outside what its hardware's profile was fitted on: " + told["what"]
+    )
 
 
 def test_a_tick_that_takes_longer_than_its_period_is_missed_not_replayed(tmp_path):

@@ -1,80 +1,43 @@
 """What `tierloop calibrate` times on this machine: one callable a job and number of rows."""
 
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
+from tierloop.calibrate.networks import answers, engines, networks, samples
+from tierloop.calibrate.timing import TimedJob
 from tierloop.contract.body import Effort, Embodiment, Reading
 from tierloop.contract.messages import SegmentId
-from tierloop.contract.specs import FloatArray, PolicySpec, Vector
+from tierloop.contract.specs import Vector
 from tierloop.contract.version import __version__
 from tierloop.device.config import DeviceConfig
 from tierloop.device.unlinked import Unlinked
 from tierloop.edge.outbox import Outbox, Parcel
 from tierloop.edge.triage import Priority
-from tierloop.policy.artefact import Artefact, Manifest, digest, pack, unpack
-from tierloop.policy.engine import EngineName, load, warm_up
-from tierloop.policy.mlp import Mlp
+from tierloop.policy.artefact import Artefact, pack, unpack
+from tierloop.policy.engine import load, warm_up
 from tierloop.sim.bodies.panda import HOME_RAD, tool_position
 from tierloop.sim.scenario import Scenario, body_spec, policy_spec
 from tierloop.sim.tasks.sort.perceive import SortPerceiver
 from tierloop.stack.config.deployment import resolve
 from tierloop.stack.config.deployment_file import DeploymentFile
 
-BATCHES = (1, 2, 4, 8, 16, 32, 64)
 COMMITS = (1, 64)
 PARCEL_BYTES = 2000
 """About a deflated segment of ten decisions."""
 FIT_STEPS, FIT_SAMPLES = 10, 2048
 
 
-class TimedJob(NamedTuple):
-    """`run` does `rows` rows of a job; `calls` times in each block of a measurement."""
-
-    job: str
-    rows: int
-    engine: str
-    run: Callable[[], object]
-    calls: int
-
-
-def engines() -> tuple[EngineName, ...]:
-    """The engines of this machine, the one a tier would take first."""
-    return ("onnx", "numpy") if find_spec("onnxruntime") else ("numpy",)
-
-
-def untrained() -> Artefact:
-    """The sorting cell's policy before it has learnt; without ONNX where that is not installed."""
-    mlp = Mlp.random(policy_spec(Scenario()), (256, 256), 0)
-    if find_spec("onnx") and find_spec("onnxruntime"):
-        from tierloop.cloud.export import export
-
-        return export(
-            mlp, version=0, parents=(), software=__version__, seed=0, trained_on=(), samples={},
-            metrics={},
-        )  # fmt: skip
-    numbers = mlp.encode()
-    manifest = Manifest(
-        version=0, spec=mlp.spec, parents=(), software=__version__, seed=0, trained_on=(),
-        samples={}, metrics={}, onnx_sha256=digest(b""), mlp_sha256=digest(numbers),
-    )  # fmt: skip
-    return Artefact(manifest, b"", numbers)
-
-
 def probes(artefact: Artefact, folder: Path) -> Iterator[TimedJob]:
     """Every job that can be done here; `folder` is where durable writes go."""
     usable = [e for e in engines() if artefact.onnx or e == "numpy"]
-    features = _samples(artefact.manifest.spec, BATCHES[-1])
     for engine in usable:
-        policy = load(artefact, engine)
-        for rows in BATCHES:
-            yield TimedJob("infer", rows, engine, partial(policy.act, features[:rows]), 200)
+        yield from answers(artefact, engine, 200)
+    yield from networks(artefact, usable[0])
     blob = pack(artefact)
-    yield TimedJob("install", 1, "", lambda: warm_up(load(unpack(blob), usable[0])), 4)
+    yield TimedJob("install", 1, "", lambda: warm_up(load(unpack(blob), usable[0])), 8)
     outbox = Outbox(folder / "outbox.sqlite", 10**9)
     for rows in COMMITS:
         yield TimedJob("commit", rows, "", _Commit(outbox, rows), 8)
@@ -86,11 +49,6 @@ def probes(artefact: Artefact, folder: Path) -> Iterator[TimedJob]:
     if find_spec("pybullet"):
         twin = _Twin()
         yield TimedJob("twin", twin.rows, "", twin, 1)
-
-
-def _samples(spec: PolicySpec, rows: int) -> FloatArray:
-    rng = np.random.default_rng(0)
-    return np.stack([spec.observation.sample(rng) for _ in range(rows)])
 
 
 class _Commit:
@@ -164,7 +122,7 @@ class _Fit:
         config = LearnerConfig(steps_per_round=FIT_STEPS)
         spec = policy_spec(Scenario())
         self.rows = FIT_STEPS * config.batch_size
-        self._features = _samples(spec, FIT_SAMPLES)
+        self._features = samples(spec, FIT_SAMPLES)
         self._labels = expert(spec)(self._features)
         self._learner = Learner(spec, config, 0)
 

@@ -21,7 +21,10 @@ EXPERIENCE = {
 
 def remarks(summary: Mapping[str, Any]) -> list[str]:
     """The sentences that the end of a run owes its reader; none where all is well."""
-    return [*_silence(summary), *_batteries(summary), *_late(summary), *_early(summary)]
+    return [
+        *_silence(summary), *_batteries(summary), *_late(summary), *_extrapolated(summary),
+        *_early(summary),
+    ]  # fmt: skip
 
 
 def alone(silence: Mapping[str, Any], when: str = "not connected at the end") -> str:
@@ -59,6 +62,14 @@ def _late(summary: Mapping[str, Any]) -> Iterator[str]:
             f"{late} answers came too late to be used and {acted} were used: the median round trip "
             f"is {trip['p50']:.0f} ms, but an answer is valid only until {valid_ms:.0f} ms after "
             "its observation was captured; run the policy closer to the robot"
+        )
+
+
+def _extrapolated(summary: Mapping[str, Any]) -> Iterator[str]:
+    for one in summary.get("extrapolated", ()):
+        yield (
+            f"compute of {one['process']}: outside what its hardware's profile was fitted on: "
+            f"{one['what']}"
         )
 
 

@@ -32,6 +32,7 @@ class OnnxFile:
     """
 
     version = 0
+    work = None
 
     def __init__(self, path: Path, spec: PolicySpec | None, body: Body) -> None:
         import onnxruntime
