@@ -23,10 +23,11 @@ demo: $(INSTALLED)
 	$(BIN)/tierloop run deployments/sorting-cell.toml
 
 test: $(INSTALLED) check
-	$(BIN)/python -m pytest -m "not slow and not process" -n 3 --dist worksteal --cov --cov-report=
+	$(BIN)/python -m pytest -m "not slow and not process" -n 2 --dist worksteal --cov --cov-report=
 	$(BIN)/python -m pytest -m "process and not slow" $$(grep -rl mark.process tests --include='test_*.py') --cov --cov-append --cov-report=term:skip-covered --cov-fail-under=90
 
 test-slow: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[oracle]'
 	$(BIN)/python -m pytest -m slow
 
 check: $(INSTALLED)

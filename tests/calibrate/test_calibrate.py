@@ -12,7 +12,7 @@ from rich.console import Console
 from tierloop.calibrate import calibrate as module
 from tierloop.calibrate import timing as timing_module
 from tierloop.calibrate.calibrate import calibrate, summarise, toml, unsteady
-from tierloop.calibrate.disturbance import Watch
+from tierloop.calibrate.disturbance import HostWatch
 from tierloop.calibrate.jobs import probes
 from tierloop.calibrate.networks import BATCHES, HELD_OUT, NETWORKS, name_of, untrained
 from tierloop.calibrate.timing import TimedJob, Timing, measure
@@ -42,7 +42,7 @@ def test_a_known_wait_is_measured():
         seen_us.append(waited_ns / 1e3)
 
     probe = TimedJob("infer", 1, "onnx", wait, 5)
-    (found,) = measure([probe], Console(quiet=True), Watch())
+    (found,) = measure([probe], Console(quiet=True), HostWatch())
     kept = np.reshape(seen_us, (timing_module.BLOCKS, 5))[1:]
     beyond_us = np.stack(found.blocks_us) - kept
     assert beyond_us.min() >= 0
@@ -152,8 +152,8 @@ def test_a_policy_of_ones_own_is_the_one_that_is_timed(tmp_path):
 def test_a_disturbed_machine_is_refused_and_leaves_no_profile(tmp_path, monkeypatch, when):
     """Before anything is prepared, and by what was seen while the jobs ran."""
     said = {"before": ["busy"], "meanwhile": ["", "busy"], "unsteady": ["", ""]}[when]
-    monkeypatch.setattr(Watch, "verdict", lambda _watch: said.pop(0))
-    monkeypatch.setattr(Watch, "look", lambda *_: None)
+    monkeypatch.setattr(HostWatch, "verdict", lambda _watch: said.pop(0))
+    monkeypatch.setattr(HostWatch, "look", lambda *_: None)
     monkeypatch.setattr(module, "unsteady", lambda _timings: "busy" if when == "unsteady" else "")
     measured = []
 

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from tierloop.calibrate import disturbance
-from tierloop.calibrate.disturbance import Turn, Watch, judge
+from tierloop.calibrate.disturbance import Turn, HostWatch, judge
 
 QUIET = [Turn(0.001, 0.000995)] * 50
 
@@ -43,7 +43,7 @@ def test_the_share_of_others_leaves_out_what_is_ones_own(monkeypatch):
 
 
 def test_the_watch_turns_a_loop_that_takes_time():
-    watch = Watch()
+    watch = HostWatch()
     watch.begin_block()
     begun_s = time.perf_counter()
     watch.look(3)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tierloop.calibrate.networks import BATCHES, HELD_OUT, NETWORKS, name_of
-from tierloop.calibrate.roofline import Point, fit
+from tierloop.calibrate.roofline import FitPoint, fit
 from tierloop.contract.errors import UserError
 from tierloop.policy.work import work
 from tierloop.sim.scenario import Scenario, policy_spec
@@ -14,7 +14,7 @@ OWN = work(SPEC, (256, 256))
 HELD = name_of(HELD_OUT)
 
 
-def made(noise: float = 0.0, held_out_times: float = 1.0) -> list[Point]:
+def made(noise: float = 0.0, held_out_times: float = 1.0) -> list[FitPoint]:
     """Of a machine with 6 us a call, 0.15 us a row, 80 Gop/s and 20 GB/s."""
     rng = np.random.default_rng(3)
     points = []
@@ -25,7 +25,7 @@ def made(noise: float = 0.0, held_out_times: float = 1.0) -> list[Point]:
             us += max(asked.ops * rows / 80e3, asked.weight_bytes / 20e3)
             us *= np.exp(noise * rng.standard_normal())
             times = held_out_times if hidden == HELD_OUT else 1.0
-            points.append(Point(name_of(hidden), asked, rows, float(us * times)))
+            points.append(FitPoint(name_of(hidden), asked, rows, float(us * times)))
     return points
 
 

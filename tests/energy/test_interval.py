@@ -65,7 +65,8 @@ def counters(meter: Meter) -> dict[str, float]:
 def report(process: str, role: str, values: dict[str, float], at_s: int = 1) -> Report:
     return Report(
         process=process, role=role, boot=1, at_ns=at_s * 10**9,
-        counters=values, gauges={}, labels={}, decisions=EMPTY, lateness_ns=np.zeros(0, np.int64), outcomes=(), events=(),
+        counters=values, gauges={}, labels={}, decisions=EMPTY,
+        lateness_ns=np.zeros(0, np.int64), outcomes=(), events=(),
     )  # fmt: skip
 
 

@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.table import Table
 
 from tierloop.calibrate import roofline
-from tierloop.calibrate.disturbance import Watch
+from tierloop.calibrate.disturbance import HostWatch
 from tierloop.calibrate.jobs import probes
 from tierloop.calibrate.networks import HELD_OUT, name_of, untrained
-from tierloop.calibrate.roofline import Point
+from tierloop.calibrate.roofline import FitPoint
 from tierloop.calibrate.timing import Timing, measure
 from tierloop.contract.errors import UserError
 from tierloop.contract.version import __version__
@@ -45,7 +45,7 @@ def calibrate(policy: Path | None, out: Path) -> None:
         raise UserError(f"{out.parent}: no such folder")
     artefact = read(policy) if policy else untrained()
     console = Console()
-    watch = Watch()
+    watch = HostWatch()
     watch.begin_block()
     watch.look(LOOK_FIRST)
     _refuse(watch.verdict())
@@ -128,7 +128,7 @@ def summarise(timings: Sequence[Timing], artefact: Artefact) -> Profile:
 def _roofline(lines: Sequence[Timing], host: str) -> Roofline | None:
     """Of the networks that were timed, the policy's own first; None if that is the only one."""
     points = [
-        Point(t.probe.network, t.probe.work, t.probe.rows, t.median_us)
+        FitPoint(t.probe.network, t.probe.work, t.probe.rows, t.median_us)
         for t in lines
         if t.probe.work is not None
     ]

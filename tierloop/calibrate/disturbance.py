@@ -25,7 +25,7 @@ class Turn(NamedTuple):
     cpu_s: float
 
 
-class Watch:
+class HostWatch:
     """Looks at the machine between the measurements of a block."""
 
     def __init__(self) -> None:

@@ -15,7 +15,7 @@ RIDGES = np.geomspace(0.1, 100.0, 121)
 """Tried for the ridge: operations a byte of weights at which computing takes as long as reading."""
 
 
-class Point(NamedTuple):
+class FitPoint(NamedTuple):
     """The median time of a network's answer to a batch, microseconds."""
 
     network: str
@@ -24,7 +24,7 @@ class Point(NamedTuple):
     us: float
 
 
-def fit(points: Sequence[Point], own: Work, held_out: str, engine: str, host: str) -> Roofline:
+def fit(points: Sequence[FitPoint], own: Work, held_out: str, engine: str, host: str) -> Roofline:
     """The roofline that is closest to the points in relative terms; `held_out` only judges it.
 
     `own` is the work of the network whose curve stands beside it. Raises UserError if the times
@@ -53,7 +53,7 @@ def fit(points: Sequence[Point], own: Work, held_out: str, engine: str, host: st
     )
 
 
-def _coefficients(points: Sequence[Point]) -> tuple[float, float, float, float]:
+def _coefficients(points: Sequence[FitPoint]) -> tuple[float, float, float, float]:
     """Microseconds a call, a row and an operation, and the ridge."""
     us = np.array([point.us for point in points])
     rows = np.array([point.rows for point in points], float)
@@ -87,7 +87,7 @@ def _not_negative(columns: np.ndarray) -> tuple[tuple[float, float, float], floa
     return (call, row, op), best
 
 
-def _errors(line: Roofline, points: Collection[Point]) -> list[float]:
+def _errors(line: Roofline, points: Collection[FitPoint]) -> list[float]:
     """Relative, one a point."""
     return [abs(line.us(point.work, point.rows) / point.us - 1.0) for point in points]
 

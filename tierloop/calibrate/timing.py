@@ -9,7 +9,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from tierloop.calibrate.disturbance import Watch
+from tierloop.calibrate.disturbance import HostWatch
 from tierloop.contract.policy import Work
 
 BLOCKS = 6
@@ -58,7 +58,7 @@ class Timing(NamedTuple):
         return max(FACTOR_MIN, max(medians) / min(medians))
 
 
-def measure(todo: Sequence[TimedJob], console: Console, watch: Watch) -> list[Timing]:
+def measure(todo: Sequence[TimedJob], console: Console, watch: HostWatch) -> list[Timing]:
     """Times the probes in blocks, in alternating order; looks at the machine before each."""
     found: list[list[np.ndarray]] = [[] for _ in todo]
     for block in track(range(BLOCKS), "Measuring", console=console, transient=True):
