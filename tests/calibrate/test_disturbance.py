@@ -5,7 +5,7 @@ import time
 import pytest
 
 from tierloop.calibrate import disturbance
-from tierloop.calibrate.disturbance import Turn, HostWatch, judge
+from tierloop.calibrate.disturbance import HostWatch, Turn, judge
 
 QUIET = [Turn(0.001, 0.000995)] * 50
 
