@@ -12,7 +12,7 @@ from tierloop.bench.checkout import Side
 from tierloop.contract.errors import UserError
 
 HERE = Path(contract.__path__[0]).resolve().parent
-LINKS = Path("link/model.py")
+LINKS = Path("link/presets.py")
 SHORT = s.CASES["plant-wifi"]
 SHORT = (*SHORT[: SHORT.index("--for") + 1], "0.3", *SHORT[SHORT.index("--for") + 2 :])
 
@@ -28,8 +28,8 @@ def other(tmp_path):
         else:
             (tmp_path / "other" / room).symlink_to(HERE / room)
     source = (tmp_path / "other" / LINKS).read_text()
-    assert source.count("delay_ms=0.5,") == 1
-    (tmp_path / "other" / LINKS).write_text(source.replace("delay_ms=0.5,", "delay_ms=0.6,"))
+    assert source.count("_direction(0.5,") == 1
+    (tmp_path / "other" / LINKS).write_text(source.replace("_direction(0.5,", "_direction(0.6,"))
     return tmp_path / "other"
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from tierloop.contract import messages as m
 from tierloop.contract.codec import digest64
+from tierloop.contract.ledger import LEDGER
 from tierloop.contract.specs import PolicySpec
 
 _U32 = struct.Struct("<I")
@@ -246,7 +247,8 @@ class Frames:
             "actions": ("<f4", (self.spec.horizon, actions)), "applied": ("<f4", (2, actions)),
             "captured_ns": ("<i8", (2,)), "age_ns": ("<i8", (2,)), "versions": ("<i8", (2,)),
             "body": ("|u1", (64,)), "data": ("|u1", (512,)),
-            "decisions": ("<i8", (1, 30)), "lateness_ns": ("<i8", (4,)),
+            "decisions": ("<i8", (1, len(LEDGER))), "lateness_ns": ("<i8", (4,)),
+            "ages_ns": ("<i8", (1, 2)),
         }  # fmt: skip
         return self._array(*shape[field])
 

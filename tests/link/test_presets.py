@@ -77,7 +77,9 @@ def test_a_line_says_what_the_source_gives_or_that_it_gives_nothing():
 
 def test_the_table_of_presets_is_current():
     rows = [line.split("|")[1:-1] for line in DOCS.read_text().splitlines() if "|" in line]
-    cells = {(row[0].strip(), row[1].strip()): [c.strip() for c in row[2:]] for row in rows}
+    cells = {
+        (row[0].strip(), row[1].strip()): [c.strip() for c in row[2:]] for row in reversed(rows)
+    }
     for name, preset in PRESETS.items():
         for way, d in (("up", preset.up), ("down", preset.down)):
             points = (d.jitter_p50_ms, d.jitter_p90_ms, d.jitter_p99_ms, d.jitter_max_ms)

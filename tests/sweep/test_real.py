@@ -50,7 +50,8 @@ def test_the_table_says_what_each_run_by_itself_says(file, tmp_path):
     assert "failed" not in done.stdout + done.stderr, done.stdout + done.stderr
     rows = list(csv.DictReader((tmp_path / "out" / "sweep.csv").read_text().splitlines()))
     near, far = (float(row["age_p50_ms"]) for row in rows)
-    assert 75 < far - near < 85, "the answer is late by the way there and back"
+    # The way there and back, and at most a decision more where an answer is left out.
+    assert 80 <= far - near < 130
     (cell, *_) = grid(file, ["links.device.delay_ms=0,40"], 1, ["run.duration_s=3"]).cells
     kept = json.loads((tmp_path / "out" / "cells" / f"{cell.name}.json").read_text())
     alone = run_virtual(load(file, ["run.duration_s=3", "run.until_success=0"]), 0)
