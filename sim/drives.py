@@ -56,6 +56,11 @@ class Drives:
         """The ramp to this setpoint begins with the next step."""
         self._to, self._left = list(setpoint_rad), self._ramp_steps
 
+    @property
+    def settled(self) -> bool:
+        """Whether the setpoint has been the same for so long that only the joints may lag it."""
+        return not self._left and self._lagged == self._from
+
     def step(self, position_rad: Sequence[float]) -> list[float]:
         """Goes on by one step, at whose begin the joints are here (rad).
 

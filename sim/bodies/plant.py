@@ -116,4 +116,6 @@ class Plant:
             self._position = [q + v * step_s for q, v in zip(self._position, velocity, strict=True)]
             torque = [v * self._damping_nms for v in velocity]
             self._exertion.add(torque, velocity, velocity)
+            if due - self._steps > 1 and not any(velocity) and self._drives.settled:
+                self._steps = due  # after a leap of the clock: from here on nothing moves
         return self._zero_ns + self._steps * step_ns
