@@ -209,7 +209,7 @@ def test_ctrl_c_at_any_moment_ends_all_within_five_seconds(tmp_path, after_s):
         assert process.returncode in (130, -signal.SIGINT)
         return
     assert process.returncode in (0, 4), output
-    assert json.loads((tmp_path / "run" / "summary.json").read_text())["schema_version"] == 2
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["schema_version"] == 3
     assert list((tmp_path / "run").glob(".*")) == [], "a draft was left behind"
 
 
