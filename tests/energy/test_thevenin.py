@@ -10,6 +10,8 @@ from scipy.optimize import curve_fit
 from tierloop.device.battery import Battery
 from tierloop.device.energy import BatteryConfig, Energy
 
+pytestmark = pytest.mark.no_cover  # many samples of few lines, which others trace
+
 CELL = Energy()
 ONE = BatteryConfig(series=1, parallel=1, soc=0.999)
 """PyBaMM starts no full cell: its event "maximum state of charge" would be there already."""

@@ -5,6 +5,7 @@ import tempfile
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -143,5 +144,5 @@ class ShelfMachine(RuleBasedStateMachine):
             shutil.rmtree(self.directory)
 
 
-TestShelfMachine = ShelfMachine.TestCase
+TestShelfMachine = pytest.mark.no_cover(ShelfMachine.TestCase)
 TestShelfMachine.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
