@@ -6,7 +6,7 @@ import numpy as np
 
 from tierloop.contract.messages import ActionChunk
 from tierloop.contract.specs import Vector
-from tierloop.device.origin import Origin
+from tierloop.device.origin import Origin, Part
 
 FADES = 16
 """Most plans that may still be fading when another one comes; fewer are answered in time."""
@@ -47,7 +47,7 @@ class ChunkPlan:
         self._since_ns = self._was_ns = now_ns
         self._faded_ns = now_ns if self._before is None else now_ns + blend_ns
         self._left = self._was = setpoint.tolist()
-        self._own = self._left_origin = Origin.of(chunk)
+        self._own = self._left_origin = Origin.of((chunk, 1.0))
         self._start = origin
         self._head(min(self._row(now_ns), len(self._rows) - 1), self._was, now_ns)
         end_ns = self._due_ns(len(self._rows) - 1)
@@ -68,7 +68,7 @@ class ChunkPlan:
 
     def _at(self, now_ns: int) -> list[float]:
         if self._before is not None and not self._before.valid(now_ns):
-            self._left_origin = self.origin(self._was_ns)
+            self._left_origin = Origin.of(*self.parts(self._was_ns))
             self._before, self._left, self._since_ns = None, self._was, self._was_ns
         while now_ns >= self._next_ns:
             self._head(self._next + 1, self._rows[self._next], self._next_ns)
@@ -95,6 +95,18 @@ class ChunkPlan:
         earlier = self._left_origin if self._before is None else self._before.origin(now_ns)
         share = (now_ns - self._since_ns) / (self._faded_ns - self._since_ns)
         return own.faded(earlier, share)
+
+    def parts(self, now_ns: int) -> list[Part]:
+        """As `origin`, each chunk with its share; a chunk may be there more than once."""
+        found = [(self.chunk, 1.0)]
+        if self._start is not None:
+            way = (now_ns - self._from_ns) / (self._next_ns - self._from_ns)
+            found = [(self.chunk, way), *((c, s * (1.0 - way)) for c, s in self._start.parts)]
+        if now_ns >= self._faded_ns:
+            return found
+        share = (now_ns - self._since_ns) / (self._faded_ns - self._since_ns)
+        before = self._left_origin.parts if self._before is None else self._before.parts(now_ns)
+        return [*((c, s * share) for c, s in found), *((c, s * (1.0 - share)) for c, s in before)]
 
     def _head(self, row: int, start: list[float], start_ns: int) -> None:
         """From where the setpoint is towards a row."""

@@ -7,27 +7,50 @@ from typing import NamedTuple
 
 from tierloop.contract.messages import ActionChunk
 
+LEAST = 0.01
+"""Shares below it are none. What a plan began at is in what the next one began at, and so on: without
+an end to it the oldest that has a share would be the first of all."""
+
+Part = tuple[ActionChunk, float]
+"""A chunk and its share in a setpoint."""
+
 
 class Origin(NamedTuple):
     """What a setpoint is made of.
 
     `captured_ns`: capture of the observations it answers, the mean weighted by the share that each
     chunk has in the setpoint; `oldest_ns`: capture of the oldest that has a share; `versions`: each
-    policy version with its share, largest first; the shares sum to 1.
+    policy version with its share, largest first. `parts`: the chunks themselves, where a plan
+    begins.
     """
 
     captured_ns: int
     oldest_ns: int
     versions: tuple[tuple[int, float], ...]
+    parts: tuple[Part, ...] = ()
 
     @classmethod
-    def of(cls, chunk: ActionChunk) -> Origin:
-        """A setpoint of one chunk alone."""
-        captured_ns = chunk.captured_ns
-        return cls(captured_ns, captured_ns, ((chunk.policy_version, 1.0),))
+    def of(cls, *parts: Part) -> Origin:
+        """A setpoint of these chunks; shares below LEAST are left out, the others sum to 1."""
+        shares: dict[int, Part] = {}
+        for chunk, share in parts:
+            shares[chunk.captured_ns] = chunk, share + shares.get(chunk.captured_ns, (chunk, 0))[1]
+        kept = [part for part in shares.values() if part[1] >= LEAST]
+        whole = sum(share for _, share in kept)
+        versions: Counter[int] = Counter()
+        for chunk, share in kept:
+            versions[chunk.policy_version] += share / whole  # type: ignore[assignment]
+        newest_ns = max(chunk.captured_ns for chunk, _ in kept)
+        older_ns = sum((newest_ns - chunk.captured_ns) * share for chunk, share in kept) / whole
+        return cls(
+            newest_ns - round(older_ns),
+            min(chunk.captured_ns for chunk, _ in kept),
+            tuple(versions.most_common()),
+            tuple((chunk, share / whole) for chunk, share in kept),
+        )
 
     def faded(self, earlier: Origin, share: float) -> Origin:
-        """This one with `share`, from 0 to 1, and the rest of `earlier`."""
+        """This one with `share`, from 0 to 1, and the rest of `earlier`; without the parts."""
         if share >= 1.0:
             return self
         if share <= 0.0:

@@ -88,13 +88,13 @@ def test_a_setpoint_of_no_chunk_has_no_origin():
     assert arbiter.origin is None
     arbiter.offer(10 * MS, chunk(0, 0, 400), np.zeros(3))
     arbiter.choose(10 * MS)
-    assert arbiter.origin == Origin.of(chunk(0, 0, 400))
+    assert arbiter.origin == Origin.of((chunk(0, 0, 400), 1.0))
     arbiter.choose(401 * MS)
     assert arbiter.origin is None
 
 
 def test_a_share_of_nothing_is_not_counted():
-    old, new = Origin.of(chunk(0, 0, 400)), Origin.of(chunk(9, 450, 400))
+    old, new = Origin.of((chunk(0, 0, 400), 1.0)), Origin.of((chunk(9, 450, 400), 1.0))
     assert new.faded(old, 0.0) is old
     assert new.faded(old, 1.0) is new
     half = new.faded(old, 0.5)
