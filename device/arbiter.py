@@ -90,16 +90,9 @@ class Arbiter:
             return Refusal.PREMISE
         anchor_ns = now_ns if self._at_arrival else chunk.anchor_ns
         before = None if back or self._parts(chunk) else self._plan
-        start = self._plan.parts(self._chosen_ns) if self.origin and self._plan else ()
-        plan = ChunkPlan(
-            chunk,
-            now_ns,
-            setpoint,
-            anchor_ns,
-            before,
-            self._blend_ns,
-            Origin.of(*start) if start else None,
-        )
+        parts = self._plan.parts(self._chosen_ns) if self.origin and self._plan else ()
+        start = Origin.of(*parts) if parts else None
+        plan = ChunkPlan(chunk, now_ns, setpoint, anchor_ns, before, self._blend_ns, start)
         self.seam_rad = plan.seam_rad(self._plan) if self._plan is not None else 0.0
         self._plan = plan
         return Refusal.NONE

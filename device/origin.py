@@ -8,8 +8,8 @@ from typing import NamedTuple
 from tierloop.contract.messages import ActionChunk
 
 LEAST = 0.01
-"""Shares below it are none. What a plan began at is in what the next one began at, and so on: without
-an end to it the oldest that has a share would be the first of all."""
+"""Shares below it are none. What a plan began at is in what the next one began at, and so on: the
+oldest with any share at all would be the first of all."""
 
 Part = tuple[ActionChunk, float]
 """A chunk and its share in a setpoint."""
@@ -55,12 +55,8 @@ class Origin(NamedTuple):
             return self
         if share <= 0.0:
             return earlier
-        versions = self.versions
-        if (
-            len(versions) > 1
-            or len(earlier.versions) > 1
-            or versions[0][0] != earlier.versions[0][0]
-        ):
+        versions, others = self.versions, earlier.versions
+        if len(versions) > 1 or len(others) > 1 or versions[0][0] != others[0][0]:
             shares: Counter[int] = Counter()
             for origin, part in ((self, share), (earlier, 1.0 - share)):
                 for version, weight in origin.versions:
