@@ -6,7 +6,7 @@ import numpy as np
 
 from tierloop.contract.messages import ActionChunk
 from tierloop.contract.specs import Vector
-from tierloop.device.origin import Origin, Part
+from tierloop.device.origin import ChunkShare, Origin
 
 FADES = 16
 """Most plans that may still be fading when another one comes; fewer are answered in time."""
@@ -96,7 +96,7 @@ class ChunkPlan:
         share = (now_ns - self._since_ns) / (self._faded_ns - self._since_ns)
         return own.faded(earlier, share)
 
-    def parts(self, now_ns: int) -> list[Part]:
+    def parts(self, now_ns: int) -> list[ChunkShare]:
         """As `origin`, each chunk with its share; a chunk may be there more than once."""
         found = [(self.chunk, 1.0)]
         if self._start is not None:

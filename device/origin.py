@@ -11,7 +11,7 @@ LEAST = 0.01
 """Shares below it are none. What a plan began at is in what the next one began at, and so on: the
 oldest with any share at all would be the first of all."""
 
-Part = tuple[ActionChunk, float]
+ChunkShare = tuple[ActionChunk, float]
 """A chunk and its share in a setpoint."""
 
 
@@ -27,12 +27,12 @@ class Origin(NamedTuple):
     captured_ns: int
     oldest_ns: int
     versions: tuple[tuple[int, float], ...]
-    parts: tuple[Part, ...] = ()
+    parts: tuple[ChunkShare, ...] = ()
 
     @classmethod
-    def of(cls, *parts: Part) -> Origin:
+    def of(cls, *parts: ChunkShare) -> Origin:
         """A setpoint of these chunks; shares below LEAST are left out, the others sum to 1."""
-        shares: dict[int, Part] = {}
+        shares: dict[int, ChunkShare] = {}
         for chunk, share in parts:
             shares[chunk.captured_ns] = chunk, share + shares.get(chunk.captured_ns, (chunk, 0))[1]
         kept = [part for part in shares.values() if part[1] >= LEAST]
