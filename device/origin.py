@@ -35,7 +35,7 @@ class Origin(NamedTuple):
         shares: dict[int, ChunkShare] = {}
         for chunk, share in parts:
             shares[chunk.captured_ns] = chunk, share + shares.get(chunk.captured_ns, (chunk, 0))[1]
-        kept = [part for part in shares.values() if part[1] >= LEAST]
+        kept = [part for part in shares.values() if part[1] >= LEAST] or [*shares.values()]
         whole = sum(share for _, share in kept)
         versions: Counter[int] = Counter()
         for chunk, share in kept:

@@ -101,3 +101,9 @@ def test_a_share_of_nothing_is_not_counted():
     assert half.captured_ns == 225 * MS
     assert half.oldest_ns == 0
     assert half.versions == ((2, 0.5), (0, 0.5))
+
+
+def test_small_shares_are_left_out_unless_there_are_no_others():
+    many = [(chunk(seq, 50 * seq, 400), 1 / 200) for seq in range(200)]
+    assert Origin.of(*many).captured_ns == pytest.approx(50 * 99.5 * MS)
+    assert Origin.of((many[9][0], 0.995), many[0]).oldest_ns == 450 * MS
