@@ -58,7 +58,10 @@ class Noting(Cell):
         joints, pressed = self._joints, held and pybullet.getContactPoints(body, **client)
         self.moments.append(
             Moment(
-                was.position, was.velocity, joints.velocity, joints.torque, kg, at, bool(pressed)
+                *map(np.array, (was.position, was.velocity, joints.velocity, joints.torque)),
+                kg,
+                at,
+                bool(pressed),
             )
         )
 
