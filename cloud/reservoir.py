@@ -36,7 +36,8 @@ class Reservoir:
         new = features, labels, np.repeat(numbers, [rows for _, rows in owners])
         room = min(len(features), self._rows_max - self._held)
         if room:
-            self._pieces.append((features[:room], labels[:room], new[2][:room]))
+            # Copies: later rows replace some.
+            self._pieces.append((features[:room].copy(), labels[:room].copy(), new[2][:room]))
             self._held += room
         self.seen += len(features)
         if room < len(features):

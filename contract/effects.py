@@ -28,8 +28,7 @@ class Compute(msgspec.Struct, frozen=True):
 
     Jobs of one lane run in order, lanes side by side; the lane "" means at once, in line. On the
     virtual clock every job runs in line and its duration is charged from a profile, by its `rows`
-    (records, observations, whatever the job is about) and, where a
-    policy answers, by its `work`.
+    (records, observations, whatever the job is about) and, where a policy answers, by its `work`.
     """
 
     name: str

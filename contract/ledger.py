@@ -53,8 +53,6 @@ LEDGER: tuple[Column, ...] = (
     Column("acting_ppm", "its share, millionths"),
     Column("acting_also", "policy version with the next largest share; -1 if it acts alone"),
 )
-COLUMNS_BEFORE_AGES = 30
-"""Columns of a ledger whose summary has schema_version 2; those of today begin with them."""
 INDEX = {column.name: i for i, column in enumerate(LEDGER)}
 
 

@@ -114,7 +114,8 @@ def batteries(record: Record) -> dict[str, Any]:
 
 def _lasts_h(life: Life) -> float | None:
     """How long a full battery lasts at the mean rate of discharge of this life."""
-    spent = life.first.gauges["battery.soc"] - life.last.gauges["battery.soc"]
+    now = life.last.gauges["battery.soc"]
+    spent = life.first.gauges.get("battery.soc", now) - now
     lived_s = (life.last.at_ns - life.first_ns) / NS_PER_S
     return round(lived_s / spent / S_PER_H, 3) if spent > 0 else None
 
@@ -170,8 +171,8 @@ def _computer(
     """Of a hardware profile: its watts, and its times, by which it is busy for longer or shorter.
 
     `idle_w` is 0 where its rest does not count. Watts that the deployment states itself count as
-    exact. The times of a role's jobs are wrong
-    together, by the largest of their factors; no computer is busy for longer than it is on.
+    exact. The times of a role's jobs are wrong together, by the largest of their factors; no
+    computer is busy for longer than it is on.
     """
     profile = hardware.load(name)
     for kind, figure, watts, joules in (

@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
-import numpy as np
-from msgspec.structs import replace
 
 from tierloop.contract.errors import UserError
-from tierloop.contract.ledger import COLUMNS_BEFORE_AGES, LEDGER
+from tierloop.contract.ledger import LEDGER
 from tierloop.contract.messages import Report
 from tierloop.contract.reading import reading
 from tierloop.sim.scenario import policy_spec
@@ -25,7 +23,7 @@ from tierloop.stack.record.claim import Claim, under_way
 from tierloop.stack.record.damage import Damage
 from tierloop.stack.record.disks import releases
 from tierloop.stack.record.files import write
-from tierloop.stack.record.record import Record
+from tierloop.stack.record.record import Record, fits
 from tierloop.stack.record.summary import shed, summarise
 from tierloop.stack.record.whole import WholeRecord
 
@@ -124,7 +122,7 @@ def _heard(out: Path, record: AnyRecord) -> AnyRecord:
             if isinstance(found, Damage):
                 record.damaged.append(found)
             else:
-                record.take(_present(out, found))
+                record.take(_of_this_version(out, found))
         record.damaged += [
             Damage(PARTS, f"not written: {lack.why}", -1, -1, lack.since_ns, lack.until_ns)
             for lack in reports.lacks_of(record.label(reports.LACKS))
@@ -137,22 +135,17 @@ def _heard(out: Path, record: AnyRecord) -> AnyRecord:
 
 def told(out: Path) -> Iterator[Report]:
     """Every whole report in the parts, process by process, in order. Raises OSError, UserError."""
-    return (_present(out, report) for report in reports.read(out / PARTS))
+    return (_of_this_version(out, report) for report in reports.read(out / PARTS))
 
 
-def _present(out: Path, report: Report) -> Report:
-    """A report with the columns of today. Raises UserError for those of an unknown version."""
-    rows = report.decisions
-    columns = rows.shape[1]
-    if not len(rows) or columns == len(LEDGER):
-        return report
-    if columns != COLUMNS_BEFORE_AGES:
+def _of_this_version(out: Path, report: Report) -> Report:
+    """The report. Raises UserError if another version of the ledger is in it."""
+    if not fits(report):
         raise UserError(
-            f"{out}: its ledger has {columns} columns, but this version of tierloop has "
-            f"{len(LEDGER)}; use the version that wrote it"
+            f"{out}: its ledger has {report.decisions.shape[1]} columns, but this version of "
+            f"tierloop has {len(LEDGER)}; use the version that wrote it"
         )
-    later = np.full((len(rows), len(LEDGER) - columns), -1, np.int64)
-    return replace(report, decisions=np.hstack([rows, later]))
+    return report
 
 
 def stored(out: Path) -> Deployment:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from tierloop.contract.bounds import MIXED
 from tierloop.contract.clock import NS_PER_S
 from tierloop.contract.counters import ENERGY_J, members
+from tierloop.contract.ledger import LEDGER
 from tierloop.contract.messages import Report
 from tierloop.contract.specs import PolicySpec
 from tierloop.stack.record.damage import Damage
@@ -64,6 +65,11 @@ class Life:
         elapsed_ns = self.last.at_ns - self.before.at_ns
         joules = energy_j(self.last.counters) - energy_j(self.before.counters)
         return joules / (elapsed_ns / NS_PER_S) if elapsed_ns > 0 else 0.0
+
+
+def fits(report: Report) -> bool:
+    """Whether its arrays have the columns of this version."""
+    return (report.decisions.shape[1], report.ages_ns.shape[1]) == (len(LEDGER), 2)
 
 
 def sampled(report: Report) -> dict[str, LedgerRows]:

@@ -54,7 +54,7 @@ def summarise(
     releases: Iterable[StoredRelease],
     books: Books,
 ) -> dict[str, Any]:
-    """Every key of the record's summary, from raw samples."""
+    """Every key of the record's summary."""
     start_ns, end_ns = record.span_ns()
     _, success = record.outcomes()
     out_of_session = apart(record, deployment)

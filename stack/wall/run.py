@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tierloop.contract.clock import NS_PER_S
 from tierloop.contract.counters import MEASURED_J, member
-from tierloop.contract.ledger import LEDGER, coded
+from tierloop.contract.ledger import coded
 from tierloop.contract.messages import Report
 from tierloop.link.reports import ReportSink
 from tierloop.link.sockets import check_free
@@ -15,7 +15,7 @@ from tierloop.sim.scenario import policy_spec
 from tierloop.stack.config.deployment import Deployment
 from tierloop.stack.record import reports
 from tierloop.stack.record.folder import PARTS, check_folder, claim, prepare
-from tierloop.stack.record.record import ROOF, Happening, Record
+from tierloop.stack.record.record import ROOF, Happening, Record, fits
 from tierloop.stack.record.reserve import Reserve
 from tierloop.stack.record.roof import roof_report
 from tierloop.stack.wall.crashes import Nemesis
@@ -152,10 +152,8 @@ class Run:
 
     def _hear(self, report: Report) -> None:
         """Takes a report of a process of this table; any local process could send one."""
-        columns = report.decisions.shape[1]
-        known = self._known.get(report.process) == report.role and columns == len(LEDGER)
-        known = known and report.ages_ns.shape[1] == 2
-        if not (known and coded(report.decisions)):
+        known = self._known.get(report.process) == report.role
+        if not (known and fits(report) and coded(report.decisions)):
             self._foreign += 1
             return
         self._parts.append(report)

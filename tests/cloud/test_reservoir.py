@@ -32,6 +32,16 @@ def test_all_is_kept_in_order_until_there_is_too_much():
     assert (held(50, [30, 400]) == held(50, [30, 400])).all()
 
 
+def test_the_rows_that_were_given_stay_as_they_were():
+    features, labels = batch(0, 40)
+    reservoir = Reservoir(10, 1)
+    reservoir.add(features, labels, [("a", 40)])
+    reservoir.add(*batch(40, 40), [("a", 40)])
+    assert (reservoir.rows()[0] >= 40).any(), "later rows are in the sample"
+    assert (features == batch(0, 40)[0]).all()
+    assert (labels == batch(0, 40)[1]).all()
+
+
 def test_every_row_that_came_is_as_likely_to_be_there():
     """500 samples of 100 rows in five batches, 20 kept: chi-squared of 100 cells of 100 each."""
     counts = np.zeros(100)

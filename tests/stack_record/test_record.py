@@ -349,3 +349,13 @@ def test_the_shipped_deployment_is_the_demo():
     assert shipped.run.until_success >= 0.9
     assert shipped.run.until_episodes >= 20
     assert len(shipped.scenario.robots) == 2
+
+
+@pytest.mark.parametrize(
+    "other", [{"decisions": np.zeros((1, 30), np.int64)}, {"decisions": np.zeros((0, 0), np.int64)},
+              {"ages_ns": np.zeros((0, 0), np.int64)}],
+)  # fmt: skip
+def test_another_versions_ledger_is_refused_in_one_line(tmp_path, other):
+    fill(tmp_path, [*short_run(), msgspec.structs.replace(report("arm-0", "device", 110), **other)])
+    with pytest.raises(UserError, match="use the version that wrote it"):
+        join(tmp_path)
