@@ -36,6 +36,7 @@ from tierloop.policy.artefact import unpack
 from tierloop.policy.engine import load
 from tierloop.sim.embody import embody
 from tierloop.sim.scenario import Scenario
+from tierloop.views.charts import wilson
 
 DELAYS_MS = (0, 25, 50, 100, 150, 200, 300)
 WAYS = {
@@ -108,14 +109,6 @@ def live(point: Point, blob: bytes) -> PointResult:
         float(np.mean(seams)), sum(report.counters[member(RUNG_S, r)] for r in ("hold", "stop")),
         tuple(reason for _, reason in judged),
     )  # fmt: skip
-
-
-def wilson(successes: int, n: int, z: float = 1.96) -> tuple[float, float]:
-    """Wilson's 95 % interval of a rate."""
-    share, z2 = successes / n, z * z
-    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = z / (1 + z2 / n) * np.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
-    return float(middle - half), float(middle + half)
 
 
 def points(names: Sequence[str], delays_ms: Sequence[float], episodes: int) -> list[Point]:

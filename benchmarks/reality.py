@@ -17,7 +17,6 @@ import numpy as np
 from rich.table import Table
 
 from tierloop.bench.bench_command import console
-from tierloop.benchmarks.late_answers import wilson
 from tierloop.benchmarks.rig.teach import taught
 from tierloop.device.config import DeviceConfig
 from tierloop.device.unlinked import Unlinked
@@ -26,6 +25,7 @@ from tierloop.policy.engine import load
 from tierloop.sim.embody import embody
 from tierloop.sim.reality import Reality
 from tierloop.sim.scenario import Scenario
+from tierloop.views.charts import wilson
 
 SWEEP = {
     "drive_lag_ms": (0.0, 10.0, 25.0, 50.0),
@@ -107,7 +107,7 @@ def main() -> None:
                 name,
                 f"{value:g}",
                 f"{ok} of {args.parts}",
-                f"{max(low, 0.0):.2f}-{high:.2f}",
+                f"{low:.2f}-{high:.2f}",
                 f"{watts:.1f}",
             )
     console().print(table)
