@@ -1,5 +1,7 @@
 """The engines: one conformance suite, and what each refuses at the door."""
 
+import os
+import subprocess
 import sys
 
 import msgspec
@@ -76,6 +78,16 @@ def test_auto_takes_the_runtime_where_there_is_one(monkeypatch):
     assert isinstance(load(ARTEFACT), NumpyPolicy)
     with pytest.raises(UserError, match="onnxruntime is not installed"):
         load(ARTEFACT, "onnx")
+
+
+def test_the_runtime_writes_nothing_below_the_users_home(tmp_path):
+    """Left to itself it keeps an identifier and a database of reports there."""
+    own = {
+        name: value for name, value in os.environ.items() if not name.startswith(("ORT_", "XDG_"))
+    }
+    code = "import tierloop, onnxruntime; onnxruntime.get_available_providers()"
+    subprocess.run([sys.executable, "-c", code], env=own | {"HOME": str(tmp_path)}, check=True)
+    assert [*tmp_path.rglob("*")] == []
 
 
 def test_numpy_neither_imports_the_runtime_nor_reads_the_graph(monkeypatch):
