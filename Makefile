@@ -8,7 +8,7 @@ INSTALLED := .venv/.installed
 export PYTEST_DEBUG_TEMPROOT ?= $(shell test "$$(df --output=avail -m /dev/shm 2>/dev/null | tail -1)" -gt 2000 2>/dev/null && echo /dev/shm)
 unexport PYTHONDONTWRITEBYTECODE  # the tests start hundreds of Pythons; each would compile the project anew
 
-.PHONY: install demo test test-slow check bench same attack kills soak clean
+.PHONY: install demo test test-untimed test-slow check bench same attack kills soak clean
 
 install: $(INSTALLED)
 
@@ -22,9 +22,12 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: $(INSTALLED)
 	$(BIN)/tierloop run deployments/sorting-cell.toml
 
-test: $(INSTALLED) check
-	$(BIN)/python -m pytest -m "not slow and not process" -n 2 --dist worksteal --cov --cov-report=
+test: $(INSTALLED)  # the types are checked while the tests wait for their processes
+	@$(MAKE) --no-print-directory --jobs 2 check test-untimed
 	$(BIN)/python -m pytest -m "process and not slow" $$(grep -rl mark.process tests --include='test_*.py') --cov --cov-append --cov-report=term:skip-covered --cov-fail-under=90
+
+test-untimed: $(INSTALLED)
+	$(BIN)/python -m pytest -m "not slow and not process" -n 2 --dist worksteal --cov --cov-report=
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[oracle]'
