@@ -8,7 +8,7 @@ INSTALLED := .venv/.installed
 export PYTEST_DEBUG_TEMPROOT ?= $(shell test "$$(df --output=avail -m /dev/shm 2>/dev/null | tail -1)" -gt 2000 2>/dev/null && echo /dev/shm)
 unexport PYTHONDONTWRITEBYTECODE  # the tests start hundreds of Pythons; each would compile the project anew
 
-.PHONY: install demo test test-untimed test-slow check bench same attack kills soak clean
+.PHONY: install demo test test-untimed test-slow check bench figures same attack kills soak clean
 
 install: $(INSTALLED)
 
@@ -42,6 +42,10 @@ check: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/tierloop bench
+
+figures: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[oracle]'
+	$(BIN)/python tests/house/figures.py
 
 BASE ?= main
 same: $(INSTALLED)

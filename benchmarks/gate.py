@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tierloop.benchmarks.rig import markdown
 from tierloop.cloud.config import LearnerConfig
 from tierloop.cloud.gate import GateVerdict, judge
 from tierloop.views.charts import wilson
@@ -63,15 +64,10 @@ def find(incumbent: float, change: float, trials: int, seed: int) -> Found:
     )
 
 
-def line(*cells: str) -> str:
-    """A line of a table in Markdown."""
-    return f"| {' | '.join(cells)} |"
-
-
-def row(incumbent: float, change: float, found: Found) -> str:
+def line(incumbent: float, change: float, found: Found) -> str:
     """The line of one pair of rates; the interval is of 95 %."""
     low, high = wilson(found.released, found.trials)
-    return line(
+    return markdown.row(
         f"{incumbent:.2f}",
         f"{change:+.2f}" if change else "equal",
         f"{100 * found.released / found.trials:.1f} % ({100 * low:.1f} to {100 * high:.1f})",
@@ -85,12 +81,12 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=TRIALS, help="of ten rounds, for each line")
     parser.add_argument("--seed", type=int, default=SEED)
     options = parser.parse_args()
-    print(line("incumbent", "candidate", "released", "seeds a round", "score above truth"))
-    print(line(*5 * ("---",)))
+    heads = ("incumbent", "candidate", "released", "seeds a round", "score above truth")
+    print(markdown.table(heads, ()))
     for incumbent in INCUMBENTS:
         for change in CHANGES:
             found = find(incumbent, change, options.trials, options.seed)
-            print(row(incumbent, change, found), flush=True)
+            print(line(incumbent, change, found), flush=True)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,8 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple, get_args
 
 import numpy as np
-from rich.table import Table
 
-from tierloop.bench.bench_command import console
+from tierloop.benchmarks.rig import markdown
 from tierloop.contract.clock import NS_PER_MS, NS_PER_S
 from tierloop.contract.specs import FloatArray
 from tierloop.link.model import LinkModel
@@ -70,14 +69,20 @@ def lines(preset: str, samples: Sequence[tuple[float, int]] = SAMPLES) -> list[L
 
 
 def main() -> None:
-    table = Table("preset", "leg", "share", "source ms", *(f"{r:g}/s ms" for r, _ in SAMPLES))
-    for preset in [name for name in PRESETS if name != "none"]:
-        for line in lines(preset):
-            source = "assumed" if line.source_ms is None else f"{line.source_ms:g}"
-            values = (f"{ms:.3g}" for ms in line.simulated_ms)
-            table.add_row(line.preset, line.leg, f"p{100 * line.share:g}", source, *values)
-        table.add_section()
-    console().print(table)
+    found = [line for preset in PRESETS if preset != "none" for line in lines(preset)]
+    rates = [f"{rate_hz:g}/s" for rate_hz, _ in SAMPLES]
+    given = [line for line in found if line.source_ms is not None]
+    print(markdown.table(("preset", "leg", "share", "source ms", *rates), map(cells, given)))
+    assumed = [line for line in found if line.source_ms is None]
+    print("\nNo source gives these:\n")
+    print(markdown.table(("preset", "leg", "share", *rates), map(cells, assumed)))
+
+
+def cells(line: LegLine) -> tuple[str, ...]:
+    """Of a row of the tables; delays in milliseconds."""
+    source = () if line.source_ms is None else (f"{line.source_ms:g}",)
+    simulated = (f"{ms:.3g}" for ms in line.simulated_ms)
+    return f"`{line.preset}`", line.leg, f"p{100 * line.share:g}", *source, *simulated
 
 
 if __name__ == "__main__":

@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from rich.table import Table
 
-from tierloop.bench.bench_command import console
+from tierloop.benchmarks.rig import markdown
 from tierloop.benchmarks.rig.teach import taught
 from tierloop.device.config import DeviceConfig
 from tierloop.device.unlinked import Unlinked
@@ -27,12 +26,14 @@ from tierloop.sim.reality import Reality
 from tierloop.sim.scenario import Scenario
 from tierloop.views.charts import wilson
 
-SWEEP = {
-    "drive_lag_ms": (0.0, 10.0, 25.0, 50.0),
-    "drive_bandwidth": (1.0, 0.5, 0.25, 0.1),
-    "drive_strength": (1.0, 0.5, 0.35, 0.25),
-}
-"""Each alone; the first of each is nominal."""
+NOMINAL = ("drive_lag_ms", 0.0)
+SWEEP = (
+    NOMINAL,
+    *(("drive_lag_ms", ms) for ms in (10.0, 25.0, 50.0)),
+    *(("drive_bandwidth", times) for times in (0.5, 0.25, 0.1)),
+    *(("drive_strength", times) for times in (0.5, 0.35, 0.25)),
+)
+"""One thing at a time."""
 PARTS_A_CELL = 15
 
 
@@ -57,10 +58,9 @@ class SortedParts(NamedTuple):
 
 def arms(parts: int) -> Iterator[RealArm]:
     """What is to be lived through, split among cells."""
-    for name, values in SWEEP.items():
-        for value in values:
-            for first in range(0, parts, PARTS_A_CELL):
-                yield RealArm(name, value, min(PARTS_A_CELL, parts - first), first)
+    for name, value in SWEEP:
+        for first in range(0, parts, PARTS_A_CELL):
+            yield RealArm(name, value, min(PARTS_A_CELL, parts - first), first)
 
 
 def live(arm: RealArm, blob: bytes) -> SortedParts:
@@ -82,6 +82,19 @@ def live(arm: RealArm, blob: bytes) -> SortedParts:
     return SortedParts(arm, sum(judged[: arm.parts]), watts)
 
 
+def line(lived: list[SortedParts], name: str, value: float) -> tuple[str, ...]:
+    """Of all cells of one point."""
+    cells = [x for x in lived if (x.arm.name, x.arm.value) == (name, value)]
+    successes, parts = sum(x.successes for x in cells), sum(x.arm.parts for x in cells)
+    low, high = wilson(successes, parts)
+    return (
+        "nominal" if (name, value) == NOMINAL else f"`{name} = {value:g}`",
+        f"{successes}",
+        f"{low:.2f} to {high:.2f}",
+        f"{np.mean([x.actuation_w for x in cells]):.1f}",
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument(
@@ -94,23 +107,8 @@ def main() -> None:
     wanted = list(arms(args.parts))
     with ProcessPoolExecutor(args.jobs, multiprocessing.get_context("spawn")) as pool:
         lived = list(pool.map(live, wanted, [blob] * len(wanted)))
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for title in ("[reality]", "", "sorted", "95 %", "actuation W"):
-        table.add_column(title, justify="right" if title else "left")
-    for name, values in SWEEP.items():
-        for value in values:
-            cells = [x for x in lived if x.arm.name == name and x.arm.value == value]
-            ok = sum(x.successes for x in cells)
-            low, high = wilson(ok, args.parts)
-            watts = float(np.mean([x.actuation_w for x in cells]))
-            table.add_row(
-                name,
-                f"{value:g}",
-                f"{ok} of {args.parts}",
-                f"{low:.2f}-{high:.2f}",
-                f"{watts:.1f}",
-            )
-    console().print(table)
+    heads = ("`[reality]`", "sorted", "95 %", "joints and drives, W")
+    print(markdown.table(heads, (line(lived, *point) for point in SWEEP)))
 
 
 if __name__ == "__main__":

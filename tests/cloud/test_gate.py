@@ -110,7 +110,7 @@ def test_the_gate_errs_as_rarely_as_its_page_says():
         for change in (0.0, -0.05, -0.1, -0.2, 0.07)
     }
     for change, figures in found.items():
-        assert benchmark.row(0.9, change, figures) in page
+        assert benchmark.line(0.9, change, figures) in page
     share = {change: figures.released / figures.trials for change, figures in found.items()}
     assert share[-0.2] <= share[-0.1] <= 0.01
     assert share[-0.05] <= share[0.0] <= 0.02

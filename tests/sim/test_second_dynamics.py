@@ -148,7 +148,8 @@ def test_another_dynamics_library_finds_the_same_torques_and_joules(pin, hz):
     joules = bus_joules(cell, found, (before + after) / 2, hz // 240)
     causes = device.node.meter.causes
     metered = sum(causes[cause] for cause in ("motion", "copper", "viscous", "coulomb"))
-    print(f"{hz} Hz: torque {apart.max():.2%} apart at most, {metered:.1f} J and {joules:.1f} J")
+    off = abs(metered / joules - 1)
+    print(f"{hz} Hz: torque {apart.max():.2%} apart at most, {joules:.1f} J {off:.2%} apart")
     assert apart.max() < 0.05
     assert metered == pytest.approx(joules, rel=0.05)
     assert joules > 100.0

@@ -1,0 +1,150 @@
+"""docs/figures.toml: which figure stands where, what prints it, and whether the two agree."""
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import msgspec
+
+LIST = "docs/figures.toml"
+
+
+class Command(msgspec.Struct, forbid_unknown_fields=True):
+    """`run` is typed in the checkout; `needs` names commands to run before it.
+
+    What an "exact" one prints is the same everywhere. What the others print is judged on the
+    machine of the list alone: a policy is learnt to other bits on another processor ("virtual"),
+    processor time ("cpu") and elapsed time ("wall") are the machine's own. `seconds` is what it
+    took there.
+    """
+
+    run: str
+    clock: Literal["exact", "virtual", "cpu", "wall"]
+    seconds: float
+    needs: list[str] = []
+
+
+class Figure(msgspec.Struct, forbid_unknown_fields=True):
+    """Words of a document, its figures in braces; `reads` finds each in what `command` prints.
+
+    A read is a regular expression with one group or, if it begins with a dot, a way through the
+    JSON that the output ends with; a number may follow or precede it with " / " between. Without
+    `reads` the words, or the table that they are the head of, must be printed as they stand. The
+    tolerance is relative; at 0 the figures agree to the digits written; "varies" is shown and never
+    judged.
+    """
+
+    file: str
+    text: str
+    command: str
+    reads: list[str] = []
+    tolerance: float | Literal["at most", "at least", "varies"] = 0.0
+
+
+class Given(msgspec.Struct, forbid_unknown_fields=True):
+    """Words, or the head of a table, whose numbers no command prints, and why."""
+
+    file: str
+    text: str
+    why: str
+
+
+class FigureList(msgspec.Struct, forbid_unknown_fields=True):
+    """`machine` is where all but the exact commands printed what stands in the documents."""
+
+    machine: str
+    command: dict[str, Command]
+    figure: list[Figure]
+    given: list[Given]
+
+
+class Finding(NamedTuple):
+    """A figure as it stands in its document, and as printed; `holds`: None if not judged."""
+
+    figure: Figure
+    there: str
+    now: str
+    holds: bool | None
+
+
+def load(root: Path) -> FigureList:
+    return msgspec.convert(tomllib.loads((root / LIST).read_text("utf-8")), FigureList)
+
+
+def find(text: str, document: str) -> re.Match[str] | None:
+    """The words, however their lines are broken, or the whole table that they are the head of.
+
+    " ... " stands for any words between; each figure in braces is a group.
+    """
+    words = re.sub(r"\\\{(.*?)\\\}", r"(\1)", re.escape(" ".join(text.split())))
+    words = words.replace(re.escape(" ... "), r"[\s\S]*?")
+    below = r"(?:.*\n\|.*)*" if text.startswith("|") and "{" not in text else ""
+    return re.search(words.replace(r"\ ", r"\s+") + below, document)
+
+
+def compare(figure: Figure, document: str, output: str, judged: bool) -> Iterator[Finding]:
+    """Each figure of the words, or each line of the table, against what was printed."""
+    stands = find(figure.text, document)
+    assert stands is not None, f"{figure.file} does not say: {figure.text}"
+    if not figure.reads:
+        printed = find(figure.text, output)
+        lines = printed[0].splitlines() if printed else []
+        for i, line in enumerate(stands[0].splitlines()):
+            now = lines[i] if i < len(lines) else "nothing"
+            yield Finding(figure, line, now, line.split() == now.split() if judged else None)
+        return
+    for there, how in zip(stands.groups(), figure.reads, strict=True):
+        try:
+            now = read(how, output)
+        except (LookupError, ValueError, TypeError) as error:
+            yield Finding(figure, there, f"none: {error}", False)
+        else:
+            verdict = holds(there, now, figure.tolerance) if judged else None
+            yield Finding(figure, there, written(now, there), verdict)
+
+
+def read(how: str, output: str) -> float:
+    """The figure in what was printed. Raises LookupError, ValueError or TypeError without it."""
+    if share := re.fullmatch(r"(\d\S*) / (.*)", how):
+        return float(share[1]) / read(share[2], output)
+    way, _, divisor = how.partition(" / ")
+    if way.startswith("."):
+        found = json.loads(output[output.index("{\n") :])
+        for key in re.findall(r"[^.\[\]]+", way):
+            found = found[int(key) if isinstance(found, list) else key]
+    else:
+        match = re.search(way, output)
+        if match is None:
+            raise LookupError(way)
+        found = match[1].replace(",", "")
+    return float(found) / float(divisor or 1)
+
+
+def digits(text: str) -> int:
+    """How many stand behind the point; below 0 for a round number of thousands."""
+    whole, _, behind = text.replace(",", "").partition(".")
+    zeros = len(whole) - len(whole.rstrip("0"))
+    return len(behind) or (-zeros if zeros >= 3 else 0)
+
+
+def holds(there: str, now: float, tolerance: float | str) -> bool | None:
+    """Whether a figure is still what stands in the document."""
+    was, rounding = float(there.replace(",", "")), 0.500001 * 10.0 ** -digits(there)
+    match tolerance:
+        case "varies":
+            return None
+        case "at most":
+            return now <= was + rounding
+        case "at least":
+            return now >= was - rounding
+        case _:
+            return abs(now - was) <= max(float(tolerance) * abs(was), rounding)
+
+
+def written(now: float, there: str) -> str:
+    """A figure with as many digits as the one that stands there."""
+    text = f"{round(now, digits(there)):,.{max(0, digits(there))}f}"
+    return text if "," in there or now >= 10_000 else text.replace(",", "")

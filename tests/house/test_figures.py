@@ -1,0 +1,85 @@
+"""Documents and docs/figures.toml say the same; what is exact and quick to run still holds."""
+
+import re
+from collections import Counter
+
+import figures
+import pytest
+from figure_list import LIST, Figure, find, load
+
+LISTED = load(figures.ROOT)
+QUICK_S = 1.0
+"""What takes longer is left to `make figures`."""
+DOCUMENTS = {
+    str(path.relative_to(figures.ROOT)): path.read_text("utf-8")
+    for path in (figures.ROOT / "README.md", *sorted((figures.ROOT / "docs").glob("*.md")))
+}
+UNIT = (
+    r"\s?(?:%|(?:ms|us|s|Hz|J|kJ|W|Wh|V|kB|MB|GB|Mbit/s|x|rad|mrad|mm|m|of \d"
+    r"|(?:second|minute|hour|CPU hour)s?)\b)"
+)
+NUMBER = r"(?<![\w.,/^-])\d[\d,]*(?:\.\d+)?"
+
+
+def figures_in(document):
+    """Where numbers stand that have a unit, or begin a cell of a table; none of code."""
+    blank = r"```.*?```|`[^`\n]*`|\]\([^)]*\)"
+    text = re.sub(blank, lambda code: re.sub(r"\S", "_", code[0]), document, flags=re.S)
+    for found in re.finditer(NUMBER, text):
+        cell = text[text.rfind("\n", 0, found.start()) + 1 : found.start()].rpartition("|")
+        if re.match(UNIT, text[found.end() :]) or (cell[1] and not cell[2].strip()):
+            yield found.start()
+
+
+NOT_YET = {
+    f"docs/{name}.md"
+    for name in (
+        "architecture", "attack", "benchmarks", "faults", "fuzz", "hardware", "invariants",
+        "latency-aware-acting", "reality", "record", "virtual-clock",
+    )
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("file", sorted(DOCUMENTS.keys() - NOT_YET))
+def test_every_figure_of_a_document_is_in_the_list(file):
+    document = DOCUMENTS[file]
+    listed = [find(entry.text, document) for entry in entries() if entry.file == file]
+    spans = [found.span() for found in listed if found]
+    unlisted = [
+        f"{file}:{document.count(chr(10), 0, at) + 1}: {document[at : at + 30]!r}"
+        for at in figures_in(document)
+        if not any(begin <= at < end for begin, end in spans)
+    ]
+    assert not unlisted, f"give each a command, or a reason to have none, in {LIST}"
+
+
+def entries():
+    return [*LISTED.figure, *LISTED.given]
+
+
+@pytest.mark.parametrize("entry", entries(), ids=lambda entry: f"{entry.file}: {entry.text[:50]}")
+def test_an_entry_stands_in_its_document_once(entry):
+    found = find(entry.text, DOCUMENTS[entry.file])
+    assert found, "the document says something else"
+    assert not find(entry.text, DOCUMENTS[entry.file][found.end() :]), "it says so twice"
+    if isinstance(entry, Figure):
+        assert len(found.groups()) == len(entry.reads), "one read for each figure in braces"
+
+
+def test_every_command_is_known_and_prints_a_figure():
+    used = {figure.command for figure in LISTED.figure}
+    needed = {need for command in LISTED.command.values() for need in command.needs}
+    assert used | needed == set(LISTED.command)
+
+
+def test_all_of_it_takes_twenty_minutes_at_most():
+    assert sum(command.seconds for command in LISTED.command.values()) <= 20 * 60
+
+
+def test_what_is_exact_and_quick_holds():
+    quick = [n for n, c in LISTED.command.items() if c.clock == "exact" and c.seconds < QUICK_S]
+    chosen = [figure for figure in LISTED.figure if figure.command in quick]
+    findings, failed = figures.judge(chosen, LISTED, figures.ROOT)
+    assert not failed
+    assert [finding for finding in findings if not finding.holds] == []
+    assert Counter(finding.figure.file for finding in findings)["README.md"] > 0
