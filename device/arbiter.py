@@ -52,6 +52,7 @@ class Arbiter:
         self.rung = Rung.HOLD
         self.origin: Origin | None = None
         """What the last setpoint chosen is made of; None if of no chunk."""
+        self._chosen: ChunkPlan | None = None
         self._chosen_ns = 0
         self.seam_rad = 0.0
 
@@ -90,7 +91,7 @@ class Arbiter:
             return Refusal.PREMISE
         anchor_ns = now_ns if self._at_arrival else chunk.anchor_ns
         before = None if back or self._parts(chunk) else self._plan
-        parts = self._plan.parts(self._chosen_ns) if self.origin and self._plan else ()
+        parts = self._chosen.parts(self._chosen_ns) if self._chosen is not None else ()
         start = Origin.of(*parts) if parts else None
         plan = ChunkPlan(chunk, now_ns, setpoint, anchor_ns, before, self._blend_ns, start)
         self.seam_rad = plan.seam_rad(self._plan) if self._plan is not None else 0.0
@@ -149,10 +150,11 @@ class Arbiter:
         """Returns the setpoint wanted now, float64[A]; None means hold still."""
         if self._plan is not None and self._plan.valid(now_ns):
             self.rung, self._held_since_ns, self._armed = Rung.EDGE, None, 0
-            wish, self._chosen_ns = self._plan.at(now_ns), now_ns
+            wish = self._plan.at(now_ns)
+            self._chosen, self._chosen_ns = self._plan, now_ns
             self.origin = self._plan.origin(now_ns)
             return wish
-        self._plan = self.origin = None
+        self._plan = self._chosen = self.origin = None
         if self._held_since_ns is None:
             self._held_since_ns = now_ns
         if self.rung is not Rung.STOP:

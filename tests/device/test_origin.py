@@ -24,8 +24,8 @@ def chunk(seq: int, captured_ms: int, valid_ms: int, shift_rad: float = 0.0) -> 
     )  # fmt: skip
 
 
-def lived(blend_ms: float, valid_ms: int, shifted: int | None = None):
-    """The joint's setpoints and origins, ms by ms: a chunk each 50 ms, late by 20 to 80 ms."""
+def lived(blend_ms: float, valid_ms: int, tick_ms: int, shifted: int | None = None):
+    """The joint's setpoints and origins, tick by tick: a chunk each 50 ms, late by 20 to 80 ms."""
     arbiter = Arbiter("arm", 1, POLICY, NS_PER_S, ActingConfig(blend_ms=blend_ms))
     late_ms = np.random.default_rng(5).integers(20, 80, NEWEST + 1)
     coming = {50 * seq + late: seq for seq, late in enumerate(late_ms.tolist())}
@@ -36,6 +36,8 @@ def lived(blend_ms: float, valid_ms: int, shifted: int | None = None):
             arbiter.offer(
                 at_ms * MS, chunk(seq, 50 * seq, valid_ms, 1e-3 * (seq == shifted)), setpoint
             )
+        if at_ms % tick_ms:
+            continue
         wish = arbiter.choose(at_ms * MS)
         setpoint = np.zeros(3) if wish is None else wish  # a hold is of no chunk
         if wish is not None:
@@ -43,25 +45,29 @@ def lived(blend_ms: float, valid_ms: int, shifted: int | None = None):
     return found
 
 
-@pytest.mark.parametrize(("blend_ms", "valid_ms"), [(0, 400), (100, 400), (300, 400), (100, 90)])
-def test_each_share_is_what_the_chunk_moves(blend_ms, valid_ms):
+@pytest.mark.parametrize(
+    ("blend_ms", "valid_ms", "tick_ms"),
+    [(0, 400, 1), (100, 400, 1), (300, 400, 1), (100, 90, 1), (0, 400, 45), (100, 400, 45)],
+)
+def test_each_share_is_what_the_chunk_moves(blend_ms, valid_ms, tick_ms):
     """The shares by brute force: shift one chunk's rows and see by how much the setpoint shifts.
 
     With a validity of 90 ms plans expire in the middle of a fade, and the body holds in between.
+    With a tick of 45 ms two chunks come between two ticks.
     """
-    plain = lived(blend_ms, valid_ms)
+    plain = lived(blend_ms, valid_ms, tick_ms)
     shares = np.array(
         [
             [
                 (a[1] - b[1]) / 1e-3
-                for a, b in zip(lived(blend_ms, valid_ms, seq), plain, strict=True)
+                for a, b in zip(lived(blend_ms, valid_ms, tick_ms, seq), plain, strict=True)
             ]
             for seq in range(NEWEST + 1)
         ]
     )
     captured_ms = 50.0 * np.arange(NEWEST + 1)
     held = shares.sum(0) < 1 - 1e-3  # some of it is a setpoint held, which is of no chunk
-    assert (~held).sum() > 100
+    assert (~held).sum() > 100 / tick_ms
     for i in np.flatnonzero(~held):
         at_ms, _, origin = plain[i]
         mean_ms = captured_ms @ shares[:, i]
@@ -77,7 +83,7 @@ def test_each_share_is_what_the_chunk_moves(blend_ms, valid_ms):
 
 
 def test_without_a_fade_the_first_row_is_led_up_to_from_the_plan_before():
-    found = {at_ms: origin for at_ms, _, origin in lived(0, 400)}
+    found = {at_ms: origin for at_ms, _, origin in lived(0, 400, 1)}
     assert any(len(origin.versions) > 1 for origin in found.values())
     assert max(at_ms * MS - origin.oldest_ns for at_ms, origin in found.items()) > 150 * MS
 
