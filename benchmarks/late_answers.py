@@ -1,134 +1,112 @@
-"""What is it worth to act on late answers with care? Success by one-way delay and way of acting.
+"""What is it worth to act on late answers with care? Success and age by delay and way of acting.
 
-    python -m tierloop.benchmarks.late_answers --policy policy.artefact
+    python -m tierloop.benchmarks.late_answers --policy policy-*.artefact --svg late-answers.svg
 
-The sorting cell's arm with its own node, on a clock turned by hand: each observation reaches the
-policy one delay later, its answer comes back another delay later, and nothing else differs. The
-policy's horizon must reach beyond twice the longest delay, so that no answer comes too late to
-be used at all: then it is the way of acting that is compared, not the ladder.
+The sorting cell's arm with its own node, on a clock turned by hand: each observation takes the
+stated time to the policy, its answer as long again, and nothing else differs. The policy's
+horizon must reach beyond twice the longest delay, so that no answer comes too late to be used at
+all: then it is the way of acting that is compared, not the ladder.
 """
 
 import argparse
-import multiprocessing
-from collections import deque
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections import Counter
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from rich.progress import track
+from rich import box
 from rich.table import Table
 
 from tierloop.bench.bench_command import console
 from tierloop.bench.protocol import Benchmark, Series
-from tierloop.bench.statistics import Samples
+from tierloop.benchmarks.rig.late import ActingCase, LivedCase, live_all
 from tierloop.benchmarks.rig.teach import taught
 from tierloop.contract.budget import Metric
-from tierloop.contract.clock import NS_PER_MS
-from tierloop.contract.counters import RUNG_S, member
-from tierloop.contract.ledger import INDEX
-from tierloop.contract.messages import Observation
-from tierloop.contract.specs import FloatArray
-from tierloop.device.config import ActingConfig, DeviceConfig
-from tierloop.device.unlinked import Unlinked
-from tierloop.policy.artefact import unpack
-from tierloop.policy.engine import load
-from tierloop.sim.embody import embody
-from tierloop.sim.scenario import Scenario
-from tierloop.views.charts import wilson
+from tierloop.device.config import ActingConfig
+from tierloop.link.spec import LinkSpec
+from tierloop.views import charts
 
-DELAYS_MS = (0, 25, 50, 100, 150, 200, 300)
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+DELAYS_MS = (0.0, 18.0, 37.0, 63.0, 100.0, 118.0, 163.0, 213.0, 290.0)
+"""One way. Twice 100 ms are whole periods of decision: there anchored answers beat (docs)."""
+JITTER_MS = (18.0, 50.0, 120.0, 250.0)
+"""Median, p90, p99 and the longest of the jitter, each way; the delay besides is less by the
+median."""
+SWING = 0.3
 WAYS = {
     "naive": ActingConfig(anchor="arrival", predict=False, blend_ms=0),
     "anchored": ActingConfig(anchor="capture", predict=False, blend_ms=0),
-    "anchored, blended": ActingConfig(anchor="capture", predict=False, blend_ms=100),
     "anchored, predicted": ActingConfig(anchor="capture", predict=True, blend_ms=0),
-    "anchored, predicted, blended": ActingConfig(anchor="capture", predict=True, blend_ms=100),
+    "anchored, predicted, blended": ActingConfig(),
 }
-EPISODES_A_CELL = 25
 
 LATE_MS, EPISODES = 100.0, 100
 """In the suite: within the horizon both ways, and enough to tell one way of acting from another."""
-NAIVE, CARE = "naive", "anchored, predicted, blended"
+SUITE = ("anchored, predicted, blended", "anchored", "naive")
 FAILED = {
     way: Metric("failed_when_late", "share", f"{way}, {LATE_MS:g} ms one way", "virtual")
-    for way in (CARE, NAIVE)
+    for way in SUITE
 }
 
 
+class Condition(NamedTuple):
+    """What the link and the belt are like, whatever the delay."""
+
+    name: str
+    jitter: bool = False
+    belt_swing: float = 0.0
+
+    def case(self, way: str, delay_ms: float) -> ActingCase:
+        """A way of acting at this median delay, one way."""
+        p50_ms, p90_ms, p99_ms, max_ms = JITTER_MS
+        link = LinkSpec(delay_ms=delay_ms)
+        if self.jitter:
+            link = LinkSpec(
+                delay_ms=delay_ms - p50_ms, jitter_p50_ms=p50_ms, jitter_p90_ms=p90_ms,
+                jitter_p99_ms=p99_ms, jitter_max_ms=max_ms,
+            )  # fmt: skip
+        return ActingCase(WAYS[way], link, self.belt_swing)
+
+
+CONDITIONS = (
+    Condition("constant delay"),
+    Condition("with jitter", jitter=True),
+    Condition(f"with jitter, belt ± {SWING:.0%}", jitter=True, belt_swing=SWING),
+)
+
+
 class Point(NamedTuple):
-    """One way of acting at one delay, in one cell."""
+    """A place in the table."""
 
+    condition: Condition
     way: str
-    acting: ActingConfig
     delay_ms: float
-    episodes: int
-    seed: int
+
+    @property
+    def case(self) -> ActingCase:
+        return self.condition.case(self.way, self.delay_ms)
 
 
-class PointResult(NamedTuple):
-    """What came of a point: `age_ms` p50 of the actions that acted, `still_s` without one."""
-
-    point: Point
-    successes: int
-    age_ms: float
-    seam_rad: float
-    still_s: float
-    reasons: tuple[str, ...]
-
-
-def live(point: Point, blob: bytes) -> PointResult:
-    """Lives through a point's episodes in one cell."""
-    policy = load(unpack(blob))
-    scenario = Scenario(horizon=policy.spec.horizon)
-    robot = embody(scenario, point.seed)
-    device = Unlinked("arm", 1, robot, DeviceConfig(acting=point.acting), "benchmark")
-    under_way: deque[tuple[int, Observation, FloatArray]] = deque()
-    judged: list[tuple[bool, str]] = []
-    seams: list[float] = []
-    late_ns, period_ns = round(2 * point.delay_ms * NS_PER_MS), robot.body.spec.control_period_ns
-    now_ns = 0
-    while len(judged) < point.episodes:
-        now_ns += period_ns
-        while under_way and under_way[0][0] <= now_ns:
-            device.answer(now_ns, *under_way.popleft()[1:], policy.version)
-            seams.append(device.node.arbiter.seam_rad)
-        asked = device.tick(now_ns)
-        judged += [(e.success, e.reason) for e in device.reading.outcomes]
-        if asked is not None:
-            rows = policy.act(asked.features[np.newaxis])[0]
-            under_way.append((now_ns + late_ns, asked, rows))
-    robot.body.close()
-    report = device.node.report(now_ns, last=True)
-    acted = report.decisions[report.decisions[:, INDEX["applied_ns"]] > 0]
-    ages_ns = acted[:, INDEX["applied_ns"]] - acted[:, INDEX["captured_ns"]]
-    del judged[point.episodes :]
-    return PointResult(
-        point, sum(ok for ok, _ in judged), float(np.median(ages_ns)) / NS_PER_MS,
-        float(np.mean(seams)), sum(report.counters[member(RUNG_S, r)] for r in ("hold", "stop")),
-        tuple(reason for _, reason in judged),
-    )  # fmt: skip
-
-
-def points(names: Sequence[str], delays_ms: Sequence[float], episodes: int) -> list[Point]:
-    """What is to be lived through, split among cells."""
+def points(delays_ms: list[float], conditions: tuple[Condition, ...] = CONDITIONS) -> list[Point]:
+    """All points; those with jitter begin where its median is the whole delay."""
     return [
-        Point(name, WAYS[name], delay, min(EPISODES_A_CELL, episodes - first), first)
-        for name in names
-        for delay in delays_ms
-        for first in range(0, episodes, EPISODES_A_CELL)
+        Point(condition, way, delay_ms)
+        for condition in conditions
+        for way in WAYS
+        for delay_ms in delays_ms
+        if not condition.jitter or delay_ms >= JITTER_MS[0]
     ]
 
 
 def run(_seconds: float) -> list[Series]:
-    wanted = points((CARE, NAIVE), (0.0, LATE_MS), EPISODES)
-    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
-        lived = list(pool.map(live, wanted, [taught()] * len(wanted)))
+    constant = CONDITIONS[0]
+    cases = {(way, ms): constant.case(way, ms) for way in SUITE for ms in (0.0, LATE_MS)}
+    lived = live_all(cases.values(), (taught(),), EPISODES, 2, None)
 
-    def failed(way: str, delay_ms: float) -> tuple[Samples]:
-        ok = sum(x.successes for x in _at(lived, way, delay_ms))
-        return (np.array([1 - ok / EPISODES]),)
+    def failed(way: str, delay_ms: float) -> tuple[np.ndarray]:
+        return (np.array([1 - lived[cases[way, delay_ms]].successes / EPISODES]),)
 
     return [
         Series(metric, failed(way, LATE_MS), failed(way, 0.0), exact=True)
@@ -138,49 +116,76 @@ def run(_seconds: float) -> list[Series]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--policy", type=Path, required=True, help="artefact of the sorting cell")
-    parser.add_argument("--episodes", type=int, default=100, help="episodes a point")
-    parser.add_argument("--delays", default=",".join(map(str, DELAYS_MS)), help="one way, ms")
-    parser.add_argument("--ways", default="", help="some of the ways, by their number from 0")
+    parser.add_argument(
+        "--policy", type=Path, nargs="+", required=True, help="artefacts of the sorting cell"
+    )
+    parser.add_argument(
+        "--episodes", type=int, default=18, help="episodes a point, of all policies"
+    )
+    parser.add_argument(
+        "--delays", default=",".join(f"{d:g}" for d in DELAYS_MS), help="one way, ms"
+    )
+    parser.add_argument("--constant", action="store_true", help="without jitter and swinging belt")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--why", action="store_true", help="also why episodes failed")
+    parser.add_argument("--svg", type=Path, help="draw the success into this file")
     args = parser.parse_args()
-    blob = args.policy.read_bytes()
-    names = list(WAYS) if not args.ways else [list(WAYS)[int(n)] for n in args.ways.split(",")]
-    delays = [float(d) for d in args.delays.split(",")]
-    wanted = points(names, delays, args.episodes)
-    screen = console()
-    with ProcessPoolExecutor(args.jobs) as pool:
-        done = pool.map(live, wanted, [blob] * len(wanted))
-        lived = list(track(done, "Living", len(wanted), console=screen, transient=True))
-    screen.print(_table(lived, names, delays))
+    conditions = CONDITIONS[:1] if args.constant else CONDITIONS
+    wanted = points([float(d) for d in args.delays.split(",")], conditions)
+    blobs, screen = [path.read_bytes() for path in args.policy], console()
+    cases = live_all([p.case for p in wanted], blobs, args.episodes, args.jobs, screen)
+    lived = {point: cases[point.case] for point in wanted}
+    for condition in dict.fromkeys(p.condition for p in wanted):
+        screen.print(table({p: w for p, w in lived.items() if p.condition is condition}))
     if args.why:
-        for name in names:
-            for delay in delays:
-                mine = [r for x in _at(lived, name, delay) for r in x.reasons]
-                screen.print(name, delay, {r: mine.count(r) for r in sorted(set(mine))})
+        for point, what in lived.items():
+            screen.print(point.condition.name, point.way, point.delay_ms, Counter(what.reasons))
+    if args.svg:
+        args.svg.write_text(charts.standalone(picture(lived)), encoding="utf-8")
 
 
-def _at(lived: Iterable[PointResult], way: str, delay_ms: float) -> list[PointResult]:
-    return [x for x in lived if x.point.way == way and x.point.delay_ms == delay_ms]
+def table(lived: dict[Point, LivedCase]) -> Table:
+    """The points of one condition, one a line."""
+    made = Table(box=box.MARKDOWN, title=next(iter(lived)).condition.name)
+    for title in (
+        "acting", "one way, ms", "sorted", "95 %", "age p50, ms", "p99", "oldest p50",
+        "first use p50", "seam, mrad", "still, s",
+    ):  # fmt: skip
+        made.add_column(title, justify="left" if title == "acting" else "right")
+    for point, what in lived.items():
+        low, high = charts.wilson(what.successes, what.episodes)
+        (age, oldest), (age_p99, _) = np.percentile(what.ages_ms, (50, 99), axis=0)
+        made.add_row(
+            point.way, f"{point.delay_ms:g}",
+            f"{what.successes / what.episodes:.2f}", f"{low:.2f} to {high:.2f}",
+            f"{age:.0f}", f"{age_p99:.0f}", f"{oldest:.0f}", f"{np.median(what.first_use_ms):.0f}",
+            f"{1e3 * np.mean(what.seams_rad):.0f}", f"{what.still_s:.1f}",
+        )  # fmt: skip
+    return made
 
 
-def _table(lived: list[PointResult], names: list[str], delays_ms: list[float]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for title in ("acting", "one way ms", "success", "95 %", "age p50 ms", "seam mrad", "still s"):
-        table.add_column(title, justify="left" if title == "acting" else "right")
-    for name in names:
-        for delay_ms in delays_ms:
-            cells = _at(lived, name, delay_ms)
-            n, ok = sum(x.point.episodes for x in cells), sum(x.successes for x in cells)
-            low, high = wilson(ok, n)
-            table.add_row(
-                name, f"{delay_ms:g}", f"{ok / n:.2f}", f"{low:.2f}-{high:.2f}",
-                f"{np.mean([x.age_ms for x in cells]):.0f}",
-                f"{1e3 * np.mean([x.seam_rad for x in cells]):.1f}",
-                f"{sum(x.still_s for x in cells):.1f}",
-            )  # fmt: skip
-    return table
+def picture(lived: dict[Point, LivedCase]) -> str:
+    """Success against the delay, an SVG: a chart a condition, a curve a way of acting."""
+    shown = list(dict.fromkeys(point.condition for point in lived))
+
+    def paint(condition: Condition) -> charts.Paint:
+        def paints(axes: "Axes") -> None:
+            for number, way in enumerate(WAYS):
+                line = [
+                    (p.delay_ms, w.successes / w.episodes, charts.wilson(w.successes, w.episodes))
+                    for p, w in lived.items()
+                    if (p.condition, p.way) == (condition, way)
+                ]
+                charts.curve(axes, line, number, name=way)
+            axes.set_ylim(0, 1.05)
+            axes.set_xlabel(f"one way, ms: {condition.name}")
+            axes.set_ylabel("sorted (95 % interval)")
+            if condition is shown[0]:
+                axes.legend(ncols=2, fontsize=8, loc="lower left", bbox_to_anchor=(0.0, 1.0))
+
+        return paints
+
+    return charts.draw(*map(paint, shown), above_in=0.4)
 
 
 BENCHMARK = Benchmark(

@@ -100,7 +100,7 @@ class Cell:
 
     def _step(self, now_ns: int) -> None:
         before = self._joints
-        self._task.before_step()
+        self._task.before_step(now_ns)
         self._arm.before_step(before.position)
         self._world.step()
         self._joints, self._lip_m = self._arm.sense(), None

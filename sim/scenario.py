@@ -35,6 +35,10 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """The slowest the belt brings a part."""
     belt_high_m_s: float = 0.15
     """The fastest the belt brings a part."""
+    belt_swing: float = 0.0
+    """The share by which the speed of the belt swings, to and fro, about what it is for a part."""
+    belt_swing_s: float = 4.0
+    """How long a swing to and fro takes."""
     scan_hz: float = 15.0
     """Scans of the scanning station a second."""
     scan_noise_m: float = 0.002
@@ -73,7 +77,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def _check_numbers(self) -> None:
         for field in (
             "physics_hz", "control_hz", "decision_hz", "horizon",
-            "belt_low_m_s", "belt_high_m_s", "scan_hz", "episode_s",
+            "belt_low_m_s", "belt_high_m_s", "belt_swing_s", "scan_hz", "episode_s",
         ):  # fmt: skip
             value = getattr(self, field)
             if not (isfinite(value) and value > 0):
@@ -82,8 +86,9 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             value = getattr(self, field)
             if not (isfinite(value) and value >= 0):
                 raise ValueError(f"{field} must not be negative, not {value}")
-        if not 0 <= self.scan_dropout < 1:
-            raise ValueError(f"scan_dropout must lie in [0, 1), not {self.scan_dropout}")
+        for field in ("scan_dropout", "belt_swing"):
+            if not 0 <= getattr(self, field) < 1:
+                raise ValueError(f"{field} must lie in [0, 1), not {getattr(self, field)}")
         if self.belt_low_m_s > self.belt_high_m_s:
             raise ValueError(
                 f"belt_low_m_s {self.belt_low_m_s} is above belt_high_m_s {self.belt_high_m_s}"

@@ -82,7 +82,7 @@ class DeviceTwin:
         """One episode, until PARTS_PER_EPISODE are judged; `answer` acts as policy `version`."""
         robot = self._stage.begin(seed, posture_rad)
         device = Unlinked(TWIN, 0, robot, self._device, self._software)
-        service = _Service(self._link, self._infer, self._window_ns, seed)
+        service = EdgeService(self._link, self._infer, self._window_ns, seed)
         now_ns = judged = 0
         while judged < PARTS_PER_EPISODE:
             for at_ns, _, answered, rows in service.arrived(now_ns):
@@ -98,7 +98,7 @@ class DeviceTwin:
         return open_body(self._codec, sealed.body.tobytes())
 
 
-class _Service:
+class EdgeService:
     """The way to the edge, its work, and the way back."""
 
     def __init__(self, link: LinkSpec, infer: _Inference, window_ns: int, seed: int) -> None:

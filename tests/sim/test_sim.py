@@ -173,6 +173,8 @@ def test_several_worlds_live_in_one_process():
         ({"robots": ("a", "a")}, "'a' is listed twice"),
         ({"scan_dropout": 1.0}, "scan_dropout must lie in"),
         ({"belt_low_m_s": 1.0}, "is above belt_high_m_s"),
+        ({"belt_swing": 1.0}, "belt_swing must lie in"),
+        ({"belt_swing_s": 0.0}, "belt_swing_s must be positive"),
         ({"scan_noise_m": -0.1}, "scan_noise_m must not be negative"),
     ],
 )

@@ -34,7 +34,7 @@ class Stage:
     def run(self, seconds: float) -> list[Episode]:
         judged: list[Episode] = []
         for _ in range(round(seconds * 240)):
-            self.scene.before_step()
+            self.scene.before_step(self.now_ns + STEP_NS)
             self.world.step()
             self.now_ns += STEP_NS
             if self.pump:
@@ -153,6 +153,18 @@ def test_the_belt_drags_at_its_speed():
     way = np.subtract(stage.world.position("part 1"), start)
     assert way[1] == pytest.approx(0.1, abs=0.005)
     assert abs(way[0]) < 0.003
+    stage.world.close()
+
+
+def test_the_speed_of_the_belt_swings_about_what_it_is_for_a_part():
+    stage = Stage(belt_low_m_s=0.1, belt_high_m_s=0.1, belt_swing=0.5, belt_swing_s=2.0)
+    stage.run(2.0)
+    places = []
+    for _ in range(3):
+        places.append(stage.world.position("part 1")[1])
+        stage.run(1.0)
+    mean = 0.5 * 2 / np.pi
+    assert np.diff(places) == pytest.approx([0.1 * (1 + mean), 0.1 * (1 - mean)], abs=0.005)
     stage.world.close()
 
 

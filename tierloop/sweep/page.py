@@ -5,8 +5,6 @@ from importlib.resources import files
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from tierloop.sweep.grid import Grid
 from tierloop.sweep.table import HEADS, TableLine, texts
 from tierloop.views import charts
@@ -111,7 +109,7 @@ def _paint(chart: Chart, grid: Grid, found: Sequence[TableLine]) -> charts.Paint
             name = ", ".join(of)
             for nth, take in enumerate(chart.figures):
                 points = [(places[one.values[at]], *take(one)) for one in mine]
-                _curve(axes, points, number, DASHES[nth], name if nth == 0 else "")
+                charts.curve(axes, points, number, DASHES[nth], name if nth == 0 else "")
         if not along.numbers:
             axes.set_xticks(range(len(along.values)), along.values)
         values = [y for one in found for take in chart.figures if (y := take(one)[0])]
@@ -131,26 +129,3 @@ def _paint(chart: Chart, grid: Grid, found: Sequence[TableLine]) -> charts.Paint
             )  # fmt: skip
 
     return paint
-
-
-def _curve(
-    axes: "Axes",
-    points: Sequence[tuple[float, float | None, tuple[float, float] | None]],
-    number: int,
-    dash: Any,
-    name: str,
-) -> None:
-    """A line through what is there, with bars where intervals are known."""
-    there = [(x, y, spread or (y, y)) for x, y, spread in points if y is not None]
-    if not there:
-        return
-    x, y = np.array([p[0] for p in there]), np.array([p[1] for p in there])
-    low, high = np.array([p[2] for p in there]).T
-    colour = charts.SERIES[number % len(charts.SERIES)]
-    axes.plot(x, y, color=colour, lw=1.8, ls=dash, marker="o", ms=3.5, label=name or None)
-    barred = high > low
-    if barred.any():
-        spread = np.abs(np.stack([y - low, high - y]))[:, barred]
-        axes.errorbar(
-            x[barred], y[barred], spread, fmt="none", ecolor=colour, elinewidth=1, capsize=2.5
-        )

@@ -115,6 +115,32 @@ def success_by_version(versions: Sequence[dict[str, Any]]) -> Paint:
     return paint
 
 
+def curve(
+    axes: "Axes",
+    points: Sequence[tuple[float, float | None, tuple[float, float] | None]],
+    number: int,
+    dash: Any = "-",
+    name: str = "",
+) -> None:
+    """Draws a line through points (x, y, interval) where y is known, a bar where the interval is.
+
+    `number` chooses the colour, `dash` is matplotlib's line style.
+    """
+    there = [(x, y, spread or (y, y)) for x, y, spread in points if y is not None]
+    if not there:
+        return
+    x, y = np.array([p[0] for p in there]), np.array([p[1] for p in there])
+    low, high = np.array([p[2] for p in there]).T
+    colour = SERIES[number % len(SERIES)]
+    axes.plot(x, y, color=colour, lw=1.8, ls=dash, marker="o", ms=3.5, label=name or None)
+    barred = high > low
+    if barred.any():
+        spread = np.abs(np.stack([y - low, high - y]))[:, barred]
+        axes.errorbar(
+            x[barred], y[barred], spread, fmt="none", ecolor=colour, elinewidth=1, capsize=2.5
+        )
+
+
 def wilson(successes: int, n: int) -> tuple[float, float]:
     """The 95 % score interval of a proportion (Wilson 1927)."""
     rate, z2 = successes / n, Z_95**2

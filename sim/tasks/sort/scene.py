@@ -1,7 +1,7 @@
 """The sorting scene in a physics world: belt, bins, arriving parts, and the judge of each part."""
 
 from dataclasses import dataclass
-from math import hypot
+from math import hypot, pi, sin
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,8 +48,9 @@ class Scene:
     def __init__(self, world: "World", suction: Suction, scenario: "Scenario") -> None:
         self._world, self._suction = world, suction
         self._speeds = scenario.belt_low_m_s, scenario.belt_high_m_s
+        self._swing, self._swing_ns = scenario.belt_swing, scenario.belt_swing_s * NS_PER_S
         self._limit_ns = round(scenario.episode_s * NS_PER_S)
-        self._seed = self._number = 0
+        self._seed = self._number = self._start_ns = 0
         self._belt_speed_m_s = 0.0
         self.parts: list[BeltPart] = []
         world.add_box("belt", lay.BELT_HALF_M, _BELT_AT, friction=_BELT_FRICTION)
@@ -73,7 +74,7 @@ class Scene:
 
     def start(self, seed: int, now_ns: int) -> None:
         """Brings the first part of this seed."""
-        self._seed, self._number = seed, 0
+        self._seed, self._number, self._start_ns = seed, 0, now_ns
         self._spawn(now_ns)
 
     def travelling(self) -> BeltPart | None:
@@ -88,9 +89,11 @@ class Scene:
             found.append(Graspable(part.name, (x, y, z + part.height_m / 2)))
         return found
 
-    def before_step(self) -> None:
+    def before_step(self, now_ns: int) -> None:
         """Moves the belt: put back at every step, it drags by friction what lies on it."""
-        self._world.carry("belt", _BELT_AT, (0.0, self._belt_speed_m_s, 0.0))
+        phase = 2 * pi * (now_ns - self._start_ns) / self._swing_ns
+        speed = self._belt_speed_m_s * (1 + self._swing * sin(phase))
+        self._world.carry("belt", _BELT_AT, (0.0, speed, 0.0))
 
     def after_step(self, now_ns: int) -> list[Episode]:
         """Call after each physics step. Returns the parts judged now, as episodes; brings the next

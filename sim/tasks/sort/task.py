@@ -55,9 +55,9 @@ class SortTask:
         self._scene.start(seed, now_ns)
         self._scanner.start(seed, now_ns)
 
-    def before_step(self) -> None:
-        """Call before each physics step."""
-        self._scene.before_step()
+    def before_step(self, now_ns: int) -> None:
+        """Call before the physics step that ends at `now_ns`."""
+        self._scene.before_step(now_ns)
 
     def graspable(self) -> "list[Graspable]":
         """All parts that the cup may take."""
