@@ -1,6 +1,7 @@
 """Twelve bugs to plant, each a patch of production code that only tests apply.
 
-`BUGS` maps a name to the patch and to what the fuzzer must call it.
+`BUGS` maps a name to the patch and to what the fuzzer must call it. `python tests/fuzz/bugs.py`
+plants each in turn and prints what found it.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from unittest.mock import patch
 import msgspec
 import numpy as np
 
+from tierloop.benchmarks.rig import markdown
 from tierloop.cloud import store
 from tierloop.contract.clock import NS_PER_MS
 from tierloop.contract.effects import Send
@@ -23,6 +25,7 @@ from tierloop.device.rate import Rate
 from tierloop.device.uplink import Uplink
 from tierloop.edge.relay import Relay
 from tierloop.edge.releases import Releases
+from tierloop.fuzz.session import fuzz
 from tierloop.policy import journal
 from tierloop.policy.shelf import Shelf
 from tierloop.stack.virtual import processes, stack
@@ -31,23 +34,24 @@ Patch = Callable[[], AbstractContextManager[Any]]
 
 
 class Bug(NamedTuple):
-    """A patch, and the promises it may break."""
+    """A patch, the promises it may break, and the seed of a short run that finds it."""
 
     plant: Patch
     breaks: frozenset[str]
+    seed: int
 
 
 BUGS: dict[str, Bug] = {}
 
 
-def bug(*breaks: str) -> Callable[[Callable[[], Iterator[None]]], None]:
+def bug(seed: int, *breaks: str) -> Callable[[Callable[[], Iterator[None]]], None]:
     def enter(function: Callable[[], Iterator[None]]) -> None:
-        BUGS[function.__name__] = Bug(contextmanager(function), frozenset(breaks))
+        BUGS[function.__name__] = Bug(contextmanager(function), frozenset(breaks), seed)
 
     return enter
 
 
-@bug("acked_lost", "nothing_acked_lost")
+@bug(3, "acked_lost", "nothing_acked_lost")
 def acknowledge_before_commit():
     take = Relay.take
 
@@ -59,7 +63,7 @@ def acknowledge_before_commit():
         yield
 
 
-@bug("stored_twice", "exactly_once")
+@bug(30, "stored_twice", "exactly_once")
 def no_dedupe():
     once = ",\n    UNIQUE (device, boot, seq)"
     assert store.SCHEMA.count(once) == 1
@@ -78,7 +82,7 @@ def _last_row_for_ever():
     return patch.object(ChunkPlan, "_head", _head)
 
 
-@bug("stale_action")
+@bug(60, "stale_action")
 def freshness_by_heartbeat():
     lost = DeviceNode.on_lost
 
@@ -94,7 +98,7 @@ def freshness_by_heartbeat():
         yield
 
 
-@bug("not_updated")
+@bug(27, "not_updated")
 def version_compare_wrong():
     offer = Releases.offer
 
@@ -107,7 +111,7 @@ def version_compare_wrong():
         yield
 
 
-@bug("row_due")
+@bug(142, "row_due")
 def chunk_not_anchored():
     init = Arbiter.__init__
 
@@ -119,7 +123,7 @@ def chunk_not_anchored():
         yield
 
 
-@bug("limit_velocity")
+@bug(142, "limit_velocity")
 def unit_swap():
     init = Guard.__init__
 
@@ -131,7 +135,7 @@ def unit_swap():
         yield
 
 
-@bug("not_held", "limit_acceleration", "limit_velocity")
+@bug(60, "not_held", "limit_acceleration", "limit_velocity")
 def guard_skipped_on_fallback():
     limit = Guard.limit
 
@@ -144,7 +148,7 @@ def guard_skipped_on_fallback():
         yield
 
 
-@bug("backlog_bounded")
+@bug(112, "backlog_bounded")
 def queue_unbounded():
     init = Uplink.__init__
 
@@ -156,7 +160,7 @@ def queue_unbounded():
         yield
 
 
-@bug("name_reused", "altered", "acked_lost")
+@bug(36, "name_reused", "altered", "acked_lost")
 def id_reused_after_reboot():
     def again(site, name, _boot):
         return processes.device(site, name, 1)
@@ -165,7 +169,7 @@ def id_reused_after_reboot():
         yield
 
 
-@bug("tick_replayed")
+@bug(60, "tick_replayed")
 def tick_replayed_after_overrun():
     def tick(self, now_ns):
         late_ns = max(0, now_ns - self.deadline_ns)
@@ -177,7 +181,7 @@ def tick_replayed_after_overrun():
         yield
 
 
-@bug("stale_action")
+@bug(60, "stale_action")
 def hold_entered_late():
     def valid(self, now_ns):
         return now_ns <= self.chunk.valid_until_ns + 40 * NS_PER_MS
@@ -186,7 +190,7 @@ def hold_entered_late():
         yield
 
 
-@bug("version_regress")
+@bug(123, "version_regress")
 def rollback_not_recorded():
     def rollback(self, version=None):
         kept = journal.stack(self._journal)
@@ -198,3 +202,15 @@ def rollback_not_recorded():
     original = Shelf.rollback
     with patch.object(Shelf, "rollback", rollback):
         yield
+
+
+def found(name: str, bug: Bug) -> tuple[str, ...]:
+    """What its seed finds of a bug, as a row of docs/fuzz.md."""
+    with bug.plant():
+        broken = {*fuzz(bug.seed, "both", "analytic").found} & bug.breaks
+    return name.replace("_", " "), f"{bug.seed}", ", ".join(f"`{word}`" for word in sorted(broken))
+
+
+if __name__ == "__main__":
+    heads = ("planted bug", "found at seed", "by")
+    print(markdown.table(heads, (found(name, bug) for name, bug in BUGS.items())))

@@ -52,7 +52,7 @@ def test_answers_tell_their_policies_apart():
 
 
 def test_a_failure_is_shrunk_to_what_it_needs():
-    plant, breaks = BUGS["tick_replayed_after_overrun"]
+    plant, breaks, _ = BUGS["tick_replayed_after_overrun"]
     drawn = draw(12, "safety", "analytic")
     faults = (
         SensorFreeze(at_s=0.1, for_s=0.3, target="device"),
@@ -95,7 +95,7 @@ def test_a_broken_promise_is_told_with_the_command_that_repeats_it(capsys, monke
         return replace(case, deployment=replace(case.deployment, run=RunConfig(duration_s=3.0)))
 
     monkeypatch.setattr(module, "draw", brief)
-    plant, _ = BUGS["hold_entered_late"]
+    plant = BUGS["hold_entered_late"].plant
     with plant():
         assert conduct((0,), "both", "analytic", 1) == 1
     told = capsys.readouterr().out

@@ -23,6 +23,9 @@ NAMES = (
 JOBS = hardware.Jobs.__struct_fields__
 
 
+PAGE = Path(__file__).parents[2] / "docs" / "hardware.md"
+
+
 def draws(profile: hardware.Profile, job: str, rows: int, n: int = 2000) -> np.ndarray:
     rng = np.random.default_rng(5)
     return np.array([profile.duration_ns(job, rows, rng) for _ in range(n)])
@@ -220,6 +223,18 @@ def test_a_file_of_ones_own_is_found_beside_the_deployment_and_needed_only_once(
     own.unlink()
     hardware.load.cache_clear()
     assert msgspec.json.decode(packed, type=Deployment) == deployment
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_page_has_the_watts_and_times_that_are_shipped(name):
+    profile = hardware.load(name)
+    idle, busy = (
+        f"{watts.value:g} ({watts.low:g} to {watts.high:g})"
+        for watts in (profile.idle_w, profile.busy_w)
+    )
+    infer = profile.jobs.infer
+    times = f"{infer.median_us(1):g} / {infer.median_us(64):g}"
+    assert f"\n| `{name}` | {idle} | {busy} | {times} |" in PAGE.read_text()
 
 
 @pytest.mark.parametrize(
