@@ -44,21 +44,21 @@ def every_segment(db: sqlite3.Connection) -> Iterator[StoredSegment]:
     return (StoredSegment(SegmentId(*row[:3]), *row[3:]) for row in db.execute(query))
 
 
-def segments(db: sqlite3.Connection) -> list[StoredSegment]:
-    """The segments that devices recorded."""
+def segments(db: sqlite3.Connection) -> Iterator[StoredSegment]:
+    """The segments that devices recorded, one at a time."""
     query = "SELECT device, boot, seq, digest, received_ns, body FROM segments WHERE source='lived'"
-    return [StoredSegment(SegmentId(*row[:3]), *row[3:]) for row in db.execute(query)]
+    return (StoredSegment(SegmentId(*row[:3]), *row[3:]) for row in db.execute(query))
 
 
-def segment_keys(db: sqlite3.Connection) -> list[SegmentId]:
-    """The names of the segments that devices recorded."""
+def segment_keys(db: sqlite3.Connection) -> Iterator[SegmentId]:
+    """The names of the segments that devices recorded, one at a time."""
     query = "SELECT device, boot, seq FROM segments WHERE source='lived'"
-    return [SegmentId(*row) for row in db.execute(query)]
+    return (SegmentId(*row) for row in db.execute(query))
 
 
-def refused(db: sqlite3.Connection) -> list[RefusedSegment]:
+def refused(db: sqlite3.Connection) -> Iterator[RefusedSegment]:
     query = "SELECT device, boot, seq, reason FROM refused"
-    return [RefusedSegment(SegmentId(*key), reason) for *key, reason in db.execute(query)]
+    return (RefusedSegment(SegmentId(*key), reason) for *key, reason in db.execute(query))
 
 
 def releases(db: sqlite3.Connection) -> list[StoredRelease]:

@@ -5,7 +5,7 @@ Each function asks an open database, changes nothing, and raises sqlite3.Error.
 
 import sqlite3
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import msgspec
@@ -65,9 +65,9 @@ class Runs:
         return at > 0 and number < self._ends[at - 1]
 
 
-def waiting(db: sqlite3.Connection) -> list[WaitingSegment]:
+def waiting(db: sqlite3.Connection) -> Iterator[WaitingSegment]:
     query = "SELECT device, boot, seq, digest FROM parcels"
-    return [WaitingSegment(SegmentId(*key), digest) for *key, digest in db.execute(query)]
+    return (WaitingSegment(SegmentId(*key), digest) for *key, digest in db.execute(query))
 
 
 def taken_in(db: sqlite3.Connection) -> list[tuple[str, int, Runs]]:

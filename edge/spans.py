@@ -1,7 +1,7 @@
 """A set of integers kept as runs without gaps: the stored segment numbers of one boot."""
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 
 class Spans:
@@ -21,6 +21,15 @@ class Spans:
     def __len__(self) -> int:
         """The number of runs."""
         return len(self._firsts)
+
+    @property
+    def count(self) -> int:
+        """The number of members."""
+        return sum(self._ends) - sum(self._firsts)
+
+    def __iter__(self) -> Iterator[int]:
+        """The members, ascending."""
+        return (number for run in self.runs for number in range(*run))
 
     @property
     def below(self) -> int:

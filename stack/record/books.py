@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 from tierloop.cloud import store_view
 from tierloop.contract.messages import SegmentId
-from tierloop.contract.reading import Unreadable
+from tierloop.contract.reading import Unreadable, reading
 from tierloop.edge import outbox_view
 from tierloop.edge.outbox_view import Runs
+from tierloop.edge.spans import Spans
 from tierloop.stack.record.disks import CLOUD_STORE, EDGE_OUTBOX, read
 from tierloop.stack.record.record import ROOF, LifeId, Record
 
@@ -61,12 +62,11 @@ def kept(
     promised: Mapping[LifeId, Runs],
 ) -> dict[LifeId, Kept]:
     """What the stores hold, by life; a segment in two places is counted in the first."""
-    seen: dict[LifeId, set[int]] = defaultdict(set)
+    seen: dict[LifeId, Spans] = defaultdict(Spans)
     counts: dict[LifeId, list[int]] = defaultdict(lambda: [0, 0, 0, 0, -1])
     for place, names in enumerate((stored, refused, waiting)):
         for device, boot, number in names:
-            if number not in seen[device, boot]:
-                seen[device, boot].add(number)
+            if seen[device, boot].add(number):
                 count = counts[device, boot]
                 count[place] += 1
                 count[-1] = max(count[-1], number)
@@ -84,14 +84,13 @@ def holdings(out: Path) -> dict[LifeId, Kept]:
     """
     cloud, edge = out / CLOUD_STORE, out / EDGE_OUTBOX
     try:
-        promised = read(edge, outbox_view.taken_in)
-        stored = read(cloud, store_view.segment_keys)
-        return kept(
-            stored,
-            (segment.key for segment in read(cloud, store_view.refused)),
-            (segment.key for segment in read(edge, outbox_view.waiting)),
-            {(device, boot): runs for device, boot, runs in promised},
-        )
+        with reading(out):
+            return kept(
+                read(cloud, store_view.segment_keys),
+                (segment.key for segment in read(cloud, store_view.refused)),
+                (segment.key for segment in read(edge, outbox_view.waiting)),
+                {(device, boot): runs for device, boot, runs in read(edge, outbox_view.taken_in)},
+            )
     except Unreadable:
         return {}
 

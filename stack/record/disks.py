@@ -6,7 +6,7 @@ SQLite may make its index of the log (`-shm`) beside a store that a killed proce
 import contextlib
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -28,31 +28,30 @@ EDGE_JOURNAL = Path("state/edge/policies") / JOURNAL_FILE
 LOCK_WAIT_S = 1.0
 
 T = TypeVar("T")
-Query = Callable[[sqlite3.Connection], list[T]]
+Query = Callable[[sqlite3.Connection], Iterable[T]]
 """A question to a store, as the tier that owns it asks it: see store_view and outbox_view."""
 
 
-def read(path: Path, view: Query[T]) -> list[T]:
-    """What the view finds in a store; nothing where there is no store, or no table in it yet.
+def read(path: Path, view: Query[T]) -> Iterator[T]:
+    """What the view finds in a store, a row at a time; nothing where there is none, or no table.
 
-    Raises UserError if a running tier holds the store, Unreadable.
+    Raises UserError if a running tier holds the store, Unreadable; also after some rows.
     """
     if not path.exists():
-        return []
+        return
     with reading(path, "damaged, or written by another version of tierloop"):
         try:
             with opened(path) as store:
-                return view(store)
+                yield from view(store)
         except sqlite3.OperationalError as error:
             if not str(error).startswith("no such table"):
                 raise
-    return []
 
 
 def releases(out: Path) -> list[StoredRelease]:
     """The policies released in a run, by version; none where the store cannot be read."""
     try:
-        return read(out / CLOUD_STORE, store_view.releases)
+        return list(read(out / CLOUD_STORE, store_view.releases))
     except Unreadable:  # the audit tells it
         return []
 

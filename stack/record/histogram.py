@@ -49,6 +49,11 @@ class Histogram:
         found: NDArray[np.float64] = low + (high - low) * (at - np.floor(at))
         return found
 
+    def bins(self) -> tuple[NDArray[np.float64], IntVector]:
+        """The middles of the bins that hold a sample, ascending, float64[b], and their counts."""
+        held = self.counts > 0
+        return self._middles()[held], self.counts[held]
+
     def samples(self) -> NDArray[np.float64]:
         """The samples in order of size, float64[n], each as the middle of its bin."""
         return np.repeat(self._middles(), self.counts)

@@ -57,7 +57,7 @@ class Life:
             self.met_ns = report.at_ns
         if report.role == DEVICE:
             self.tally.take(report.decisions)
-            self.recent_ns.append(report.ages_ns[:, 0])
+            self.recent_ns.append(report.ages_ns[:, 0].copy())  # not all of the report
 
     @property
     def watts(self) -> float:

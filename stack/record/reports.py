@@ -183,7 +183,7 @@ def _report(codec: Codec, data: bytes, at: int) -> Report | str:
     if length > MAX_BYTES[Report] or start + length > len(data):
         return "corrupted or incomplete"
     try:
-        found = codec.decode(memoryview(data)[start : start + length])
+        found = codec.decode(data[start : start + length])  # a copy: its arrays keep no window
     except WireError as error:
         return (
             "corrupted"

@@ -178,8 +178,8 @@ class Oracle:
 
     def judge_disks(self, place: Path) -> None:
         """What was acknowledged is on disk once, as it was sealed."""
-        stored = read(place / CLOUD_STORE, store_view.segments)
-        waiting = read(place / EDGE_OUTBOX, outbox_view.waiting)
+        stored = list(read(place / CLOUD_STORE, store_view.segments))
+        waiting = list(read(place / EDGE_OUTBOX, outbox_view.waiting))
         times = Counter(segment.key for segment in stored)
         for key, n in times.items():
             if n > 1:

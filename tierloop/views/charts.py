@@ -183,9 +183,10 @@ def age_histogram(record: Record, validity_ms: float) -> Paint:
     def paint(axes: "Axes") -> None:
         edges = np.geomspace(1, validity_ms, 70)
         for name, label, colour in _AGES:
-            ages = np.maximum(record.samples[name].whole().samples() / NS_PER_MS, 1.0)
-            counts, _ = np.histogram(np.minimum(ages, validity_ms), edges)
-            share = counts / max(len(ages), 1)
+            ages_ns, n = record.samples[name].whole().bins()
+            ages = np.clip(ages_ns / NS_PER_MS, 1.0, validity_ms)
+            counts, _ = np.histogram(ages, edges, weights=n)
+            share = counts / max(n.sum(), 1)
             axes.stairs(share, edges, fill=True, color=colour, alpha=0.7, label=label)
         axes.legend(loc="upper left", fontsize=8)
         axes.axvline(validity_ms, color=BAD, lw=1.2)
@@ -206,10 +207,11 @@ def lateness(record: Record, period_us: float) -> Paint:
     """The share of ticks later than x, both axes logarithmic: the tail is what matters."""
 
     def paint(axes: "Axes") -> None:
-        late = np.maximum(record.samples[LATENESS].whole().samples() / NS_PER_US, 1.0)
-        share = 1.0 - np.arange(len(late)) / max(len(late), 1)
-        keep = np.unique(np.geomspace(1, len(late) or 1, 800).astype(int))[: len(late)]
-        axes.plot(late[-keep], share[-keep], color=SERIES[0], lw=1.8)
+        late_ns, counts = record.samples[LATENESS].whole().bins()
+        n = int(counts.sum())
+        at = n - np.unique(np.geomspace(1, n or 1, 800).astype(int))[:n]
+        late = np.maximum(late_ns / NS_PER_US, 1.0)[np.searchsorted(np.cumsum(counts), at, "right")]
+        axes.plot(late, 1.0 - at / max(n, 1), color=SERIES[0], lw=1.8)
         axes.axvline(period_us, color=BAD, lw=1.2)
         axes.annotate(
             "one tick", (period_us, 0.97), (-4, 0), ha="right", va="top",
@@ -217,7 +219,7 @@ def lateness(record: Record, period_us: float) -> Paint:
         )  # fmt: skip
         axes.set_xscale("log")
         axes.set_yscale("log")
-        axes.set_ylim(0.5 / max(len(late), 1), 1.5)
+        axes.set_ylim(0.5 / max(n, 1), 1.5)
         axes.xaxis.set_major_formatter("{x:g}")
         axes.minorticks_off()
         axes.yaxis.set_major_formatter(lambda y, _: f"{100 * y:g} %")
