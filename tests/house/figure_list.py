@@ -4,6 +4,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -92,15 +93,14 @@ def compare(figure: Figure, document: str, output: str, judged: bool) -> Iterato
     if not figure.reads:
         printed = find(figure.text, output)
         lines = printed[0].splitlines() if printed else []
-        for i, line in enumerate(stands[0].splitlines()):
-            now = lines[i] if i < len(lines) else "nothing"
-            yield Finding(figure, line, now, line.split() == now.split() if judged else None)
+        for there, now in zip_longest(stands[0].splitlines(), lines, fillvalue=""):
+            yield Finding(figure, there, now, there.split() == now.split() if judged else None)
         return
     for there, how in zip(stands.groups(), figure.reads, strict=True):
         try:
             now = read(how, output)
-        except (LookupError, ValueError, TypeError) as error:
-            yield Finding(figure, there, f"none: {error}", False)
+        except (LookupError, ValueError, TypeError):
+            yield Finding(figure, there, "", False)
         else:
             verdict = holds(there, now, figure.tolerance) if judged else None
             yield Finding(figure, there, written(now, there), verdict)
