@@ -4,7 +4,7 @@
 
 Each array is padded to a multiple of 8 bytes from the start and described in the header by its
 dtype and shape, in the same order. No pickle: a header can only become one of the messages of
-contract/messages.py, and an array only bytes of an allowed dtype. The header is checked by type;
+contract/streams.py, and an array only bytes of an allowed dtype. The header is checked by type;
 the arrays by dtype, shape and size; the whole by the stream's size cap and its checksum, which
 finds every run of up to 32 wrong bits.
 """
@@ -20,8 +20,8 @@ import msgspec
 import numpy as np
 
 from tierloop.contract.errors import SpecError, WireError
-from tierloop.contract.messages import ALL, Message
-from tierloop.contract.streams import MAX_BYTES
+from tierloop.contract.messages import Message
+from tierloop.contract.streams import ALL, MAX_BYTES
 
 _DTYPES = {dtype: np.dtype(dtype) for dtype in ("<f4", "<i8", "|u1")}
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}

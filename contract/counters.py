@@ -141,6 +141,8 @@ COUNTERS: tuple[Counted, ...] = (
     Counted("events_dropped", "events", NODES, "Events that found no room in a report."),
     Counted("reports.dropped", "reports", NODES, "Reports for which the queue was full."),
     Counted("reports.unfit", "reports", NODES, "Reports too big to be sent whole."),
+    Counted("poses.dropped", "messages", DEVICE, "Poses for which the queue was full, or too "
+            "big."),
     Counted(MESSAGES_SENT, "messages", NODES, "Messages of a stream handed to the link."),
     Counted(MESSAGES_RECEIVED, "messages", NODES, "Messages of a stream that came."),
     Counted(MESSAGES_DROPPED, "messages", NODES, "Messages of a stream dropped here, by reason."),

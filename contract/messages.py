@@ -313,6 +313,3 @@ class Report(Message, tag="report", frozen=True, kw_only=True):
     outcomes: Annotated[tuple[Outcome, ...], Meta(max_length=OUTCOMES_MAX)]
     events: Annotated[tuple[Event, ...], Meta(max_length=TOLD_MAX)]
     ages_ns: IntRows = field(default_factory=lambda: np.zeros((0, 2), np.int64))
-
-
-ALL: tuple[type[Message], ...] = tuple(Message.__subclasses__())

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from tierloop.contract import messages as m
 from tierloop.contract.clock import period_ns
+from tierloop.contract.poses import Poses
 
 
 class Delivery(Enum):
@@ -49,14 +50,17 @@ STREAMS: tuple[Stream, ...] = (
     Stream(m.Part,          "cloud",  "edge",    0,  Delivery.QUEUE,      64,    0,  80 * _KB),
     Stream(m.PolicyStatus,  "edge",   "cloud",   0,  Delivery.QUEUE,      16,    0,   4 * _KB),
     Stream(m.Report,        "any",    "roof",    1,  Delivery.QUEUE,      64, 2000, 256 * _KB),
+    Stream(Poses,           "device", "roof",    1,  Delivery.QUEUE,      64, 2000, 256 * _KB),
 )
 # fmt: on
 
 MISSED_PERIODS = 5
 """A stream is alive if it was heard within this many of its own periods."""
 
+ALL: tuple[type[m.Message], ...] = tuple(dict.fromkeys(s.message for s in STREAMS))
+"""Every message that there is, in the order of the table."""
 DELIVERY: dict[type[m.Message], Delivery] = {s.message: s.delivery for s in STREAMS}
-STREAM_NAME: dict[type[m.Message], str] = {k: str(k.__struct_config__.tag) for k in m.ALL}
+STREAM_NAME: dict[type[m.Message], str] = {k: str(k.__struct_config__.tag) for k in ALL}
 DEPTH: dict[type[m.Message], int] = {s.message: s.depth for s in STREAMS}
 MAX_BYTES: dict[type[m.Message], int] = {s.message: s.max_bytes for s in STREAMS}
 

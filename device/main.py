@@ -2,12 +2,13 @@
 
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from tierloop.contract.body import Body, Embodiment
 from tierloop.contract.clock import NS_PER_MS, Clock, WallClock
 from tierloop.contract.errors import running
 from tierloop.contract.messages import Event, Hello
+from tierloop.contract.poses import Poses
 from tierloop.device.config import DeviceConfig
 from tierloop.device.loop import HALT_NS, Loop
 from tierloop.device.node import DeviceNode
@@ -30,8 +31,10 @@ class ControlLoop:
         link: Client,
         reporter: ReportSource | None,
         clock: Clock | None = None,
+        poses: Callable[[], Iterable[Poses]] = tuple,
     ) -> None:
         self._node, self._body, self._link, self._reporter = node, body, link, reporter
+        self._poses = poses
         self._clock = clock or WallClock()
         self._shaped = link.transport if isinstance(link.transport, ShapedSocket) else None
         self._poller = Poller([self._shaped]) if self._shaped else None
@@ -96,6 +99,8 @@ class ControlLoop:
         report = self._loop.report(now_ns, time.process_time(), last)
         if self._reporter is not None:
             self._reporter.send(report)
+            for poses in self._poses():
+                self._reporter.show(poses)
 
 
 def run(
@@ -110,13 +115,15 @@ def run(
     core: int | None = None,
     connect: Callable[[str], ClientSocket] = ClientSocket,
     clock: Clock | None = None,
+    poses: Callable[[], Iterable[Poses]] = tuple,
 ) -> int:
     """Runs one robot until SIGTERM. Returns 0, or 2 if the edge refuses this robot for good.
 
     Only a refusal before the first session ends it; after that the robot waits to be let in again.
 
     `boot` tells this start from every other; `core` is the processor to stay on; `connect` makes
-    the connection to the edge; `clock` is the host's monotonic one by default.
+    the connection to the edge; `clock` is the host's monotonic one by default; `poses` gives what
+    a simulator has noted since the last call, which goes to the roof beside each report.
     """
     got = habits(config.realtime, core)
     node = DeviceNode(name, boot, embodiment, config, software, time.process_time())
@@ -125,7 +132,7 @@ def run(
     )
     link = Client(connect(edge), hello, "edge")
     reporter = ReportSource(report_to) if report_to else None
-    loop = ControlLoop(node, embodiment.body, link, reporter, clock)
+    loop = ControlLoop(node, embodiment.body, link, reporter, clock, poses)
     signal.signal(signal.SIGTERM, lambda *_: loop.stop())
     told = ", ".join(f"{what} {how}" for what, how in got.items())
     node.note(Event(at_ns=time.monotonic_ns(), name="realtime", detail=told))

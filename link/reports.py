@@ -1,4 +1,4 @@
-"""Carries the reports of each process to the one that started the run, over a private socket."""
+"""Carries what each process reports to the one that started the run, over a private socket."""
 
 import contextlib
 import os
@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from tierloop.contract.codec import Codec
 from tierloop.contract.errors import SpecError, UserError, WireError
 from tierloop.contract.messages import Report
+from tierloop.contract.poses import Poses
 from tierloop.contract.streams import DEPTH
 from tierloop.link.address import check_address, private
 from tierloop.link.sockets import HIGH_WATER, bounded, listen
@@ -45,10 +46,22 @@ class ReportSource:
             if not (report.events or report.labels):
                 return False
             return self.send(replace(report, events=(), labels={}))
+        return self._put(data, "reports.dropped")
+
+    def show(self, poses: Poses) -> bool:
+        """Hands poses over; False if they are lost, which later reports count."""
+        try:
+            data = self._codec.encode(poses)
+        except SpecError:
+            self._lose("poses.dropped")
+            return False
+        return self._put(data, "poses.dropped")
+
+    def _put(self, data: bytes, lost: str) -> bool:
         try:
             self._socket.send(data, zmq.NOBLOCK)
         except zmq.Again:
-            self._lose("reports.dropped")
+            self._lose(lost)
             return False
         return True
 
@@ -61,7 +74,7 @@ class ReportSource:
 
 
 class ReportSink:
-    """The roof's end: collects the reports of all processes, over a private socket."""
+    """The roof's end: collects the reports of all processes, and poses, over a private socket."""
 
     def __init__(self) -> None:
         self._codec = Codec()
@@ -74,9 +87,9 @@ class ReportSink:
             raise
         self.malformed = 0
 
-    def poll(self, timeout_ms: float) -> list[Report]:
-        """All reports at hand, after waiting up to `timeout_ms` for the first."""
-        reports: list[Report] = []
+    def poll(self, timeout_ms: float) -> list[Report | Poses]:
+        """All that is at hand, after waiting up to `timeout_ms` for the first."""
+        reports: list[Report | Poses] = []
         if not self._socket.poll(int(timeout_ms)):
             return reports
         with contextlib.suppress(zmq.Again):
@@ -87,7 +100,7 @@ class ReportSink:
                 except WireError:
                     self.malformed += 1
                     continue
-                if isinstance(message, Report):
+                if isinstance(message, Report | Poses):
                     reports.append(message)
                 else:
                     self.malformed += 1

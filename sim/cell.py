@@ -4,6 +4,7 @@ import numpy as np
 
 from tierloop.contract.body import SWITCH_ON, Episode, Reading, Scan
 from tierloop.contract.clock import NS_PER_S
+from tierloop.contract.poses import PlacedObject
 from tierloop.contract.specs import FloatArray, Vector
 from tierloop.sim import catalogue
 from tierloop.sim.exertion import Exertion
@@ -14,7 +15,7 @@ from tierloop.sim.world import World
 
 
 class Cell:
-    """Implements the contract `Body`.
+    """Implements the contract `Body`, and `InScene` for those who draw it.
 
     The first `read` is time zero. Each later one first runs all physics steps that are due since,
     however many they are: the world does not wait for a caller who is late. A reading carries the
@@ -116,6 +117,11 @@ class Cell:
         if self._lip_m is None:
             self._lip_m = self._tool_position(np.array(self._joints.position))
         return self._lip_m
+
+    def objects(self) -> list[PlacedObject]:
+        """What moves about the arm, where it is now."""
+        placed: list[PlacedObject] = self._task.objects()
+        return placed
 
     def write(self, setpoint: Vector) -> None:
         """Sets the target of the drives: float64[joints + 1], rad; the last entry is the suction

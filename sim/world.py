@@ -144,6 +144,13 @@ class World:
         )[0]
         return at
 
+    def pose(self, name: str) -> tuple[Triple, Quaternion]:
+        """Position (m) and orientation (x, y, z, w) of a body's centre, world frame."""
+        at: tuple[Triple, Quaternion] = _bullet.getBasePositionAndOrientation(
+            self._ids[name], physicsClientId=self._client
+        )
+        return at
+
     def velocity(self, name: str) -> Triple:
         """A body's linear velocity, m/s."""
         linear: Triple = _bullet.getBaseVelocity(self._ids[name], physicsClientId=self._client)[0]

@@ -6,6 +6,7 @@ from tierloop.benchmarks.rig.hot import chunk, experience, observation, policy
 from tierloop.contract import messages as m
 from tierloop.contract.codec import Codec, digest64
 from tierloop.contract.ledger import LEDGER
+from tierloop.contract.poses import PLACED_COLUMNS, Poses, SceneObject
 
 
 def messages() -> dict[str, m.Message]:
@@ -37,6 +38,15 @@ def messages() -> dict[str, m.Message]:
             counters={f"counter.{i}": float(i) for i in range(40)}, gauges={"backlog": 0.0},
             labels={"rung": "edge"}, decisions=np.zeros((20, len(LEDGER)), np.int64),
             lateness_ns=np.zeros(240, np.int64), outcomes=(), events=(),
+        ),
+        Poses(
+            process="arm-0", boot=1, at_ns=10**15, frame_ns=np.full(30, 10**15),
+            joints_rad=np.zeros((30, 7), np.float32), tool=np.zeros((30, 2), np.float32),
+            objects=tuple(
+                SceneObject(name=f"part {n}", kind="box", shape="box", size_m=(0.02, 0.02, 0.03))
+                for n in range(2)
+            ),
+            placed=np.zeros((60, PLACED_COLUMNS), np.float32),
         ),
     )  # fmt: skip
     return {type(message).__name__: message for message in found}

@@ -28,6 +28,8 @@ _HEADER_BYTES = 8192
 TIERS = ("device", "edge", "cloud")
 PRIVATE = "ipc"
 """In place of an address: a Unix socket in a private folder."""
+POSES_HZ_MAX = 240
+"""More a second shows an eye no more."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
@@ -97,6 +99,26 @@ class PolicyConfig(_Table, frozen=True, kw_only=True):
     """A policy artefact to begin with, relative to this file; empty means to begin untrained."""
 
 
+class RecordConfig(_Table, frozen=True, kw_only=True):
+    """The `[record]` table: what the record keeps beside what its figures rest on."""
+
+    poses_hz: int = 30
+    """Poses of each simulated robot, and of what moves about it, at least so many times a second;
+    each is one of a control tick. 0 keeps none."""
+    ledger: bool = True
+    """Write ledger.parquet at the end."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.poses_hz <= POSES_HZ_MAX:
+            raise ValueError(f"poses_hz must lie between 0 and {POSES_HZ_MAX}")
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """What the record does without."""
+        kept = {"poses": self.poses_hz > 0, "ledger": self.ledger}
+        return tuple(name for name, here in kept.items() if not here)
+
+
 class DeploymentFile(_Table, frozen=True, kw_only=True):
     """A whole deployment file, checked."""
 
@@ -113,6 +135,7 @@ class DeploymentFile(_Table, frozen=True, kw_only=True):
     learner: LearnerConfig = LearnerConfig()
     links: LinksConfig = LinksConfig()
     policy: PolicyConfig = PolicyConfig()
+    record: RecordConfig = RecordConfig()
     fault: Faults = ()
     """What goes wrong, when and where; docs/faults.md lists the kinds."""
     budget: tuple[Budget, ...] = ()

@@ -2,7 +2,8 @@
 
 A file is a run of reports, each behind its length (uint32, little-endian), as the codec packs
 them: with a checksum each. A report is in the file as soon as it was heard. Behind a damaged one
-the next whole one is looked for: every report begins alike.
+the next whole one is looked for: every report begins alike. Poses lie beside them in files of their
+own (record/poses.py), written and read alike.
 """
 
 import os
@@ -11,13 +12,15 @@ from collections.abc import Iterator
 from contextlib import suppress
 from io import FileIO
 from pathlib import Path
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
 from tierloop.contract.codec import Codec
 from tierloop.contract.errors import SpecError, WireError
 from tierloop.contract.messages import Report
-from tierloop.contract.streams import MAX_BYTES
+from tierloop.contract.poses import Poses
+from tierloop.contract.streams import MAX_BYTES, STREAM_NAME
 from tierloop.stack.record.damage import Damage
 
 SUFFIX = ".reports"
@@ -30,8 +33,31 @@ PIECE_BYTES = 1 << 20
 """Read at a time."""
 
 _LENGTH = struct.Struct("<I")
-_MARK, _MARK_AT = b"\xa6report", 9
-"""Stands so far behind the beginning of every report: behind two lengths and the header's first."""
+_MARK_AT = 9
+"""So far behind the beginning of a message its name stands: behind two lengths and a byte."""
+
+T = TypeVar("T", Report, Poses)
+
+
+class PartKind(NamedTuple, Generic[T]):
+    """What a file holds; how its name ends; `label`: under which the roof says what it lacks.
+
+    `event`: the first word of the events that tell so.
+    """
+
+    message: type[T]
+    suffix: str
+    label: str
+    event: str
+
+    @property
+    def mark(self) -> bytes:
+        """The name of the message, as it stands in each."""
+        name = STREAM_NAME[self.message].encode()
+        return bytes([0xA0 + len(name)]) + name
+
+
+REPORTS = PartKind(Report, SUFFIX, LACKS, "record")
 
 
 class Lack(msgspec.Struct, array_like=True, kw_only=True):
@@ -44,15 +70,15 @@ class Lack(msgspec.Struct, array_like=True, kw_only=True):
 
 
 class PartFiles:
-    """Writes parts. Unbuffered: what was appended outlives the process.
+    """Writes parts of one kind. Unbuffered: what was appended outlives the process.
 
     `lacks`: what the disk did not take; `full`: why, as long as a process's part lacks what it told
     last. Each append tries again.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, kind: PartKind[Any] = REPORTS) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._folder = folder
+        self._folder, self._kind = folder, kind
         self._codec = Codec()
         self._torn: dict[Path, int] = {}
         self.lacks: list[Lack] = []
@@ -60,10 +86,11 @@ class PartFiles:
         self._missed: set[str] = set()
         self._news: list[tuple[str, str]] = []
 
-    def append(self, report: Report) -> None:
+    def append(self, report: Report | Poses) -> None:
         """Adds a report, whole or not at all; where the disk does not take it, `lacks` says so."""
         try:
-            self._write(self._folder / f"{report.process}{SUFFIX}", self._codec.encode(report))
+            path = self._folder / f"{report.process}{self._kind.suffix}"
+            self._write(path, self._codec.encode(report))
         except OSError as error:
             self._lack(report, error.strerror or str(error))
         except SpecError as error:
@@ -72,9 +99,8 @@ class PartFiles:
             self._missed.discard(report.process)
             if self.full and not self._missed:
                 self.full = ""
-                self._news.append(
-                    ("record_resumed", f"{self.lacks[-1].reports} reports are missing")
-                )
+                detail = f"{self.lacks[-1].reports} reports are missing"
+                self._news.append((f"{self._kind.event}_resumed", detail))
 
     def news(self) -> list[tuple[str, str]]:
         """Events since the last call, as name and detail: the disk takes no more, or does again."""
@@ -99,14 +125,16 @@ class PartFiles:
 
     def labels(self) -> dict[str, str]:
         """What is lacking, as a label of the roof's report; `lacks_of` reads it."""
-        return {LACKS: msgspec.json.encode(self.lacks).decode()} if self.lacks else {}
+        label = self._kind.label
+        return {label: msgspec.json.encode(self.lacks).decode()} if self.lacks else {}
 
-    def _lack(self, report: Report, why: str) -> None:
+    def _lack(self, report: Report | Poses, why: str) -> None:
         why = why[:WHY_MAX]
         self._missed.add(report.process)
         if not self.full:
             self.full = f"{self._folder}: {why}"
-            self._news.append(("record_lacks", f"{why}; the run continues without a record"))
+            detail = f"{why}; the run continues without a record"
+            self._news.append((f"{self._kind.event}_lacks", detail))
             if len(self.lacks) < LACKS_MAX:
                 at_ns = report.at_ns
                 self.lacks.append(Lack(since_ns=at_ns, until_ns=at_ns, reports=0, why=why))
@@ -130,24 +158,26 @@ def scan(folder: Path) -> Iterator[Report | Damage]:
     Raises OSError.
     """
     for path in sorted(folder.glob(f"*{SUFFIX}")):
-        yield from _scan(path, f"{folder.name}/{path.name}")
+        yield from scan_part(path, REPORTS)
 
 
-def _scan(path: Path, name: str) -> Iterator[Report | Damage]:
+def scan_part(path: Path, kind: PartKind[T]) -> Iterator[T | Damage]:
+    """Every whole message in one part, in order, and what is lost. Raises OSError."""
+    name = f"{path.parent.name}/{path.name}"
     codec, last_ns = Codec(), None
     with path.open("rb", buffering=0) as file:
-        window = _Window(file)
+        window = _Window(file, MAX_BYTES[kind.message])
         while window.left():
-            found = _report(codec, window.data, window.at)
+            found = _message(codec, kind, window.data, window.at)
             if isinstance(found, str):
                 lost, why = window.place, found
                 while isinstance(found, str) and window.left():
-                    window.at = _next(window.data, window.at, window.ended)
+                    window.at = _next(kind.mark, window.data, window.at, window.ended)
                     window.left()
-                    found = _report(codec, window.data, window.at)
-                until_ns = found.at_ns if isinstance(found, Report) else None
+                    found = _message(codec, kind, window.data, window.at)
+                until_ns = found.at_ns if isinstance(found, kind.message) else None
                 yield Damage(name, why, lost, window.place - lost, last_ns, until_ns)
-            if isinstance(found, Report):
+            if isinstance(found, kind.message):
                 yield found
                 last_ns = found.at_ns
                 window.at += _LENGTH.size + _LENGTH.unpack_from(window.data, window.at)[0]
@@ -156,8 +186,8 @@ def _scan(path: Path, name: str) -> Iterator[Report | Damage]:
 class _Window:
     """A file read from its beginning to its end, a piece at a time; `at` is a place in `data`."""
 
-    def __init__(self, file: FileIO) -> None:
-        self._file = file
+    def __init__(self, file: FileIO, size_max: int) -> None:
+        self._file, self._size_max = file, size_max
         self.data, self.at, self.ended = b"", 0, False
         self._begin = 0
 
@@ -167,8 +197,8 @@ class _Window:
         return self._begin + self.at
 
     def left(self) -> bool:
-        """Whether bytes are left; a whole report from `at` on is in `data` if the file has it."""
-        while not self.ended and len(self.data) - self.at < _LENGTH.size + MAX_BYTES[Report]:
+        """Whether bytes are left; a whole message from `at` on is in `data` if the file has it."""
+        while not self.ended and len(self.data) - self.at < _LENGTH.size + self._size_max:
             more = self._file.read(PIECE_BYTES)
             self.ended = not more
             self.data = self.data[self.at :] + more
@@ -176,11 +206,11 @@ class _Window:
         return self.at < len(self.data)
 
 
-def _report(codec: Codec, data: bytes, at: int) -> Report | str:
-    """The report whose length stands at `at`, or why there is none."""
-    start = at + _LENGTH.size
-    length = _LENGTH.unpack_from(data, at)[0] if start <= len(data) else MAX_BYTES[Report] + 1
-    if length > MAX_BYTES[Report] or start + length > len(data):
+def _message(codec: Codec, kind: PartKind[T], data: bytes, at: int) -> T | str:
+    """The message whose length stands at `at`, or why there is none."""
+    start, most = at + _LENGTH.size, MAX_BYTES[kind.message]
+    length = _LENGTH.unpack_from(data, at)[0] if start <= len(data) else most + 1
+    if length > most or start + length > len(data):
         return "corrupted or incomplete"
     try:
         found = codec.decode(data[start : start + length])  # a copy: its arrays keep no window
@@ -190,12 +220,12 @@ def _report(codec: Codec, data: bytes, at: int) -> Report | str:
             if error.reason == "damaged"
             else f"{error}; another version may have written it"
         )
-    return found if isinstance(found, Report) else "not a report"
+    return found if isinstance(found, kind.message) else "of another kind"
 
 
-def _next(data: bytes, at: int, ended: bool) -> int:
-    """Where behind `at` the next report may begin; if none does the end, or where to look on."""
-    mark = data.find(_MARK, at + 1 + _MARK_AT)
-    if mark >= 0:
-        return mark - _MARK_AT
-    return len(data) if ended else max(at + 1, len(data) - _MARK_AT - len(_MARK))
+def _next(mark: bytes, data: bytes, at: int, ended: bool) -> int:
+    """Where behind `at` the next message may begin; if none does the end, or where to look on."""
+    found = data.find(mark, at + 1 + _MARK_AT)
+    if found >= 0:
+        return found - _MARK_AT
+    return len(data) if ended else max(at + 1, len(data) - _MARK_AT - len(mark))

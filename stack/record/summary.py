@@ -22,6 +22,7 @@ from tierloop.stack.record.damage import provable
 from tierloop.stack.record.energy import account
 from tierloop.stack.record.histogram import Stretches
 from tierloop.stack.record.invariants import FAULTS, invariants
+from tierloop.stack.record.poses import POSES
 from tierloop.stack.record.record import (
     AGE,
     DEVICE,
@@ -32,7 +33,7 @@ from tierloop.stack.record.record import (
     ROUND_TRIP,
     Record,
 )
-from tierloop.stack.record.reports import LACKS, lacks_of
+from tierloop.stack.record.reports import REPORTS, lacks_of
 from tierloop.stack.record.sessions import apart, silence
 
 SCHEMA_VERSION = 3
@@ -98,6 +99,7 @@ def summarise(
         "damaged": [damage.told(start_ns, end_ns) for damage in record.damaged],
         "lacks": _lacks(record, start_ns),
         "unkept": [],
+        "left_out": list(deployment.record.left_out),
         "trace_sha256": record.label("trace_sha256"),
     }
 
@@ -236,12 +238,14 @@ def _experience(record: Record, audit: Audit, books: Books) -> dict[str, int]:
 def _lacks(record: Record, start_ns: int) -> list[dict[str, Any]]:
     return [
         {
+            "what": what,
             "from_s": round((lack.since_ns - start_ns) / NS_PER_S, 3),
             "to_s": round((lack.until_ns - start_ns) / NS_PER_S, 3),
             "reports": lack.reports,
             "why": lack.why,
         }
-        for lack in lacks_of(record.label(LACKS))
+        for what, kind in (("reports", REPORTS), ("reports of poses", POSES))
+        for lack in lacks_of(record.label(kind.label))
     ]
 
 

@@ -14,6 +14,7 @@ from tierloop.cloud.trainer import Trainer
 from tierloop.contract.body import Embodiment
 from tierloop.contract.effects import Compute
 from tierloop.contract.messages import Hello, Report
+from tierloop.contract.poses import Poses
 from tierloop.contract.specs import FloatArray, PolicySpec
 from tierloop.edge import serving
 from tierloop.edge.node import CLOUD, EdgeNode
@@ -26,6 +27,7 @@ from tierloop.sim.catalogue import expert
 from tierloop.stack.config import hardware
 from tierloop.stack.config.deployment import Deployment
 from tierloop.stack.order import Order
+from tierloop.stack.pose_tap import tapped
 from tierloop.stack.record.summary import EXTRAPOLATED
 from tierloop.stack.twin import twin_of
 from tierloop.stack.virtual.costs import Charge, Metered
@@ -72,6 +74,8 @@ class Site(NamedTuple):
     tell: Callable[[Report], None]
     note: Callable[[str, str, str], None]
     """Hears what is to be said of a process: its name, a short word, the sentence."""
+    poses: Callable[[Poses], None] | None
+    """Hears where a robot and what moves about it are; None if nobody wants to know."""
 
     def order(self, name: str, role: str) -> Order:
         """Who a process is: the seed and software of its real counterpart."""
@@ -137,13 +141,23 @@ class CloudBill:
 def device(site: Site, name: str, boot: int) -> DeviceDriver:
     """One robot; its body begins anew, as its world lives in the same process."""
     order, config = site.order(name, "device"), site.deployment.device
-    embodiment = site.wrappers.embodiment(name, site.embody(name, order.seed))
+    show = site.poses
+    poses_hz = site.deployment.record.poses_hz if show else 0
+    robot, noted = tapped(site.embody(name, order.seed), name, boot, poses_hz)
+    embodiment = site.wrappers.embodiment(name, robot)
     node = site.wrappers.device(name, boot, embodiment, config, order.software)
     hello = Hello(
         node=name, role="device", boot=boot, software=order.software, spec=site.spec.digest
     )
     number = site.deployment.scenario.robots.index(name)
     later = _Later()
+
+    def tell(report: Report) -> None:
+        site.tell(report)
+        if show:
+            for poses in noted():
+                show(poses)
+
     later.driver = driver = DeviceDriver(
         node,
         embodiment.body,
@@ -151,7 +165,7 @@ def device(site: Site, name: str, boot: int) -> DeviceDriver:
         site.wrappers.clock(name),
         site.charge(name, config.hardware, order.seed, boot),
         site.connect(hello, EDGE, later),
-        site.tell,
+        tell,
         partial(site.trace.applied, number),
     )
     return driver

@@ -19,6 +19,7 @@ from tierloop.stack.config.deployment_file import TIERS
 from tierloop.stack.faults.kinds import Faults
 from tierloop.stack.record import reports
 from tierloop.stack.record.folder import PARTS, audited, claim, prepare
+from tierloop.stack.record.poses import POSES
 from tierloop.stack.record.record import ROOF, Happening, Record
 from tierloop.stack.record.reserve import Reserve
 from tierloop.stack.record.roof import roof_report
@@ -62,6 +63,7 @@ class VirtualRun:
         self._out, self._view, self._stopped = out, view, stopped
         self._record = Record(policy_spec(deployment.scenario))
         self._parts: reports.PartFiles | None = None
+        self._poses: reports.PartFiles | None = None
         self._told = 0
         self._report_ns = NS_PER_S
         self._began_s = self._shown_s = time.monotonic()
@@ -98,6 +100,7 @@ class VirtualRun:
                 held = claim(self._out, self.deployment, TIERS)
                 ends.callback(held.close)
                 self._parts = reports.PartFiles(self._out / PARTS)
+                self._poses = reports.PartFiles(self._out / PARTS, POSES)
                 ends.callback(Reserve(self._out).free)
             place = self._scratch.path
             stack = VirtualStack(
@@ -107,6 +110,7 @@ class VirtualRun:
                 observers=[self._hear],
                 wrappers=FaultyParts(self.deployment),
                 pulse=self._pulse,
+                poses=self._poses.append if self._poses else None,
             )
             schedule(stack)
             with closing(stack):
@@ -184,12 +188,11 @@ class VirtualRun:
 
     def _report(self, stack: VirtualStack, labels: dict[str, str]) -> None:
         fresh, self._told = stack.events[self._told :], len(stack.events)
-        if self._parts is not None:
+        for parts in filter(None, (self._parts, self._poses)):
             fresh += [
-                Happening(stack.now_ns, ROOF, ROOF, name, detail)
-                for name, detail in self._parts.news()
+                Happening(stack.now_ns, ROOF, ROOF, name, detail) for name, detail in parts.news()
             ]
-            labels |= self._parts.labels()
+            labels |= parts.labels()
         self._hear(roof(stack.now_ns, fresh, labels))
 
 

@@ -12,6 +12,7 @@ from tierloop.cloud.backend import Backend
 from tierloop.cloud.store import STORE_FILE
 from tierloop.contract.clock import NS_PER_MS, period_ns
 from tierloop.contract.messages import Report
+from tierloop.contract.poses import Poses
 from tierloop.device.loop import HALT_NS
 from tierloop.edge.node import CLOUD
 from tierloop.edge.node import NAME as EDGE
@@ -64,10 +65,11 @@ class VirtualStack:
         observers: Sequence[Observer] = (),
         wrappers: Wrappers | None = None,
         pulse: Callable[[], None] = lambda: None,
+        poses: Callable[[Poses], None] | None = None,
     ) -> None:
         """`state` is the folder of what outlives a process, `embodiments(name, seed)` makes a
         body, `backend` and `label` do the learning; by default as the deployment says. `pulse` is
-        called between the jobs of learning."""
+        called between the jobs of learning; `poses`, if any, hears where robots and parts are."""
         deployment = msgspec.structs.replace(deployment, seed=seed)
         scenario = deployment.scenario
         self.deployment, self.trace, self.events = deployment, Trace(), list[Happening]()
@@ -88,7 +90,7 @@ class VirtualStack:
             backend=backend, label=label,
             pulse=pulse, wrappers=wrappers or Wrappers(), heap=self._heap,
             trace=self.trace, ways=ways, ports={EDGE: Port(), CLOUD: Port()}, tell=self._hear,
-            note=self._note,
+            note=self._note, poses=poses,
         )  # fmt: skip
         _enter_initial(self._site)
         for name in (CLOUD, EDGE):

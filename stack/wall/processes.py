@@ -42,9 +42,11 @@ def _connector(order: Order, spec: LinkSpec) -> Callable[[str], ClientSocket]:
 def _device(order: Order) -> int:
     from tierloop.device.main import run
     from tierloop.sim.embody import embody
+    from tierloop.stack.pose_tap import tapped
 
     deployment, faults, began_ns = order.deployment, order.faults, order.began_ns
     robot = embody(deployment.scenario, order.seed, deployment.reality)
+    robot, poses = tapped(robot, order.name, order.boot, deployment.record.poses_hz)
     embodiment = faulty_body(robot, faults, began_ns)
     cores = sorted(psutil.Process().cpu_affinity())
     return run(
@@ -58,6 +60,7 @@ def _device(order: Order) -> int:
         core=cores[deployment.scenario.robots.index(order.name) % len(cores)],
         connect=_connector(order, deployment.links.device),
         clock=clock(faults, began_ns),
+        poses=poses,
     )
 
 

@@ -9,13 +9,15 @@ from tierloop.contract.clock import NS_PER_S
 from tierloop.contract.counters import MEASURED_J, member
 from tierloop.contract.ledger import coded
 from tierloop.contract.messages import Report
+from tierloop.contract.poses import Poses
 from tierloop.link.reports import ReportSink
 from tierloop.link.sockets import check_free
 from tierloop.sim.scenario import policy_spec
 from tierloop.stack.config.deployment import Deployment
 from tierloop.stack.record import reports
 from tierloop.stack.record.folder import PARTS, check_folder, claim, prepare
-from tierloop.stack.record.record import ROOF, Happening, Record, fits
+from tierloop.stack.record.poses import POSES
+from tierloop.stack.record.record import DEVICE, ROOF, Happening, Record, fits
 from tierloop.stack.record.reserve import Reserve
 from tierloop.stack.record.roof import roof_report
 from tierloop.stack.wall.crashes import Nemesis
@@ -55,6 +57,7 @@ class Run:
         with ExitStack() as ends:
             ends.callback(claim(out, deployment, roles).close)
             self._parts = reports.PartFiles(out / PARTS)
+            self._poses = reports.PartFiles(out / PARTS, POSES)
             self._reserve = Reserve(out)
             ends.callback(self._reserve.free)
             self._sink = ReportSink()
@@ -120,8 +123,11 @@ class Run:
         return "time" if elapsed_s >= self._deployment.run.duration_s else ""
 
     def _turn(self, wait_s: float) -> None:
-        for report in self._sink.poll(1000 * wait_s):
-            self._hear(report)
+        for heard in self._sink.poll(1000 * wait_s):
+            if isinstance(heard, Report):
+                self._hear(heard)
+            else:
+                self._see(heard)
         now_ns = time.monotonic_ns()
         if now_ns >= self._report_ns:
             self._report_ns = now_ns + NS_PER_S
@@ -161,12 +167,19 @@ class Run:
         if report.gauges.get("session", 0) >= 0:  # refused for good, it was never there
             self._supervisor.heard(report.process)
 
+    def _see(self, poses: Poses) -> None:
+        """Keeps the poses of a robot of this table."""
+        if self._known.get(poses.process) == DEVICE:
+            self._poses.append(poses)
+        else:
+            self._foreign += 1
+
     def _tell(self, process: str, name: str, detail: str) -> None:
         self._events.append(Happening(time.monotonic_ns(), process, ROOF, name, detail))
 
     def _report(self, **labels: str) -> None:
         """The supervisor's own report: what it did to its processes."""
-        for name, detail in self._parts.news():
+        for name, detail in (*self._parts.news(), *self._poses.news()):
             self._tell(self._name, name, detail)
         counters = {
             "malformed": self._sink.malformed + self._foreign,
@@ -174,7 +187,7 @@ class Run:
         }
         report = roof_report(
             self._name, self._boot, time.monotonic_ns(), self._events, counters,
-            labels | self._parts.labels(),
+            labels | self._parts.labels() | self._poses.labels(),
         )  # fmt: skip
         self._events.clear()
         self._parts.append(report)

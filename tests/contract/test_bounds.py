@@ -11,10 +11,12 @@ from tierloop.contract import messages as m
 from tierloop.contract.bounds import INT_MAX, Array, Bounded, Count, Unbounded, cut
 from tierloop.contract.codec import Codec
 from tierloop.contract.errors import SpecError, WireError
+from tierloop.contract.poses import SceneObject
 
 PARTS = [
     m.Outcome(number=1, success=True, reason="sorted", policy_version=1, started_ns=1, ended_ns=2),
     m.Event(at_ns=1, name="x"),
+    SceneObject(name="part 1", kind="box", shape="box", size_m=(0.02, 0.02, 0.03)),
 ]
 ALL = {type(example): example for example in [*EXAMPLES, *PARTS]}
 FIELDS = [(owner, field) for owner in ALL for field in owner.__struct_fields__]

@@ -12,7 +12,15 @@ from hypothesis.extra import numpy as hnp
 from tierloop.contract import messages as m
 from tierloop.contract.codec import Codec, digest64
 from tierloop.contract.errors import SpecError, WireError
-from tierloop.contract.streams import DELIVERY, MAX_BYTES, STREAMS, silence_ns, socket_cap_bytes
+from tierloop.contract.poses import Poses, SceneObject
+from tierloop.contract.streams import (
+    ALL,
+    DELIVERY,
+    MAX_BYTES,
+    STREAMS,
+    silence_ns,
+    socket_cap_bytes,
+)
 
 EXAMPLES: list[m.Message] = [
     m.Hello(node="arm-0", role="device", boot=1, software="0.1.0", spec="ab"),
@@ -76,6 +84,16 @@ EXAMPLES: list[m.Message] = [
         outcomes=(),
         events=(m.Event(at_ns=1, name="x"),),
     ),
+    Poses(
+        process="arm-0",
+        boot=1,
+        at_ns=9,
+        frame_ns=np.array([5, 9]),
+        joints_rad=np.zeros((2, 3), np.float32),
+        tool=np.zeros((2, 2), np.float32),
+        objects=(SceneObject(name="part 1", kind="disc", shape="cylinder", size_m=(0.03, 0.02)),),
+        placed=np.array([[1, 0, 0.1, 0.2, 0.3, 0, 0, 0, 1]], np.float32),
+    ),
 ]
 
 
@@ -87,8 +105,8 @@ def same(a: m.Message, b: m.Message) -> bool:
 
 
 def test_every_message_has_an_example_and_a_stream():
-    assert {type(e) for e in EXAMPLES} == set(m.ALL)
-    assert set(DELIVERY) == set(m.ALL)
+    assert {type(e) for e in EXAMPLES} == set(ALL) == set(m.Message.__subclasses__())
+    assert set(DELIVERY) == set(ALL)
 
 
 @pytest.mark.parametrize("message", EXAMPLES, ids=lambda e: type(e).__name__)

@@ -18,6 +18,7 @@ from tierloop.contract import messages as m
 from tierloop.contract.codec import digest64
 from tierloop.contract.ledger import LEDGER
 from tierloop.contract.specs import PolicySpec
+from tierloop.contract.streams import ALL
 
 _U32 = struct.Struct("<I")
 
@@ -69,8 +70,8 @@ class Frames:
         self.names = names
         self.name, self.boot, self.asked = "evil", 1, 0
         self.true: dict[str, Any] = {}
-        self._hints = {kind: get_type_hints(kind) for kind in m.ALL}
-        self._tags = {kind: str(kind.__struct_config__.tag) for kind in m.ALL}
+        self._hints = {kind: get_type_hints(kind) for kind in ALL}
+        self._tags = {kind: str(kind.__struct_config__.tag) for kind in ALL}
 
     def raw(self) -> bytes:
         """Bytes that are no message."""
@@ -113,7 +114,7 @@ class Frames:
 
     def lie(self, kind: type[m.Message] | None = None) -> bytes:
         """A message with one or two fields that no honest peer would send."""
-        kind = kind or self.rng.choice(m.ALL)
+        kind = kind or self.rng.choice(ALL)
         fields = list(kind.__struct_fields__)
         return self._build(
             kind, {self.rng.choice(fields) for _ in range(self.rng.choice((0, 1, 1, 2)))}
@@ -121,7 +122,7 @@ class Frames:
 
     def every(self) -> Iterator[bytes]:
         """Every field of every message at both ends and beyond, the others plausible."""
-        for kind in m.ALL:
+        for kind in ALL:
             for field in kind.__struct_fields__:
                 for value in self._ends(self._hints[kind][field]):
                     yield self._build(kind, {field}, value)
@@ -248,7 +249,8 @@ class Frames:
             "captured_ns": ("<i8", (2,)), "age_ns": ("<i8", (2,)), "versions": ("<i8", (2,)),
             "body": ("|u1", (64,)), "data": ("|u1", (512,)),
             "decisions": ("<i8", (1, len(LEDGER))), "lateness_ns": ("<i8", (4,)),
-            "ages_ns": ("<i8", (1, 2)),
+            "ages_ns": ("<i8", (1, 2)), "frame_ns": ("<i8", (2,)), "joints_rad": ("<f4", (2, 7)),
+            "tool": ("<f4", (2, 2)), "placed": ("<f4", (0, 9)),
         }  # fmt: skip
         return self._array(*shape[field])
 

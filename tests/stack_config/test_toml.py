@@ -57,6 +57,14 @@ CASES = [
         TEXT.replace("scan_hz = 10", "scan_hz = -1"),
         "cell.toml:6: key 'scan_hz' in [scenario]: scan_hz must be positive, not -1.0",
     ),
+    (
+        TEXT + "[record]\nposes_hz = 500",
+        "cell.toml:12: key 'poses_hz' in [record]: poses_hz must lie between 0 and 240",
+    ),
+    (
+        TEXT + "[record]\nposes = 0",
+        "cell.toml:12: unknown key 'poses' in [record]; did you mean 'poses_hz'?",
+    ),
     (TEXT.replace("0.5", "nan"), "cell.toml:9: key 'hold_s' in [device]: expected a finite number"),
     (
         TEXT.replace("idle_w = 1.0", "idle_w = true"),

@@ -101,8 +101,11 @@ def test_the_summary_of_a_run_whose_parts_lack_is_made_of_memory_and_a_later_one
     summary = conclude(tmp_path, deployment(), recorded([*reports, end]), tmp_path)
     assert (summary["ticks"]["n"], summary["damaged"], summary["not_judged"]) == (4800, [], ())
     assert summary["lacks"] == [
-        {"from_s": 6.0, "to_s": 9.0, "reports": 2, "why": "No space left on device"}
-    ]
+        {
+            "what": "reports", "from_s": 6.0, "to_s": 9.0, "reports": 2,
+            "why": "No space left on device",
+        }
+    ]  # fmt: skip
     assert run_code(summary, interrupted=False) == 0
     again = join(tmp_path)
     assert again["ticks"]["n"] == 2400

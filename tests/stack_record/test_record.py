@@ -219,6 +219,7 @@ SUMMARY_KEYS = {
     "round_trip_ms": dict, "tick_lateness_us": dict, "ticks": dict,
     "decisions": dict, "energy_j": dict, "experience": dict, "cloud": dict, "faults": list,
     "invariants": dict, "not_judged": list, "damaged": list, "lacks": list, "unkept": list,
+    "left_out": list,
     "trace_sha256": type(None), "planned_s": float, "ended": str,
     "silence": list, "validity_ms": float, "lived_against_twin": dict, "extrapolated": list,
 }  # fmt: skip

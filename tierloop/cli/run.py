@@ -177,8 +177,8 @@ def print_summary(summary: Mapping[str, Any], out: Path) -> None:
 def warnings(summary: Mapping[str, Any]) -> list[str]:
     """What of the record is damaged, lacks or could not be kept, a line each."""
     lacks = [
-        f"{lack['reports']} reports from {lack['from_s']} s to {lack['to_s']} s are missing from "
-        f"the record: {lack['why']}"
+        f"{lack['reports']} {lack['what']} from {lack['from_s']} s to {lack['to_s']} s are missing "
+        f"from the record: {lack['why']}"
         for lack in summary["lacks"]
     ]
     return [

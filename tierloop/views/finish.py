@@ -43,6 +43,8 @@ def conclude(
         LEDGER_FILE: lambda: write_ledger(out),
         PAGE: lambda: write(out / PAGE, render(summary, record, deployment).encode()),
     }
+    if not deployment.record.ledger:
+        del makers[LEDGER_FILE]
     for name, make in makers.items():
         try:
             make()

@@ -8,6 +8,7 @@ import numpy as np
 
 from tierloop.contract.body import Episode
 from tierloop.contract.clock import NS_PER_MS, NS_PER_S
+from tierloop.contract.poses import PlacedObject, SceneObject
 from tierloop.sim.tasks.sort import layout as lay
 from tierloop.sim.tools.suction import Graspable, Suction
 
@@ -53,6 +54,7 @@ class Scene:
         self._seed = self._number = self._start_ns = 0
         self._belt_speed_m_s = 0.0
         self.parts: list[BeltPart] = []
+        self._solids: dict[str, SceneObject] = {}
         world.add_box("belt", lay.BELT_HALF_M, _BELT_AT, friction=_BELT_FRICTION)
         world.add_box("floor", (1.0, 1.0, 0.01), (0.4, 0.0, -0.01), friction=0.8)
         for n, (x, y) in enumerate(lay.BINS_M):
@@ -88,6 +90,10 @@ class Scene:
             x, y, z = self._world.position(part.name)
             found.append(Graspable(part.name, (x, y, z + part.height_m / 2)))
         return found
+
+    def objects(self) -> list[PlacedObject]:
+        """All parts, where they are now."""
+        return [PlacedObject(self._solids[p.name], *self._world.pose(p.name)) for p in self.parts]
 
     def before_step(self, now_ns: int) -> None:
         """Moves the belt: put back at every step, it drags by friction what lies on it."""
@@ -152,18 +158,23 @@ class Scene:
         x_m = lay.BELT_X_M + rng.uniform(-0.03, 0.03)
         height = rng.uniform(*_HEIGHTS_M[kind])
         at = (x_m, y_m, lay.BELT_TOP_M + height / 2)
+        size: tuple[float, ...]
         if lay.KINDS[kind] == "box":
-            half = (rng.uniform(0.018, 0.026), rng.uniform(0.018, 0.026), height / 2)
+            size = half = (rng.uniform(0.018, 0.026), rng.uniform(0.018, 0.026), height / 2)
             self._world.add_box(name, half, at, mass, friction)
         else:
             low, high = (0.018, 0.024) if lay.KINDS[kind] == "cylinder" else (0.026, 0.034)
-            self._world.add_cylinder(name, rng.uniform(low, high), height, at, mass, friction)
+            size = radius, _ = (rng.uniform(low, high), height)
+            self._world.add_cylinder(name, radius, height, at, mass, friction)
+        shape = "box" if lay.KINDS[kind] == "box" else "cylinder"
+        self._solids[name] = SceneObject(name=name, kind=lay.KINDS[kind], shape=shape, size_m=size)
         return float(height)
 
     def _remove(self, part: BeltPart) -> None:
         if self._suction.holding == part.name:
             self._suction.let_go()
         self._world.remove(part.name)
+        del self._solids[part.name]
 
 
 _BELT_FRICTION = 0.3

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from tierloop.contract.body import Episode, Scan
+from tierloop.contract.poses import PlacedObject
 from tierloop.contract.specs import ArraySpec, BodySpec, PolicySpec
 from tierloop.sim.tasks.sort.perceive import SortPerceiver, observation_spec
 from tierloop.sim.tasks.sort.scanner import Scanner
@@ -62,6 +63,10 @@ class SortTask:
     def graspable(self) -> "list[Graspable]":
         """All parts that the cup may take."""
         return self._scene.graspable()
+
+    def objects(self) -> list[PlacedObject]:
+        """All parts, where they are now."""
+        return self._scene.objects()
 
     def after_step(self, now_ns: int) -> tuple[list[Scan], list[Episode]]:
         """Call after each physics step. Returns the scans that arrive and the parts judged."""
