@@ -55,13 +55,15 @@ class Origin(NamedTuple):
             return self
         if share <= 0.0:
             return earlier
-        versions, others = self.versions, earlier.versions
+        captured_ns, oldest_ns, versions, _ = self
+        before_ns, older_ns, others, _ = earlier
         if len(versions) > 1 or len(others) > 1 or versions[0][0] != others[0][0]:
             shares: Counter[int] = Counter()
             for origin, part in ((self, share), (earlier, 1.0 - share)):
                 for version, weight in origin.versions:
                     shares[version] += weight * part  # type: ignore[assignment]
             versions = tuple(shares.most_common())
-        captured_ns = earlier.captured_ns
-        captured_ns += round((self.captured_ns - captured_ns) * share)
-        return Origin(captured_ns, min(self.oldest_ns, earlier.oldest_ns), versions)
+        mean_ns = before_ns + round((captured_ns - before_ns) * share)
+        # Some in every tick: its own constructor would take more than all the rest.
+        oldest_ns = oldest_ns if oldest_ns < older_ns else older_ns
+        return tuple.__new__(Origin, (mean_ns, oldest_ns, versions, ()))

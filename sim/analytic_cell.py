@@ -37,7 +37,9 @@ class AnalyticCell:
     def read(self, now_ns: int) -> Reading:
         reading = self._body.read(now_ns)
         scans, outcomes = self._task.after_read(reading)
-        return reading._replace(scans=scans, outcomes=outcomes)
+        if scans or outcomes:
+            return reading._replace(scans=scans, outcomes=outcomes)
+        return reading
 
     def write(self, setpoint: Vector) -> None:
         self._body.write(setpoint)

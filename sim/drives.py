@@ -34,23 +34,25 @@ class Drives:
     ) -> None:
         """`fastest_rad_s`: what the joints turn at most. A control period is whole steps."""
         self._fastest, self._ramp_steps = tuple(fastest_rad_s), control_ns // step_ns
-        self._step_s = step_s = step_ns / NS_PER_S
+        self._joints = range(len(self._fastest))
+        step_s = step_ns / NS_PER_S
         follow, lag_s = 2 * pi * dynamics.bandwidth_hz, dynamics.lag_ms / 1e3
-        self._lag_steps, self._follow_steps = lag_s / step_s, 1.0 / (follow * step_s)
-        self._lag_left = exp(-step_s / lag_s) if lag_s else 0.0
-        self._follow_left = exp(-follow * step_s)
+        lag_left = exp(-step_s / lag_s) if lag_s else 0.0
+        follow_left = exp(-follow * step_s)
         # What the joint has gone of what the lagged setpoint was behind at the step's begin.
         apart = follow * step_s - (step_s / lag_s if lag_s else inf)
-        gone = (
-            (self._lag_left - self._follow_left) / apart if abs(apart) > _ALIKE else self._lag_left
-        )
-        self._passed = follow * step_s * gone
-        self.place((0.0,) * len(self._fastest))
+        gone = (lag_left - follow_left) / apart if abs(apart) > _ALIKE else lag_left
+        passed = follow * step_s * gone
+        lag_steps, follow_steps = lag_s / step_s, 1.0 / (follow * step_s)
+        self._law = (
+            lag_steps, lag_steps + follow_steps, lag_left, follow_left, passed, 1.0 / step_s,
+        )  # fmt: skip
+        self.place([0.0 for _ in self._joints])
 
     def place(self, position_rad: Sequence[float]) -> None:
         """At rest in a posture, and driven to stay there."""
-        self._from = self._lagged = self._to = list(position_rad)
-        self._left = 0
+        self._from, self._to, self._left = list(position_rad), list(position_rad), 0
+        self._lagged = list(position_rad) if self._law[0] else self._from
 
     def write(self, setpoint_rad: Sequence[float]) -> None:
         """The ramp to this setpoint begins with the next step."""
@@ -64,24 +66,26 @@ class Drives:
     def step(self, position_rad: Sequence[float]) -> list[float]:
         """Goes on by one step, at whose begin the joints are here (rad).
 
-        Returns the mean velocity of each joint over it, rad/s.
+        Returns the mean velocity of each joint over it, rad/s. It is called in every step of
+        physics: for so few joints indices take half of what a zip of lists takes.
         """
-        left, self._left = self._left, max(0, self._left - 1)
-        lag, both = self._lag_steps, self._lag_steps + self._follow_steps
-        lag_left, follow_left, passed = self._lag_left, self._follow_left, self._passed
-        per_s = 1.0 / self._step_s
-        ends, lagged, velocity = [], [], []
-        for q, x, y, to, fastest in zip(
-            position_rad, self._from, self._lagged, self._to, self._fastest, strict=True
-        ):
-            ramp = (to - x) / left if left else 0.0
-            end = x + ramp
-            behind_lag, behind_both = ramp * lag, ramp * both
-            late = y - x + behind_lag
-            ends.append(end)
-            lagged.append(end - behind_lag + late * lag_left)
-            q_end = end - behind_both + late * passed + (q - x + behind_both) * follow_left
+        left = self._left
+        self._left = left - 1 if left else 0
+        lag, both, lag_left, follow_left, passed, per_s = self._law
+        ends, lagged, setpoint, most = self._from, self._lagged, self._to, self._fastest
+        velocity = []
+        for joint in self._joints:
+            q, x, fastest = position_rad[joint], ends[joint], most[joint]
+            ramp = (setpoint[joint] - x) / left if left else 0.0
+            ends[joint] = end = x + ramp
+            behind_both = ramp * both
+            q_end = end - behind_both
+            if lag:
+                behind_lag = ramp * lag
+                late = lagged[joint] - x + behind_lag
+                lagged[joint] = end - behind_lag + late * lag_left
+                q_end += late * passed
+            q_end += (q - x + behind_both) * follow_left
             v = (q_end - q) * per_s
             velocity.append(v if -fastest < v < fastest else copysign(fastest, v))
-        self._from, self._lagged = ends, lagged
         return velocity

@@ -70,7 +70,7 @@ class Plant:
         self._drives = Drives(real, fastest, spec.control_period_ns, spec.physics_period_ns)
         self._position = posture_rad.tolist()
         self._drives.place(self._position)
-        self._velocity, self._switch = [0.0, 0.0], 0.0
+        self._velocity, self._torque_nm, self._switch = [0.0, 0.0], [0.0, 0.0], 0.0
         self._exertion = Exertion(len(self._position), spec.physics_period_ns / NS_PER_S)
         self._zero_ns: int | None = None
         self._steps = 0
@@ -80,12 +80,11 @@ class Plant:
 
     def read(self, now_ns: int) -> Reading:
         captured_ns = self._advance(now_ns)
-        velocity = np.array(self._velocity)
         return Reading(
             captured_ns=captured_ns,
             position_rad=np.array(self._position),
-            velocity_rad_s=velocity,
-            torque_nm=velocity * self._damping_nms,
+            velocity_rad_s=np.array(self._velocity),
+            torque_nm=np.array(self._torque_nm),
             tool_m=np.array([*self._position, 0.0]),
             switch=self._switch,
             holding=False,
@@ -110,11 +109,13 @@ class Plant:
             self._zero_ns = now_ns
         step_ns = self.spec.physics_period_ns
         due, step_s = (now_ns - self._zero_ns) // step_ns, step_ns / NS_PER_S
+        position, torque, damping = self._position, self._torque_nm, self._damping_nms
         while self._steps < due:
             self._steps += 1
-            self._velocity = velocity = self._drives.step(self._position)
-            self._position = [q + v * step_s for q, v in zip(self._position, velocity, strict=True)]
-            torque = [v * self._damping_nms for v in velocity]
+            self._velocity = velocity = self._drives.step(position)
+            for joint, v in enumerate(velocity):
+                position[joint] += v * step_s
+                torque[joint] = v * damping
             self._exertion.add(torque, velocity, velocity)
             if due - self._steps > 1 and not any(velocity) and self._drives.settled:
                 self._steps = due  # after a leap of the clock: from here on nothing moves
