@@ -31,6 +31,7 @@ from tierloop.stack.faults.node import wrapper
 from tierloop.stack.faults.timeline import slowest_rate
 from tierloop.stack.lifeline import hold_lifeline
 from tierloop.stack.order import Order
+from tierloop.stack.pose_tap import tapped
 from tierloop.stack.wall.links import connector
 
 
@@ -42,7 +43,6 @@ def _connector(order: Order, spec: LinkSpec) -> Callable[[str], ClientSocket]:
 def _device(order: Order) -> int:
     from tierloop.device.main import run
     from tierloop.sim.embody import embody
-    from tierloop.stack.pose_tap import tapped
 
     deployment, faults, began_ns = order.deployment, order.faults, order.began_ns
     robot = embody(deployment.scenario, order.seed, deployment.reality)

@@ -62,6 +62,7 @@ def test_a_run_of_an_arm_keeps_where_the_arm_and_the_parts_were(tmp_path):
     step_ns = 8 * body_spec(deployment.scenario).control_period_ns
     assert set(np.diff(at_ns).tolist()) == {step_ns}, "30 Hz of a loop at 240"
     assert at_ns[-1] > 2.4e9
+    assert (tmp_path / "a" / "parts" / "arm-0.poses").stat().st_size < 2700 * at_ns[-1] / 1e9
     joints = np.array([frame.joints_rad for frame in found])
     assert joints.shape[1] == 7
     assert 0 < np.abs(np.diff(joints, axis=0)).max() < 0.2
@@ -245,4 +246,4 @@ def test_a_device_tells_the_roof_its_poses_behind_each_report(address):
     for end in (link, source, sink):
         end.close()
     assert [type(one).__name__ for one in heard] == ["Report", "Poses", "Report"]
-    assert len(heard[1].frame_ns) in (2, 3, 4)
+    assert heard[1].at_ns == heard[1].frame_ns[-1] <= heard[0].at_ns
