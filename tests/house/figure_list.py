@@ -11,6 +11,8 @@ from typing import Literal, NamedTuple
 import msgspec
 
 LIST = "docs/figures.toml"
+BEFORE, BEHIND = 40, 15
+"""How much is shown of what stands around a figure."""
 
 
 class Command(msgspec.Struct, forbid_unknown_fields=True):
@@ -33,9 +35,8 @@ class Figure(msgspec.Struct, forbid_unknown_fields=True):
 
     A read is a regular expression with one group or, if it begins with a dot, a way through the
     JSON that the output ends with; a number may follow or precede it with " / " between. Without
-    `reads` the words, or the table that they are the head of, must be printed as they stand. The
-    tolerance is relative; at 0 the figures agree to the digits written; "varies" is shown and never
-    judged.
+    `reads` the words themselves, as those of a table, are printed line by line. The tolerance is
+    relative; at 0 the figures agree to the digits written; "varies" is shown and never judged.
     """
 
     file: str
@@ -46,7 +47,7 @@ class Figure(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Given(msgspec.Struct, forbid_unknown_fields=True):
-    """Words, or the head of a table, whose numbers no command prints, and why."""
+    """Words whose numbers no command prints, and why."""
 
     file: str
     text: str
@@ -63,9 +64,10 @@ class FigureList(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Finding(NamedTuple):
-    """A figure as it stands in its document, and as printed; `holds`: None if not judged."""
+    """A figure as it stands among its words, and as printed; `holds`: None if not judged."""
 
     figure: Figure
+    words: str
     there: str
     now: str
     holds: bool | None
@@ -76,34 +78,39 @@ def load(root: Path) -> FigureList:
 
 
 def find(text: str, document: str) -> re.Match[str] | None:
-    """The words, however their lines are broken, or the whole table that they are the head of.
+    """The words, however their lines are broken; each figure in braces is a group.
 
-    " ... " stands for any words between; each figure in braces is a group.
+    " ... " stands for any words between, and at the end for the rest of the block of lines.
     """
-    words = re.sub(r"\\\{(.*?)\\\}", r"(\1)", re.escape(" ".join(text.split())))
-    words = words.replace(re.escape(" ... "), r"[\s\S]*?")
-    below = r"(?:.*\n\|.*)*" if text.startswith("|") and "{" not in text else ""
-    return re.search(words.replace(r"\ ", r"\s+") + below, document)
+    begin = text.removesuffix(" ...")
+    rest = r".*(?:\n(?!```).+)*" if begin != text else ""
+    words = re.sub(r"\\\{(.*?)\\\}", r"(\1)", re.escape(" ".join(begin.split())))
+    words = words.replace(re.escape(" ... "), r"[\s\S]*?").replace(r"\ ", r"\s+")
+    return re.search(words + rest, document)
 
 
 def compare(figure: Figure, document: str, output: str, judged: bool) -> Iterator[Finding]:
-    """Each figure of the words, or each line of the table, against what was printed."""
+    """Each figure of the words, or each of their lines, against what was printed."""
+    judged = judged and figure.tolerance != "varies"
     stands = find(figure.text, document)
     assert stands is not None, f"{figure.file} does not say: {figure.text}"
     if not figure.reads:
         printed = find(figure.text, output)
         lines = printed[0].splitlines() if printed else []
         for there, now in zip_longest(stands[0].splitlines(), lines, fillvalue=""):
-            yield Finding(figure, there, now, there.split() == now.split() if judged else None)
+            same = there.split() == now.split() if judged else None
+            yield Finding(figure, figure.command, there, now, same)
         return
-    for there, how in zip(stands.groups(), figure.reads, strict=True):
+    for group, (there, how) in enumerate(zip(stands.groups(), figure.reads, strict=True), 1):
+        begin, end = stands.span(group)
+        words = " ".join(document[max(0, begin - BEFORE) : end + BEHIND].split())
         try:
             now = read(how, output)
         except (LookupError, ValueError, TypeError):
-            yield Finding(figure, there, "", False)
+            yield Finding(figure, words, there, "", False)
         else:
             verdict = holds(there, now, figure.tolerance) if judged else None
-            yield Finding(figure, there, written(now, there), verdict)
+            yield Finding(figure, words, there, written(now, there), verdict)
 
 
 def read(how: str, output: str) -> float:
@@ -130,12 +137,10 @@ def digits(text: str) -> int:
     return len(behind) or (-zeros if zeros >= 3 else 0)
 
 
-def holds(there: str, now: float, tolerance: float | str) -> bool | None:
+def holds(there: str, now: float, tolerance: float | str) -> bool:
     """Whether a figure is still what stands in the document."""
     was, rounding = float(there.replace(",", "")), 0.500001 * 10.0 ** -digits(there)
     match tolerance:
-        case "varies":
-            return None
         case "at most":
             return now <= was + rounding
         case "at least":

@@ -91,16 +91,13 @@ def judge(figures: list[Figure], listed: FigureList, root: Path) -> tuple[list[F
 
 
 def shown(findings: Iterable[Finding]) -> Table:
-    """All figures, and of the tables the lines that do not hold."""
+    """All figures, those that do not hold at the end; of what is printed by lines, those alone."""
     table = Table("document", "words", "there", "now", "tolerance", "", box=None)
-    for figure, there, now, holds in findings:
-        if figure.reads:
-            cells = [figure.file, figure.text, there, now, f"{figure.tolerance}"]
-        elif not holds:
-            cells = [figure.file, figure.command, there, now, ""]
-        else:
-            continue
-        table.add_row(*map(escape, cells), MARKS[holds] if now else "[bold red]not printed[/]")
+    for figure, words, there, now, holds in sorted(findings, key=lambda f: f.holds is False):
+        if figure.reads or not holds:
+            tolerance = f"{figure.tolerance}" if figure.reads else ""
+            verdict = MARKS[holds] if now else "[bold red]not printed[/]"
+            table.add_row(*map(escape, (figure.file, words, there, now, tolerance)), verdict)
     return table
 
 

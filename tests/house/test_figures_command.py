@@ -38,7 +38,7 @@ tolerance = "at most"
 
 [[figure]]
 file = "README.md"
-text = "| way | ms |"
+text = "| way | ms | ..."
 command = "bench"
 
 [[given]]
