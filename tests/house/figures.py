@@ -72,7 +72,8 @@ def judge(figures: list[Figure], listed: FigureList, root: Path) -> tuple[list[F
     names = in_order(dict.fromkeys(figure.command for figure in figures), listed.command)
     minutes = sum(listed.command[name].seconds for name in names) / 60
     print(f"{len(figures)} entries, {len(names)} commands, about {minutes:.0f} minutes")
-    print(f"measured on: {listed.machine}\nthis machine: {here()}", flush=True)
+    print(f"measured on: {listed.machine}")
+    print(f"this machine: {here()}, load {os.getloadavg()[0]:.1f}", flush=True)
     if listed.machine != here():
         print("The exact figures alone are judged here; the others are shown.", flush=True)
     findings, failed = [], False
