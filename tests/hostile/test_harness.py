@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import aftermath
+import growth
 import pytest
 from frames import Frames, resealed
 from soak import timeline
@@ -73,6 +74,19 @@ def test_a_verdict_is_broken_by_one_line():
     verdict.at_most("MB", 3.0, 2.0)
     assert verdict.code == 1
     assert verdict.text().count("BROKEN") == 1
+
+
+def test_growth_is_judged_of_what_is_warm_and_the_end_of_what_the_run_held():
+    def judged(mb_per_s: float, peak_mb: float) -> list[bool]:
+        verdict = Verdict()
+        samples = [(float(s), 90.0 + min(s, 200) / 4 + mb_per_s * s) for s in range(600)]
+        growth.judge(verdict, "roof", samples)
+        growth.at_end(verdict, peak_mb, samples)
+        return [line.held for line in verdict.lines if line.bound]
+
+    assert judged(0.0, 200.0) == [True, True], "what a process grows by at first is no matter"
+    assert judged(0.002, 200.0) == [False, True]
+    assert judged(0.0, 400.0) == [True, False]
 
 
 def test_a_slope_is_that_of_most_of_the_samples():
