@@ -24,6 +24,7 @@ from tierloop.sim.embody import embody
 from tierloop.sim.scenario import Scenario, body_spec
 from tierloop.sim.tasks.sort import layout as lay
 from tierloop.stack.config.deployment_file import RecordConfig, RunConfig
+from tierloop.stack.faults.kinds import SensorFreeze
 from tierloop.stack.pose_tap import tapped
 from tierloop.stack.record.damage import Damage
 from tierloop.stack.record.poses import POSES, Frame, frames
@@ -73,7 +74,9 @@ def test_a_run_of_an_arm_keeps_where_the_arm_and_the_parts_were(tmp_path):
     moved_m = np.diff([part.position_m[1] for part in parts[10:]])
     assert (moved_m * 1e9 / step_ns).mean() == pytest.approx(0.1, abs=0.06), "the belt's speed"
     assert np.linalg.norm(parts[-1].orientation) == pytest.approx(1, abs=1e-5)
-    without = live(tmp_path / "b", replaced(deployment, RecordConfig(poses_hz=0, ledger=False)))
+    without = live(
+        tmp_path / "b", replaced(deployment, record=RecordConfig(poses_hz=0, ledger=False))
+    )
     assert without["trace_sha256"] == summary["trace_sha256"], "poses leave a run as it was"
     assert (summary["left_out"], without["left_out"]) == ([], ["poses", "ledger"])
     assert (tmp_path / "a" / "ledger.parquet").exists()
@@ -82,10 +85,8 @@ def test_a_run_of_an_arm_keeps_where_the_arm_and_the_parts_were(tmp_path):
     assert list(frames(tmp_path / "b" / "parts", "arm-0")) == []
 
 
-def replaced(deployment, record):
-    return type(deployment)(
-        **{n: getattr(deployment, n) for n in deployment.__struct_fields__} | {"record": record}
-    )
+def replaced(one, **fields):
+    return type(one)(**{n: getattr(one, n) for n in one.__struct_fields__} | fields)
 
 
 def test_bodies_without_a_scene_are_their_joints(tmp_path):
@@ -158,15 +159,11 @@ def test_what_is_of_no_frame_or_no_object_is_no_message():
     good = poses(9)
     for row in ([2, 0], [0, 1], [-1, 0], [float("nan"), 0]):
         with pytest.raises(SpecError, match="of no frame"):
-            bent(good, placed=np.array([[*row, *[0] * 7]], np.float32))
+            replaced(good, placed=np.array([[*row, *[0] * 7]], np.float32))
     with pytest.raises(SpecError, match="2 frames"):
-        bent(good, tool=np.zeros((1, 2), np.float32))
+        replaced(good, tool=np.zeros((1, 2), np.float32))
     with pytest.raises(SpecError, match="9"):
-        bent(good, placed=np.zeros((1, 8), np.float32))
-
-
-def bent(message, **fields):
-    return Poses(**{n: getattr(message, n) for n in message.__struct_fields__} | fields)
+        replaced(good, placed=np.zeros((1, 8), np.float32))
 
 
 def test_frames_come_back_as_they_were(tmp_path):
@@ -247,3 +244,12 @@ def test_a_device_tells_the_roof_its_poses_behind_each_report(address):
         end.close()
     assert [type(one).__name__ for one in heard] == ["Report", "Poses", "Report"]
     assert heard[1].at_ns == heard[1].frame_ns[-1] <= heard[0].at_ns
+
+
+def test_poses_show_what_was_where_a_sensor_froze(tmp_path):
+    frozen = SensorFreeze(at_s=0.5, for_s=1.5, target="arm-0")
+    deployment = arms("learner.rounds_max=0", "run.duration_s=2", 'scenario.robots=["arm-0"]')
+    live(tmp_path, replaced(deployment, fault=(frozen,)))
+    found = [f for f in frames(tmp_path / "parts", "arm-0") if 0.6e9 < f.at_ns < 1.9e9]
+    joints = np.array([frame.joints_rad for frame in found])
+    assert np.ptp(joints, axis=0).max() > 0.05
