@@ -1,11 +1,13 @@
 """What do types and checks cost a message? The codec beside untyped MessagePack of the same."""
 
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 import numpy as np
 
 from tierloop.bench.protocol import Benchmark, Series, by_turns
+from tierloop.benchmarks.rig.callgrind import counts, metric
 from tierloop.benchmarks.rig.harness import main
 from tierloop.benchmarks.rig.hot_worker import Work, cpu_us
 from tierloop.benchmarks.rig.samples import messages
@@ -31,6 +33,12 @@ def plain(message: Message) -> Work:
     fields = [_raw(getattr(message, name)) for name in message.__struct_fields__]
     encode, decode = msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder().decode
     return lambda: decode(encode(fields))
+
+
+COUNTED = {
+    metric("codec", name): (partial(checked, message), partial(plain, message))
+    for name, message in _KNOWN.items()
+}
 
 
 def payload_bytes(message: Message) -> int:
@@ -60,14 +68,14 @@ def run(seconds: float) -> list[Series]:
         )
         for name, message in _KNOWN.items()
     ]  # fmt: skip
-    return times + sizes
+    return times + counts("codec", COUNTED) + sizes
 
 
 BENCHMARK = Benchmark(
     "codec",
     "What do types and checks cost a message, encoded and decoded, and how large is it?",
     "the same fields in untyped MessagePack, with no check",
-    (*TIMES.values(), *SIZES.values()),
+    (*TIMES.values(), *COUNTED, *SIZES.values()),
     run,
 )
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from tierloop.bench.protocol import Benchmark, Series, by_turns
 from tierloop.benchmarks.rig import hot
+from tierloop.benchmarks.rig.callgrind import counts, metric
 from tierloop.benchmarks.rig.harness import main
 from tierloop.benchmarks.rig.hot_worker import cpu_us
 from tierloop.contract.budget import Metric
@@ -33,20 +34,23 @@ def bare() -> hot.Work:
     return work
 
 
+COUNTED = {metric("hand_over"): (hot.hand_over, bare)}
+
+
 def run(seconds: float) -> list[Series]:
     works = hot.hand_over(), bare()
     measures = [partial(cpu_us, work, CALLS, REPEATS) for work in works]
     for warm in measures:
         warm()
     ours, plain = by_turns(seconds, *measures)
-    return [Series(HAND_OVER, ours, plain)]
+    return [Series(HAND_OVER, ours, plain), *counts("hand_over", COUNTED)]
 
 
 BENCHMARK = Benchmark(
     "hand_over",
     "How much work is it to put a chunk from the wire into force?",
     "its bytes read in place, the first row checked and clipped",
-    (HAND_OVER,),
+    (HAND_OVER, *COUNTED),
     run,
 )
 

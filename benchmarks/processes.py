@@ -167,7 +167,7 @@ def run(seconds: float) -> list[Series]:
             least=STARTS_MIN,
         )
         held = peaks_mb(folder, max(seconds, RUN_MIN_S))
-    series = [Series(START, started, plain)]
+    series = [Series(START, started, plain, fresh=True)]
     for role, metric in MEMORY.items():
         ours = (np.array([held[role]]),) if role in held else ()
         bare = np.array([interpreter(role)[1]])

@@ -7,13 +7,17 @@ edge's processor time is its own, of all its threads, whatever the robots' proce
 
 from collections.abc import Callable
 
+import numpy as np
+
 from tierloop.bench.protocol import Benchmark, Series, by_turns
 from tierloop.bench.statistics import Samples
 from tierloop.benchmarks.rig import servers
+from tierloop.benchmarks.rig.callgrind import counts, metric
 from tierloop.benchmarks.rig.harness import main
-from tierloop.benchmarks.rig.hot import policy
+from tierloop.benchmarks.rig.hot import Work, observation, policy, serve
 from tierloop.benchmarks.rig.robots import BareRobots, Robots
 from tierloop.contract.budget import Metric
+from tierloop.contract.codec import Codec
 
 COUNTS = (1, 8, 64)
 DECISIONS = 512
@@ -22,6 +26,23 @@ DECISIONS = 512
 CPU = {n: Metric("serving_cpu", "us", f"{n} robots", "cpu") for n in COUNTS}
 WAIT = {n: Metric("serving_wait", "us", f"{n} robots") for n in COUNTS}
 BATCHING = Metric("batching", "us", "8 robots, the bare limit is 1 robot")
+
+
+def bare_serve() -> Work:
+    """The same eight observations read in place, inferred as one batch, their rows as bytes."""
+    inputs = policy().observation.size
+    asked = [Codec().encode(observation(policy(), 1, f"arm-{i}")) for i in range(8)]
+    session, name = servers.bare_session(servers.untrained(0).onnx)
+
+    def work() -> list[bytes]:
+        rows = [np.frombuffer(one, np.float32, inputs, len(one) - 4 * inputs) for one in asked]
+        (answers,) = session.run(None, {name: np.stack(rows)})
+        return [actions.tobytes() for actions in answers]
+
+    return work
+
+
+COUNTED = {metric("serve", "8 robots"): (serve, bare_serve)}
 
 
 class AskedServer:
@@ -63,13 +84,11 @@ def run(seconds: float) -> list[Series]:
         series.append(Series(CPU[n], _one_each(ours.cpu_us[n]), _one_each(plain.cpu_us[n])))
         series.append(Series(WAIT[n], waited[2 * i], waited[2 * i + 1]))
     series.append(Series(BATCHING, waited[2 * COUNTS.index(8)], waited[2 * COUNTS.index(1)]))
-    return series
+    return series + counts("serving", COUNTED)
 
 
 def _one_each(figures: list[float]) -> tuple[Samples, ...]:
     """Blocks of one figure each."""
-    import numpy as np
-
     return tuple(np.array([figure]) for figure in figures)
 
 
@@ -77,7 +96,7 @@ BENCHMARK = Benchmark(
     "serving",
     "What does a decision cost the edge, and what do 1, 8 and 64 robots wait for it?",
     "a plain ZeroMQ socket that batches what there is around onnxruntime",
-    (*CPU.values(), *WAIT.values(), BATCHING),
+    (*CPU.values(), *COUNTED, *WAIT.values(), BATCHING),
     run,
 )
 

@@ -5,8 +5,8 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-MetricClock = Literal["wall", "cpu", "virtual", "none"]
-"""What a figure was taken by: the wall clock, processor time, the virtual clock, or no clock."""
+MetricClock = Literal["wall", "cpu", "instructions", "virtual", "none"]
+"""What a figure was taken by: a clock, processor time, a count of instructions, or nothing."""
 
 TIMES_BARE = "x"
 """The unit of a limit that is a multiple of the baseline measured in the same run."""

@@ -60,13 +60,18 @@ def _edge(spec: PolicySpec, bind: str, cloud: str, state: Path) -> None:
     )
 
 
-def _bare(bind: str, onnx: bytes, inputs: int, batched: bool, ready: Event) -> None:
-    """Receive, or receive all there is; infer once; send: nothing else."""
-    stay(1)
+def bare_session(onnx: bytes) -> tuple[onnxruntime.InferenceSession, str]:
+    """The runtime alone around a graph, on one thread, and the name of its input."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
-    name, header = session.get_inputs()[0].name, b"h" * 80
+    return session, session.get_inputs()[0].name
+
+
+def _bare(bind: str, onnx: bytes, inputs: int, batched: bool, ready: Event) -> None:
+    """Receive, or receive all there is; infer once; send: nothing else."""
+    stay(1)
+    (session, name), header = bare_session(onnx), b"h" * 80
     router: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.ROUTER)
     router.bind(bind)
     ready.set()

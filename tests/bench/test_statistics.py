@@ -109,6 +109,20 @@ def test_too_few_samples_for_the_percentile_are_inconclusive_though_the_median_p
     assert st.judge(st.percentile(samples, 99), 1.5) is Verdict.INCONCLUSIVE
 
 
+def test_one_process_is_no_certainty_about_the_next():
+    """Processes of one program whose ratios differ by 3.1 %, the widest that was seen."""
+    rng = np.random.default_rng(8)
+    quiet = [rng.normal(1.0, 0.01, 40) for _ in range(10)]
+    within = st.ratio(quiet, quiet[::-1], 50)
+    alarms = naive = 0
+    for level in np.exp(0.031 * rng.standard_normal(2000)):
+        found = st.Estimate(*(level * np.array(within[:3])), within.n)
+        alarms += st.judge(st.widened(found, st.PROCESS_SPREAD), 1.0) is not Verdict.INCONCLUSIVE
+        naive += st.judge(found, 1.0) is not Verdict.INCONCLUSIVE
+    assert alarms <= 20
+    assert naive > 1000
+
+
 def test_unequal_sides_are_a_mistake():
     with pytest.raises(ValueError, match="3 blocks of ours, 2"):
         st.ratio([np.ones(5)] * 3, [np.ones(5)] * 2, 50)

@@ -59,6 +59,15 @@ def test_a_budget_is_judged_in_its_own_unit(value, unit, verdict, code):
     assert (line.verdict, document.exit_code) == (verdict, code)
 
 
+@pytest.mark.parametrize(
+    ("fresh", "verdict"), [(False, Verdict.INCONCLUSIVE), (True, Verdict.PASS)]
+)
+def test_what_one_process_took_is_as_uncertain_as_processes_differ(fresh, verdict):
+    series = [Series(TRIP, blocks(195), blocks(100, seed=1), fresh=fresh)]
+    document = measured(series, [limit(2.05)])
+    assert document.results[0].lines[0].verdict is verdict
+
+
 def test_a_broken_budget_is_told_in_one_line_with_metric_limit_figure_and_interval():
     document = measured([Series(TRIP, blocks(200), blocks(100, seed=1))], [limit(1.3)])
     (remark,) = words.remarks(document)

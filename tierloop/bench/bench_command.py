@@ -9,6 +9,7 @@ from rich.console import Console
 
 from tierloop.bench import budget, outputs, run_budgets, suite, verdicts
 from tierloop.bench.protocol import Benchmark
+from tierloop.contract.budget import Budget
 from tierloop.contract.errors import UserError
 from tierloop.stack.config import budget_tables
 from tierloop.stack.config.budget_tables import Placed
@@ -55,8 +56,9 @@ def conduct(
     missing: Sequence[str],
     seconds: float,
     out: Path | None,
+    others: Sequence[Budget] = (),
 ) -> int:
-    """Measures, shows, writes; the exit code."""
+    """Measures, shows, writes; the exit code. `others`: budgets that are not about what is run."""
     if seconds <= 0:
         raise UserError(f"--for {seconds:g}: must be greater than 0")
     folder = out or Path("runs/bench") / datetime.now().strftime("%Y%m%d-%H%M%S")
@@ -69,6 +71,8 @@ def conduct(
         raise UserError(f"{folder}: {error.strerror}; choose another --out") from None
     screen = console()
     results, series = suite.run(chosen, seconds, [b for b, _ in placed], screen)
+    if others:
+        results.append(verdicts.of_others(others, "for `tierloop run`"))
     document = verdicts.document(results, missing)
     outputs.put(document, series, suite.history(folder), folder)
     suite.show(document, screen)
@@ -96,4 +100,5 @@ def own(
     if deployment is not None:
         placed += budget_tables.read(Source(deployment))
     budget.check(placed, run_budgets.known())
-    return conduct([chosen], placed, (), seconds, out)
+    others = [b for b, _ in placed if not any(b.covers(metric) for metric in chosen.metrics)]
+    return conduct([chosen], placed, (), seconds, out, others)

@@ -18,6 +18,7 @@ from tierloop.stack.record.files import write
 
 JSON, JUNIT, MARKDOWN, ACTION = "bench.json", "junit.xml", "bench.md", "smaller-is-better.json"
 PAGE, SAMPLES = "index.html", "samples.npz"
+RUN_MARKDOWN = "budgets.md"
 
 SCHEMA_FILE = Path(__file__).with_name("bench.schema.json")
 """The published JSON Schema of bench.json."""
@@ -53,9 +54,15 @@ def put(
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
 
+def put_run(document: Document, out: Path) -> None:
+    """Writes what a CI reads of the budgets of one run into its record. Raises OSError."""
+    write(out / JUNIT, junit(document))
+    write(out / RUN_MARKDOWN, markdown(document).encode())
+
+
 def junit(document: Document) -> bytes:
-    """A suite a benchmark, a case a line: failed, or skipped where inconclusive."""
-    root = ET.Element("testsuites", name="tierloop bench")
+    """A suite a benchmark, a case a line: failed, or skipped where inconclusive or not judged."""
+    root = ET.Element("testsuites", name="tierloop")
     for result in document.results:
         _suite(root, result)
     if document.missing:
@@ -78,8 +85,8 @@ def _suite(root: ET.Element, result: Result) -> None:
         case = ET.SubElement(suite, "testcase", classname=name, name=title(line))
         if line.verdict is Verdict.FAIL:
             ET.SubElement(case, "failure", message=sentence(line))
-        elif line.verdict is Verdict.INCONCLUSIVE:
-            ET.SubElement(case, "skipped", message=f"inconclusive: {sentence(line)}")
+        elif line.verdict in (Verdict.INCONCLUSIVE, Verdict.NOT_JUDGED):
+            ET.SubElement(case, "skipped", message=f"{line.verdict}: {sentence(line)}")
         else:
             ET.SubElement(case, "system-out").text = sentence(line)
     _count(suite, result.seconds)

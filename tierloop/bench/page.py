@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from tierloop.bench.statistics import Verdict
 from tierloop.bench.verdicts import Document, Figure, Line, judged_figure
 from tierloop.bench.words import number, remarks, title
 from tierloop.contract.budget import Metric
@@ -77,7 +78,8 @@ def row(runs: Sequence[Document], benchmark: str, line: Line) -> Row:
     """What the table shows of a line."""
     judged = judged_figure(line)
     share = bar = None
-    if line.limit and judged is not None and judged.value is not None:
+    judging = line.verdict is not Verdict.NOT_JUDGED
+    if judging and line.limit and judged is not None and judged.value is not None:
         share = judged.value / line.limit
         limit = line.limit
         value, low, high = (100 * min(x / limit, BAR_MAX) / BAR_MAX for x in _span(judged))

@@ -20,6 +20,9 @@ class Series(NamedTuple):
 
     `exact`: the samples are the figure itself, without spread, as sizes and virtual runs are.
     `known`: the figure with its interval, where it is no percentile of samples.
+    `fresh`: each block is of processes of its own, or the samples are all that is spoken of;
+    otherwise one process gave all blocks, and another would give other figures.
+    `lacking`: what the machine lacks to measure it.
     """
 
     metric: Metric
@@ -27,6 +30,8 @@ class Series(NamedTuple):
     bare: Blocks = ()
     exact: bool = False
     known: Estimate | None = None
+    fresh: bool = False
+    lacking: str = ""
 
 
 class Benchmark(NamedTuple):

@@ -28,6 +28,16 @@ BLOCKS_MIN = 8
 
 RESAMPLES = 1999
 
+PROCESS_SPREAD = 0.09
+"""How far times of one process may lie from those of all processes, as a share, at CONFIDENCE.
+
+Memory lies differently in each. Over ten processes the least and the largest ratio of fifteen
+messages differed by 2 to 9 %: standard deviations of 0.6 to 3.1 %, of which 9 % are 2.8.
+"""
+
+COUNT_SPREAD = 0.01
+"""The same of instructions: 0.6 % over three runs."""
+
 Statistic = Callable[[NDArray[np.int64]], float]
 """A figure of the blocks with these indices."""
 
@@ -36,6 +46,7 @@ class Verdict(StrEnum):
     PASS = "pass"
     FAIL = "fail"
     INCONCLUSIVE = "inconclusive"
+    NOT_JUDGED = "not judged"
 
 
 class Estimate(NamedTuple):
@@ -93,6 +104,12 @@ def ratio(ours: Blocks, bare: Blocks, q: float, confidence: float = CONFIDENCE) 
         return Estimate(value, -inf, inf, n)
     low, high = _bootstrap(len(ours), statistic, confidence)
     return Estimate(value, low, high, n)
+
+
+def widened(estimate: Estimate, spread: float) -> Estimate:
+    """The estimate from one process, as one of all: no end is nearer than that process may be."""
+    low, high = estimate.low / (1 + spread), estimate.high * (1 + spread)
+    return estimate._replace(low=low, high=high)
 
 
 def judge(estimate: Estimate, limit: float) -> Verdict:

@@ -25,7 +25,10 @@ SUITE = "tierloop.benchmarks"
 FULL_S, QUICK_S = 20.0, 3.0
 """How long each benchmark measures, preparations apart."""
 
-TONES = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.INCONCLUSIVE: "yellow"}
+TONES = {
+    Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.INCONCLUSIVE: "yellow",
+    Verdict.NOT_JUDGED: "dim",
+}  # fmt: skip
 
 
 def benchmarks(folder: str = SUITE) -> list[Benchmark]:
@@ -106,4 +109,4 @@ def history(out: Path) -> list[Document]:
 def _verdict(line: Line) -> Text:
     if line.verdict is None:
         return Text("-")
-    return Text(str(line.verdict), TONES[line.verdict])
+    return Text(f"{line.verdict}{words.note(line)}", TONES[line.verdict])

@@ -13,7 +13,13 @@ from tierloop.bench.statistics import CONFIDENCE, Estimate, Verdict
 from tierloop.contract.budget import TIMES_BARE, Budget, Metric, MetricClock
 from tierloop.exit_codes import ExitCode
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+
+TIMES = ("wall", "cpu")
+"""The clocks whose figures are times."""
+
+COUNTED = "its instructions are"
+"""Why a time is not judged."""
 
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,12 +72,50 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def lines(series: Sequence[Series], budgets: Sequence[Budget]) -> tuple[Line, ...]:
-    """A line for every budget on these series; a median without a verdict where there is none."""
+    """A line for every budget on these series; a median without a verdict where there is none.
+
+    A budget in time is not judged where there is one on the same in instructions, and these were
+    counted.
+    """
+    counted = {
+        _what(one.metric): one.lacking
+        for one in series
+        if one.metric.clock == "instructions" and any(b.covers(one.metric) for b in budgets)
+    }
     found: list[Line] = []
     for one in series:
         own = [budget for budget in budgets if budget.covers(one.metric)]
-        found += [_line(one, budget.percentile, budget) for budget in own] or [_line(one, 50, None)]
+        timed = bool(own) and one.metric.clock in TIMES
+        found += _lines(one, own, counted.get(_what(one.metric)) if timed else None)
     return tuple(found)
+
+
+def unjudged(budgets: Sequence[Budget], why: str) -> tuple[Line, ...]:
+    """A line for each budget about which this run has no figure."""
+    nothing = [(Series(Metric(b.metric, b.unit, b.scenario, b.clock), ()), b) for b in budgets]
+    return tuple(_unjudged(_line(series, b.percentile, b), why) for series, b in nothing)
+
+
+def _lines(series: Series, budgets: Sequence[Budget], lacking: str | None) -> list[Line]:
+    """`lacking`: for want of what the same was not counted in instructions; "" if it was."""
+    made = [_line(series, budget.percentile, budget) for budget in budgets]
+    made = made or [_line(series, 50, None)]
+    if series.lacking or lacking == "":
+        return [_unjudged(line, series.lacking or COUNTED) for line in made]
+    if lacking is None:
+        return made
+    return [
+        msgspec.structs.replace(line, why="; ".join(filter(None, (f"wide: {lacking}", line.why))))
+        for line in made
+    ]
+
+
+def _unjudged(line: Line, why: str) -> Line:
+    return msgspec.structs.replace(line, verdict=Verdict.NOT_JUDGED, why=why)
+
+
+def _what(metric: Metric) -> tuple[str, str]:
+    return metric.name, metric.scenario
 
 
 def result(
@@ -83,6 +127,14 @@ def result(
     return Result(
         name=benchmark.name, question=benchmark.question, bare=benchmark.bare,
         seconds=round(seconds, 3), error="", lines=lines([*series, *absent], budgets),
+    )  # fmt: skip
+
+
+def of_others(budgets: Sequence[Budget], why: str) -> Result:
+    """Budgets that are about nothing that was measured, each a line that is not judged."""
+    return Result(
+        name="others", question="Which budgets were not judged?", bare="", seconds=0.0, error="",
+        lines=unjudged(budgets, why),
     )  # fmt: skip
 
 
@@ -173,19 +225,33 @@ def _judge(
 def _estimate(series: Series, blocks: st.Blocks, percentile: float) -> Estimate:
     if series.known is not None:
         return series.known
-    if not series.exact:
-        return st.percentile(blocks, percentile)
+    if not _is_whole(series):
+        return st.widened(st.percentile(blocks, percentile), _spread(series))
     pooled = np.concatenate(blocks) if blocks else np.empty(0)
     if not len(pooled):
         return Estimate(np.nan, np.nan, np.nan, 0)
-    return _whole(float(np.percentile(pooled, percentile)), len(pooled), percentile)
+    whole = _whole(float(np.percentile(pooled, percentile)), len(pooled), percentile)
+    return st.widened(whole, _spread(series))
 
 
 def _ratio(series: Series, percentile: float) -> Estimate:
-    if not series.exact:
-        return st.ratio(series.ours, series.bare, percentile)
+    if not _is_whole(series):
+        return st.widened(st.ratio(series.ours, series.bare, percentile), _spread(series))
     ours, bare = (_estimate(series, side, percentile) for side in (series.ours, series.bare))
-    return _whole(ours.value / bare.value, min(ours.n, bare.n), percentile)
+    whole = _whole(ours.value / bare.value, min(ours.n, bare.n), percentile)
+    return st.widened(whole, _spread(series))
+
+
+def _is_whole(series: Series) -> bool:
+    """Whether chance had no hand in the figure, but which process it came from."""
+    return series.exact or series.metric.clock == "instructions"
+
+
+def _spread(series: Series) -> float:
+    """How far the figure of another process may lie."""
+    if series.metric.clock == "instructions":
+        return st.COUNT_SPREAD
+    return 0.0 if series.exact or series.fresh else st.PROCESS_SPREAD
 
 
 def _whole(value: float, n: int, percentile: float) -> Estimate:

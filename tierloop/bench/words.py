@@ -4,7 +4,10 @@ from tierloop.bench.statistics import Verdict
 from tierloop.bench.verdicts import Document, Figure, Line, Result, sentence
 from tierloop.contract.budget import Metric
 
-MARKS = {Verdict.PASS: "pass", Verdict.FAIL: "**fail**", Verdict.INCONCLUSIVE: "inconclusive"}
+MARKS = {
+    Verdict.PASS: "pass", Verdict.FAIL: "**fail**", Verdict.INCONCLUSIVE: "inconclusive",
+    Verdict.NOT_JUDGED: "not judged",
+}  # fmt: skip
 
 
 def cells(result: Result, line: Line) -> tuple[str, ...]:
@@ -15,8 +18,14 @@ def cells(result: Result, line: Line) -> tuple[str, ...]:
     return (
         result.name, metric, f"p{line.percentile:g}", f"{_spread(line.figure)} {line.unit}",
         f"{bare} {line.unit}" if line.bare else bare, _spread(line.ratio) if line.ratio else "-",
-        limit, MARKS[line.verdict] if line.verdict else "-",
+        limit, f"{MARKS[line.verdict]}{note(line)}" if line.verdict else "-",
     )  # fmt: skip
+
+
+def note(line: Line) -> str:
+    """What a verdict needs beside it; `remarks` says what a broken or unclear one needs."""
+    said = line.why and line.verdict in (Verdict.PASS, Verdict.NOT_JUDGED)
+    return f" ({line.why})" if said else ""
 
 
 def remarks(document: Document) -> list[str]:
