@@ -2,6 +2,7 @@
 
 import io
 import json
+import xml.etree.ElementTree as ET
 from contextlib import redirect_stderr
 
 import pytest
@@ -49,7 +50,8 @@ def conduct(folder, *tables):
 def run(tmp_path_factory):
     """One run that breaks the first of its two budgets: its folder, exit code and words."""
     folder = tmp_path_factory.mktemp("run")
-    return folder, *conduct(folder, budget(limit=0.1), budget())
+    others = budget(clock="wall"), budget("decision", unit="us", clock="wall")
+    return folder, *conduct(folder, budget(limit=0.1), budget(), *others)
 
 
 @pytest.fixture
@@ -60,7 +62,7 @@ def judged(run, tmp_path, capsys):
 
     def judge(*tables):
         (tmp_path / "plants.toml").write_text(PLANTS + "".join(tables))
-        code = verdict(record, summary, load(tmp_path / "plants.toml").budget)
+        code = verdict(record, summary, load(tmp_path / "plants.toml").budget, tmp_path)
         return code, capsys.readouterr().err
 
     return judge
@@ -83,6 +85,33 @@ def test_a_broken_one_is_exit_3_and_one_line(run):
     assert said.startswith("tierloop: budget exceeded: age_of_action p50 is ")
     assert said.endswith("ms, limit 0.1 ms\n")
     assert said.count("\n") == 1
+
+
+def test_the_record_has_the_verdicts_for_a_ci(run):
+    out = run[0] / "out"
+    suite = ET.parse(out / "junit.xml").getroot()[0]
+    assert (suite.get("name"), suite.get("failures"), suite.get("skipped")) == ("plants", "1", "2")
+    said = [case[0].get("message", "") for case in suite]
+    assert said[0].startswith("age_of_action p50 is ")
+    assert said[2].endswith("for the wall clock")
+    assert said[3].endswith("for `tierloop bench`")
+    table = (out / "budgets.md").read_text()
+    assert table.count("**fail**") == 1
+    assert table.count("not judged (for ") == 2
+
+
+def test_a_run_without_budgets_has_no_such_files(tmp_path):
+    assert conduct(tmp_path)[0] == 0
+    assert not (tmp_path / "out" / "junit.xml").exists()
+
+
+@pytest.mark.parametrize(
+    ("metric", "unit"), [("failed_episodes", "share"), ("fallback", "share"), ("robot_j", "J")]
+)
+def test_success_rungs_and_joules_of_a_robot_can_be_budgets(judged, metric, unit):
+    assert judged(budget(metric, 1e6, unit)) == (0, "")
+    code, said = judged(budget(metric, 0.0, unit))
+    assert (code, said.split(" is ")[0]) == (3, f"tierloop: budget exceeded: {metric} p50")
 
 
 def test_a_run_too_short_for_its_percentile_is_exit_4(judged):

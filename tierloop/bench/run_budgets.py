@@ -2,13 +2,14 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from math import inf
+from math import inf, nan
+from pathlib import Path
 from typing import Any
 
-from tierloop.bench import budget
+from tierloop.bench import budget, outputs, verdicts
 from tierloop.bench.protocol import Series
 from tierloop.bench.statistics import CONFIDENCE, Blocks, Estimate, Verdict, exact, share
-from tierloop.bench.verdicts import Line, exit_code, lines
+from tierloop.bench.verdicts import Line, Result
 from tierloop.bench.words import remark
 from tierloop.contract.budget import TIMES_BARE, Budget, Metric, MetricClock
 from tierloop.contract.clock import NS_PER_MS, NS_PER_US
@@ -48,31 +49,51 @@ def check(budgets: Sequence[Budget]) -> None:
             )
 
 
-def verdict(record: Record, summary: Mapping[str, Any], budgets: Sequence[Budget]) -> int:
-    """Prints a line for what did not pass; the exit code."""
+def verdict(
+    record: Record, summary: Mapping[str, Any], budgets: Sequence[Budget], out: Path
+) -> int:
+    """Prints a line for what did not pass, writes JUnit and Markdown into `out`; the exit code."""
     found = judged(record, summary, budgets)
     for line in found:
-        if line.verdict is not Verdict.PASS:
+        if line.verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE):
             print(f"tierloop: {remark(line)}", file=sys.stderr)
     if words := passed_over(budgets, summary["clock"]):
         print(f"\n  {words}.")
-    return exit_code([line.verdict for line in found])
+    result = Result(
+        name=summary["deployment"], question="Does the run keep its budgets?", bare="",
+        seconds=summary["duration_s"], error="", lines=found,
+    )  # fmt: skip
+    try:
+        outputs.put_run(verdicts.document([result], ()), out)
+    except OSError as error:
+        print(f"tierloop: not written: verdicts of the budgets: {error}", file=sys.stderr)
+    return verdicts.exit_code([line.verdict for line in found])
 
 
 def passed_over(budgets: Sequence[Budget], clock: MetricClock) -> str:
     """How many budgets a run on this clock does not judge, in words; or nothing."""
-    others = [budget.clock for budget in budgets if budget.clock != clock]
-    if not others:
-        return ""
-    are, were = ("s are", "were") if len(others) > 1 else (" is", "was")
-    names = " and ".join(sorted(set(others)))
-    return f"{len(others)} budget{are} for the {names} clock and {were} not judged"
+    said = []
+    for whose, others in others_of(budgets, clock).items():
+        are, were = ("s are", "were") if len(others) > 1 else (" is", "was")
+        said.append(f"{len(others)} budget{are} for {whose} and {were} not judged")
+    return "; ".join(said)
+
+
+def others_of(budgets: Sequence[Budget], clock: MetricClock) -> dict[str, list[Budget]]:
+    """The budgets that a run on this clock does not judge, by what they are for."""
+    found: dict[str, list[Budget]] = {}
+    for one in budgets:
+        if not any(one.covers(metric) for metric in metrics(clock)):
+            of_a_run = any(one.covers(metric) for metric in metrics(one.clock))
+            whose = f"the {one.clock} clock" if of_a_run else "`tierloop bench`"
+            found.setdefault(whose, []).append(one)
+    return found
 
 
 def judged(
     record: Record, summary: Mapping[str, Any], budgets: Sequence[Budget]
 ) -> tuple[Line, ...]:
-    """A line for every budget on the clock of the run."""
+    """A line for every budget; those of the other clock, and of `bench`, are not judged."""
     virtual = summary["clock"] == "virtual"
     samples = {
         "age_of_action": (AGE, NS_PER_MS), "first_use_age": (FIRST_USE, NS_PER_MS),
@@ -83,14 +104,17 @@ def judged(
     own = [budget for budget in budgets if budget.clock == clock]
     *sampled, missed, energy, failed, fallback, robot_j = metrics(clock)
     series = [
-        *(Series(m, _blocks(record, *samples[m.name]), exact=virtual) for m in sampled),
+        *(Series(m, _blocks(record, *samples[m.name]), exact=virtual, fresh=True) for m in sampled),
         Series(missed, (), known=_missed(summary["ticks"], virtual)),
         Series(energy, (), known=_per_success(summary, virtual)),
-        Series(failed, (), known=_failed(summary["success"], virtual)),
+        Series(failed, (), known=_failed(summary, virtual)),
         Series(fallback, (), known=_fallback(summary["decisions"]["fallback"])),
         Series(robot_j, (), known=_most(summary["energy_j"]["robots"])),
     ]
-    return lines([s for s in series if any(b.covers(s.metric) for b in own)], own)
+    found = verdicts.lines([s for s in series if any(b.covers(s.metric) for b in own)], own)
+    for whose, others in others_of(budgets, clock).items():
+        found += verdicts.unjudged(others, f"for {whose}")
+    return found
 
 
 def _missed(ticks: Mapping[str, int], virtual: bool) -> Estimate | None:
@@ -121,12 +145,15 @@ def _per_success(summary: Mapping[str, Any], virtual: bool) -> Estimate | None:
     )
 
 
-def _failed(success: Mapping[str, int], virtual: bool) -> Estimate | None:
-    """The share of the episodes that failed, with a share's interval where chance had a hand."""
-    episodes = success["episodes"]
+def _failed(summary: Mapping[str, Any], virtual: bool) -> Estimate | None:
+    """The share of the episodes that failed, with a share's interval where chance had a hand.
+
+    On the wall a run too short for an episode leaves it open.
+    """
+    episodes = summary["success"]["episodes"]
     if not episodes:
-        return None
-    failed = episodes - success["successes"]
+        return None if virtual or not summary["ticks"]["n"] else Estimate(nan, 0.0, 1.0, 1)
+    failed = episodes - summary["success"]["successes"]
     if virtual:
         return exact(failed / episodes, episodes)
     return Estimate(failed / episodes, *share(failed, episodes, CONFIDENCE), episodes)

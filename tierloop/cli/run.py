@@ -82,7 +82,8 @@ def conduct(deployment: Deployment, roles: tuple[str, ...], out: Path) -> int:
     summary = _joined(run, deployment, out, out)
     screen.wait_at_most(LAST_WORDS_S)
     print_summary(summary, out)
-    return run_code(summary, why == "signal") or _budgets(run.record, summary, deployment)
+    judged = _budgets(run.record, summary, deployment, out)
+    return run_code(summary, why == "signal") or judged
 
 
 def conduct_virtual(deployment: Deployment, out: Path) -> int:
@@ -105,7 +106,8 @@ def conduct_virtual(deployment: Deployment, out: Path) -> int:
     lived = _lived(run.lived_s, deployment)
     console.print(f"Ended: {_ENDS[why]}, {lived}; {run.speed:.1f}x real time.", highlight=False)
     print_summary(summary, out)
-    return run_code(summary, why == "signal") or _budgets(run.record, summary, deployment)
+    judged = _budgets(run.record, summary, deployment, out)
+    return run_code(summary, why == "signal") or judged
 
 
 def _joined(
@@ -137,13 +139,13 @@ def _check_budgets(deployment: Deployment) -> None:
         run_budgets.check(deployment.budget)
 
 
-def _budgets(record: Record, summary: Mapping[str, Any], deployment: Deployment) -> int:
+def _budgets(record: Record, summary: Mapping[str, Any], deployment: Deployment, out: Path) -> int:
     """3 if a budget of the deployment is broken, 4 if one cannot be told, with a line for each."""
     if not deployment.budget:
         return ExitCode.FINE
     from tierloop.bench import run_budgets
 
-    return run_budgets.verdict(record, summary, deployment.budget)
+    return run_budgets.verdict(record, summary, deployment.budget, out)
 
 
 def run_code(summary: Mapping[str, Any], interrupted: bool) -> int:
