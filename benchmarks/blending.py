@@ -1,0 +1,68 @@
+"""What does blending cost, and what is it worth? Success, age and joules by the length of a fade.
+
+    python -m tierloop.benchmarks.blending --policy policy-*.artefact
+
+The sorting cell's arm as in `late_answers`, with everything as shipped but `blend_ms`.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from rich import box
+from rich.table import Table
+
+from tierloop.bench.bench_command import console
+from tierloop.benchmarks.rig.late import ActingCase, live_all
+from tierloop.device.config import ActingConfig
+from tierloop.link.spec import LinkSpec
+from tierloop.views.charts import wilson
+
+LINKS = {
+    "none": LinkSpec(),
+    "wifi": LinkSpec(preset="wifi"),
+    "lte": LinkSpec(preset="lte"),
+    "118 ms one way": LinkSpec(delay_ms=118),
+    "213 ms one way": LinkSpec(delay_ms=213),
+}
+BLENDS_MS = (0.0, 25.0, 50.0, 100.0, 500.0)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument(
+        "--policy", type=Path, nargs="+", required=True, help="artefacts of the sorting cell"
+    )
+    parser.add_argument(
+        "--episodes", type=int, default=18, help="episodes a point, of all policies"
+    )
+    parser.add_argument("--jobs", type=int, default=2)
+    args = parser.parse_args()
+    blobs, screen = [path.read_bytes() for path in args.policy], console()
+    cases = {
+        (name, blend_ms): ActingCase(ActingConfig(blend_ms=blend_ms), link)
+        for name, link in LINKS.items()
+        for blend_ms in BLENDS_MS
+    }
+    lived = live_all(cases.values(), blobs, args.episodes, args.jobs, screen)
+    table = Table(box=box.MARKDOWN)
+    for title in (
+        "link", "blend_ms", "sorted", "95 %", "age p50, ms", "p99", "oldest p50", "p99",
+        "seam, mrad", "joints at a limit", "joints, J a part",
+    ):  # fmt: skip
+        table.add_column(title, justify="left" if title == "link" else "right")
+    for (name, blend_ms), case in cases.items():
+        what = lived[case]
+        low, high = wilson(what.successes, what.episodes)
+        (age, oldest), (age_p99, oldest_p99) = np.percentile(what.ages_ms, (50, 99), axis=0)
+        table.add_row(
+            name, f"{blend_ms:g}", f"{what.successes} of {what.episodes}",
+            f"{low:.2f} to {high:.2f}", f"{age:.0f}", f"{age_p99:.0f}", f"{oldest:.0f}",
+            f"{oldest_p99:.0f}", f"{1e3 * np.mean(what.seams_rad):.0f}",
+            f"{what.limited / what.ticks:.2f}", f"{what.actuation_j / what.episodes:.0f}",
+        )  # fmt: skip
+    screen.print(table)
+
+
+if __name__ == "__main__":
+    main()
