@@ -7,8 +7,8 @@ import numpy as np
 from tierloop.contract.clock import NS_PER_MS
 from tierloop.contract.ledger import Refusal, Rung
 from tierloop.contract.messages import ActionChunk
-from tierloop.contract.specs import PolicySpec, Vector, finite
-from tierloop.device.chunks import ChunkPlan
+from tierloop.contract.specs import BodySpec, PolicySpec, Vector, finite
+from tierloop.device.chunks import ChunkPlan, by_motion
 from tierloop.device.config import ActingConfig
 from tierloop.device.origin import Origin
 
@@ -36,13 +36,14 @@ class Arbiter:
         device: str,
         boot: int,
         spec: PolicySpec,
+        body: BodySpec,
         hold_ns: int,
         acting: ActingConfig = _ACTING,
     ) -> None:
         self._device, self._boot, self._spec = device, boot, spec
         self._hold_ns = hold_ns
         self._at_arrival = acting.anchor == "arrival"
-        self._blend_ns = round(acting.blend_ms * NS_PER_MS)
+        self._fade = by_motion(body, round(acting.blend_ms * NS_PER_MS))
         self._plan: ChunkPlan | None = None
         self._last_seq = -1
         self._parted_ns: deque[int] = deque(maxlen=PARTED)
@@ -93,7 +94,7 @@ class Arbiter:
         before = None if back or self._parts(chunk) else self._plan
         parts = self._chosen.parts(self._chosen_ns) if self._chosen is not None else ()
         start = Origin.of(*parts) if parts else None
-        plan = ChunkPlan(chunk, now_ns, setpoint, anchor_ns, before, self._blend_ns, start)
+        plan = ChunkPlan(chunk, now_ns, setpoint, anchor_ns, before, self._fade, start)
         self.seam_rad = plan.seam_rad(self._plan) if self._plan is not None else 0.0
         self._plan = plan
         return Refusal.NONE

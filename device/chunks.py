@@ -2,24 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from math import sqrt
+
 import numpy as np
 
+from tierloop.contract.clock import NS_PER_S
 from tierloop.contract.messages import ActionChunk
-from tierloop.contract.specs import Vector
+from tierloop.contract.specs import BodySpec, Vector
 from tierloop.device.origin import ChunkShare, Origin
 
 FADES = 16
 """Most plans that may still be fading when another one comes; fewer are answered in time."""
 
+Fade = Callable[[Sequence[float]], int]
+"""How long to fade over from one plan to the next, ns, when joints are so far apart, rad."""
+
+
+def never(_gap_rad: Sequence[float]) -> int:
+    """No fade, however far apart the plans are."""
+    return 0
+
+
+def by_motion(body: BodySpec, most_ns: int) -> Fade:
+    """A fade as short as the limits of the joints allow; never longer than `most_ns`."""
+    limits = tuple(zip(body.velocity_rad_s, body.acceleration_rad_s2, strict=True))
+    return lambda gap_rad: min(motion_ns(limits, gap_rad), most_ns)
+
+
+def motion_ns(limits: Sequence[tuple[float, float]], gap_rad: Sequence[float]) -> int:
+    """The shortest time in which every joint can move by its gap, from rest to rest.
+
+    `limits`: each joint's velocity, rad/s, and acceleration, rad/s2. A joint speeds up for half of
+    the way and slows down for the other half, unless its velocity limit is in between.
+    """
+    longest_s = 0.0
+    for gap, (fastest, acceleration) in zip(gap_rad, limits, strict=True):
+        way = abs(gap)
+        top = min(sqrt(way * acceleration), fastest)
+        longest_s = max(longest_s, way / top + top / acceleration if way else 0.0)
+    return round(longest_s * NS_PER_S)
+
 
 class ChunkPlan:
     """One chunk in force.
 
-    Row k is due at anchor + (k + 1) * period; rows that are already past when the chunk arrives
-    are skipped. Between rows each joint moves linearly to the next row; the switch (last element)
-    takes the row's value at once. If the plan that is blended out expires during the blend, the
-    blend goes on from the setpoint at that moment. Plain floats: for a few joints they take a
-    third of the time of arrays.
+    Row k is due at anchor + (k + 1) * period. Between rows each joint moves linearly to the next
+    row; the switch (last element) takes the row's value at once. A chunk that comes after its first
+    row was due acts as if it had been there: rows that are past are skipped, and it goes on between
+    the last of them and the next. Before the first row is due the joints move to it from where the
+    setpoint was. If the plan that is blended out expires during the blend, the blend goes on from
+    the setpoint at that moment. Plain floats: for a few joints they take a third of the time of
+    arrays.
     """
 
     def __init__(
@@ -29,27 +63,36 @@ class ChunkPlan:
         setpoint: Vector,
         anchor_ns: int | None = None,
         before: ChunkPlan | None = None,
-        blend_ns: int = 0,
+        fade: Fade = never,
         origin: Origin | None = None,
     ) -> None:
         """`setpoint` float64[A] is what is in force at `now_ns`, made of `origin` if of any chunk.
 
-        Anchored to the chunk's own anchor unless another is given. For `blend_ns` the joints fade
-        over from the plan `before`, unless it has expired, or FADES others are fading into it one
-        after the other.
+        Anchored to the chunk's own anchor unless another is given. The joints fade over
+        from the plan `before` for as long as `fade` says, by how far apart the two will be when the
+        next row is due; not if `before` has expired, or FADES others are fading into it one after
+        the other.
         """
         self.chunk = chunk
         self._anchor_ns = chunk.anchor_ns if anchor_ns is None else anchor_ns
         self._actions = chunk.actions.astype(np.float64)
         self._rows: list[list[float]] = self._actions.tolist()
-        fades = before is not None and before.valid(now_ns) and before.fades < FADES
-        self._before = before if fades and blend_ns > 0 else None
         self._since_ns = self._was_ns = now_ns
-        self._faded_ns = now_ns if self._before is None else now_ns + blend_ns
         self._left = self._was = setpoint.tolist()
         self._own = self._left_origin = Origin.of((chunk, 1.0))
         self._start = origin
-        self._head(min(self._row(now_ns), len(self._rows) - 1), self._was, now_ns)
+        row = min(self._row(now_ns), len(self._rows) - 1)
+        if row:
+            self._start = None
+            self._head(row, self._rows[row - 1], self._due_ns(row - 1))
+        else:
+            self._head(row, self._was, now_ns)
+        fade_ns = 0
+        if before is not None and before.valid(now_ns) and before.fades < FADES:
+            there = before._foreseen(self._next_ns)
+            fade_ns = fade([b - a for a, b in zip(there, self._rows[row], strict=True)][:-1])
+        self._before = before if fade_ns else None
+        self._faded_ns = now_ns + fade_ns
         end_ns = self._due_ns(len(self._rows) - 1)
         self._last_ns = min(chunk.valid_until_ns, end_ns - 1)
 
@@ -119,11 +162,13 @@ class ChunkPlan:
 
         After the last row it is that row. Blending is left out.
         """
+        return np.array(self._foreseen(at_ns))
+
+    def _foreseen(self, at_ns: int) -> list[float]:
         row = min(self._row(at_ns), len(self._rows) - 1)
         if row <= self._next:
-            return np.array(self._between(self._from, self._from_ns, row, at_ns))
-        start, start_ns = self._rows[row - 1], self._due_ns(row - 1)
-        return np.array(self._between(start, start_ns, row, at_ns))
+            return self._between(self._from, self._from_ns, row, at_ns)
+        return self._between(self._rows[row - 1], self._due_ns(row - 1), row, at_ns)
 
     def seam_rad(self, other: ChunkPlan) -> float:
         """Mean difference (rad) between the rows of two plans that are due at the same time."""

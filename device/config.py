@@ -28,7 +28,8 @@ class ActingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     predict: bool = True
     """Ask about the instant an answer will act, not the one of the capture."""
     blend_ms: float = 100.0
-    """The joints fade over from the last chunk to the next for this long."""
+    """The joints fade over from the last chunk to the next as fast as their limits allow, for this
+    long at most."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.blend_ms <= BLEND_MAX_MS:

@@ -65,7 +65,7 @@ class DeviceNode:
         self.name, self.boot = name, boot
         start = body.hold()
         hold_ns = round(config.hold_s * NS_PER_S)
-        self.arbiter = Arbiter(name, boot, self.spec, hold_ns, config.acting)
+        self.arbiter = Arbiter(name, boot, self.spec, body.spec, hold_ns, config.acting)
         self.foresight = Foresight(body.tool_position, self.spec.validity_ns)
         self._predict = config.acting.predict
         self.guard = Guard(body.spec, body.tool_position, start)

@@ -153,7 +153,7 @@ def hand_over() -> Work:
     spec, body, packer = policy(), Still(), Codec()
     guard = Guard(body.spec, body.tool_position, body.hold())
     reading, applied = body.read(0), body.hold()
-    arbiter, turn = Arbiter("arm-0", 1, spec, 10**9), 0
+    arbiter, turn = Arbiter("arm-0", 1, spec, body.spec, 10**9), 0
     answers = [
         packer.encode(chunk(spec, observation(spec, seq * spec.period_ns))) for seq in range(1, 257)
     ]
@@ -161,7 +161,7 @@ def hand_over() -> Work:
     def work() -> None:
         nonlocal arbiter, turn
         if turn == len(answers):
-            arbiter, turn = Arbiter("arm-0", 1, spec, 10**9), 0
+            arbiter, turn = Arbiter("arm-0", 1, spec, body.spec, 10**9), 0
         decoded = packer.decode(answers[turn])
         turn += 1
         assert isinstance(decoded, m.ActionChunk)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from plant import PERIOD_NS, POLICY, embodiment
+from plant import PERIOD_NS, POLICY, SPEC, embodiment
 
 from tierloop.contract.body import Effort, Reading
 from tierloop.contract.clock import NS_PER_MS, NS_PER_S
@@ -39,7 +39,7 @@ def chunk(seq: int, captured_ms: float, first: float = 1.0, **changes) -> Action
 
 
 def arbiter(**acting) -> Arbiter:
-    return Arbiter("arm", 1, POLICY, NS_PER_S, ActingConfig(**{"blend_ms": 0} | acting))
+    return Arbiter("arm", 1, POLICY, SPEC, NS_PER_S, ActingConfig(**{"blend_ms": 0} | acting))
 
 
 def test_a_naive_actor_replays_the_rows_from_their_arrival():
@@ -76,7 +76,7 @@ def test_the_joints_fade_over_in_a_straight_line_and_the_switch_does_not():
     old = ChunkPlan(chunk(0, 0, first=0.0), 0, np.zeros(3))
     new = chunk(1, 100, first=10.0)
     new.actions[:, 2] = 0.0
-    plan = ChunkPlan(new, 100 * MS, np.array([10.0, 0.0, 0.0]), None, old, 100 * MS)
+    plan = ChunkPlan(new, 100 * MS, np.array([10.0, 0.0, 0.0]), None, old, lambda _: 100 * MS)
     pure_old = ChunkPlan(chunk(0, 0, first=0.0), 0, np.zeros(3))
     pure_new = ChunkPlan(new, 100 * MS, np.array([10.0, 0.0, 0.0]))
     for t in (100, 125, 150, 175, 199, 200, 230):

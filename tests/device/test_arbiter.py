@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from plant import POLICY
+from plant import POLICY, SPEC
 
 from tierloop.contract.clock import NS_PER_MS
 from tierloop.contract.ledger import Refusal, Rung
@@ -28,17 +28,27 @@ def chunk(seq: int, captured_ms: float, value: float = 1.0, **changes) -> Action
 
 
 def arbiter() -> Arbiter:
-    return Arbiter("arm", 1, POLICY, HOLD_NS)
+    return Arbiter("arm", 1, POLICY, SPEC, HOLD_NS)
 
 
 def test_rows_are_due_by_the_capture_time_and_past_ones_are_skipped():
     plan = ChunkPlan(chunk(0, 0), 120 * MS, np.zeros(3))
-    assert plan.at(120 * MS)[0] == 0.0
+    assert plan.at(120 * MS)[0] == pytest.approx(2.4)
     assert plan.at(150 * MS)[0] == pytest.approx(3.0)
     assert plan.at(175 * MS)[0] == pytest.approx(3.5)
     assert plan.at(175 * MS)[2] == 1.0
     assert plan.valid(400 * MS - 1)
     assert not plan.valid(401 * MS)
+
+
+def test_what_a_late_chunk_asks_does_not_depend_on_when_it_came():
+    """Were it led up to its next row, it would act later the sooner after a row it came."""
+    times = [t * MS for t in range(150, 400, 3)]
+    prompt = ChunkPlan(chunk(0, 0), 0, np.zeros(3))
+    expected = [prompt.at(t).tolist() for t in times]
+    for came_ms in (51, 75, 99, 100, 101, 149, 150):
+        late = ChunkPlan(chunk(0, 0), came_ms * MS, np.full(3, 9.0))
+        assert [late.at(t).tolist() for t in times] == expected, came_ms
 
 
 def test_a_skipped_tick_lands_where_time_is():

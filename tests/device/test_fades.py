@@ -3,19 +3,21 @@
 import msgspec
 import numpy as np
 import pytest
-from plant import PERIOD_NS, POLICY, embodiment
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from plant import PERIOD_NS, POLICY, SPEC, embodiment
 
 from tierloop.contract.body import Episode
 from tierloop.contract.clock import NS_PER_MS, NS_PER_S
 from tierloop.contract.ledger import Refusal
 from tierloop.contract.messages import ActionChunk, Observation
 from tierloop.device.arbiter import PREMISE_RAD, Arbiter
-from tierloop.device.chunks import FADES, ChunkPlan
+from tierloop.device.chunks import FADES, ChunkPlan, by_motion, motion_ns
 from tierloop.device.config import ActingConfig, DeviceConfig
 from tierloop.device.node import DeviceNode
 
 MS = NS_PER_MS
-BLEND_NS = 100 * MS
+BLEND_MS = 100.0
 HOLD_NS = NS_PER_S
 
 
@@ -31,7 +33,7 @@ def chunk(seq: int, captured_ms: int, value: float, **changes) -> ActionChunk:
 
 
 def arbiter() -> Arbiter:
-    return Arbiter("arm", 1, POLICY, HOLD_NS, ActingConfig(blend_ms=BLEND_NS / MS))
+    return Arbiter("arm", 1, POLICY, SPEC, HOLD_NS, ActingConfig(blend_ms=BLEND_MS))
 
 
 def wishes(a: Arbiter, since_ms: int, until_ms: int) -> list[list[float]]:
@@ -118,7 +120,8 @@ def test_a_node_parts_what_it_does_where_an_episode_ends():
         node.on_written(now_ns)
         for asked in (e.message for e in effects if isinstance(e.message, Observation)):
             node.on_message(now_ns, "edge", chunk(
-                asked.seq, 0, 0.1, captured_ns=asked.captured_ns, ahead_ns=asked.ahead_ns,
+                asked.seq, 0, 0.1 + 0.02 * (asked.seq % 2),
+                captured_ns=asked.captured_ns, ahead_ns=asked.ahead_ns,
                 valid_until_ns=asked.captured_ns + POLICY.validity_ns,
             ))  # fmt: skip
             faded.append((tick, node.arbiter.plan.fades))
@@ -144,7 +147,7 @@ def test_a_chunk_that_expires_in_mid_fade_is_not_drawn_on_and_leaves_no_jump(cap
     old = Noted(chunk(0, 0, 0.91), 0, np.full(3, 0.91))
     old.at(captured_ms * MS)
     new = ChunkPlan(
-        chunk(1, captured_ms, 0.0), captured_ms * MS, np.zeros(3), None, old, BLEND_NS
+        chunk(1, captured_ms, 0.0), captured_ms * MS, np.zeros(3), None, old, lambda _: 100 * MS
     )  # fmt: skip
     path = [new.at(t * MS)[0] for t in range(captured_ms, captured_ms + 120, tick_ms)]
     assert max(old.asked) < 400 * MS
@@ -161,6 +164,42 @@ def test_a_chain_of_fades_is_bounded_however_many_answers_come_at_once(gap_ms):
     for seq in range(60):
         now_ns += gap_ms * MS
         setpoint = np.zeros(3) if plan is None else plan.at(now_ns)
-        plan = ChunkPlan(chunk(seq, now_ns // MS, seq % 2), now_ns, setpoint, None, plan, 500 * MS)
+        plan = ChunkPlan(
+            chunk(seq, now_ns // MS, seq % 2), now_ns, setpoint, None, plan, lambda _: 500 * MS
+        )
         assert plan.fades <= FADES
         assert 0.0 <= plan.at(now_ns)[0] <= 1.0
+
+
+def quickest_s(way: float, fastest: float, acceleration: float) -> float:
+    """By brute force: speeds up as long as it can still brake."""
+    step_s, at, speed, took_s = 1e-5, 0.0, 0.0, 0.0
+    while at < way:
+        brakes = speed**2 / (2 * acceleration) >= way - at
+        speed += -acceleration * step_s if brakes else acceleration * step_s
+        speed = min(speed, fastest)
+        if speed <= 0.0:
+            break
+        at, took_s = at + speed * step_s, took_s + step_s
+    return took_s
+
+
+@given(st.lists(st.floats(-0.6, 0.6), min_size=2, max_size=2))
+@settings(max_examples=20, deadline=None)
+def test_a_fade_by_motion_lasts_as_long_as_the_slowest_joint_needs(gap_rad):
+    limits = [(0.9, 4.0), (2.0, 10.0)]
+    needs_s = max(quickest_s(abs(g), *limit) for g, limit in zip(gap_rad, limits, strict=True))
+    assert motion_ns(limits, gap_rad) / NS_PER_S == pytest.approx(needs_s, rel=0.02, abs=1e-3)
+
+
+def test_plans_that_agree_are_not_faded_and_others_until_the_joints_can_have_come_there():
+    old, rule = chunk(0, 0, 0.5), by_motion(SPEC, 150 * MS)
+    for value in (0.5, 0.52, 0.7, 1.5):
+        before = ChunkPlan(old, 0, np.full(3, 0.5))
+        new = ChunkPlan(chunk(1, 30, value), 79 * MS, np.full(3, 0.5), None, before, rule)
+        limits = [*zip(SPEC.velocity_rad_s, SPEC.acceleration_rad_s2, strict=True)]
+        needs_ms = min(motion_ns(limits, [value - 0.5] * 2) / MS, 150)
+        assert new.fades == (value > 0.5)
+        path = {t: new.at(t * MS)[0] for t in range(79, 400)}
+        there = [t for t, at in path.items() if at == pytest.approx(value, abs=1e-6)]
+        assert there[0] == np.ceil(79 + max(needs_ms, 1 * (value > 0.5))), value

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from plant import POLICY
+from plant import POLICY, SPEC
 
 from tierloop.contract.clock import NS_PER_MS, NS_PER_S
 from tierloop.contract.messages import ActionChunk
+from tierloop.device import chunks
 from tierloop.device.arbiter import Arbiter
 from tierloop.device.config import ActingConfig
 from tierloop.device.origin import Origin
@@ -26,7 +27,7 @@ def chunk(seq: int, captured_ms: int, valid_ms: int, shift_rad: float = 0.0) -> 
 
 def lived(blend_ms: float, valid_ms: int, tick_ms: int, shifted: int | None = None):
     """The joint's setpoints and origins, tick by tick: a chunk each 50 ms, late by 20 to 80 ms."""
-    arbiter = Arbiter("arm", 1, POLICY, NS_PER_S, ActingConfig(blend_ms=blend_ms))
+    arbiter = Arbiter("arm", 1, POLICY, SPEC, NS_PER_S, ActingConfig(blend_ms=blend_ms))
     late_ms = np.random.default_rng(5).integers(20, 80, NEWEST + 1)
     coming = {50 * seq + late: seq for seq, late in enumerate(late_ms.tolist())}
     setpoint, found = np.zeros(3), []
@@ -49,12 +50,15 @@ def lived(blend_ms: float, valid_ms: int, tick_ms: int, shifted: int | None = No
     ("blend_ms", "valid_ms", "tick_ms"),
     [(0, 400, 1), (100, 400, 1), (300, 400, 1), (100, 90, 1), (0, 400, 45), (100, 400, 45)],
 )
-def test_each_share_is_what_the_chunk_moves(blend_ms, valid_ms, tick_ms):
+def test_each_share_is_what_the_chunk_moves(blend_ms, valid_ms, tick_ms, monkeypatch):
     """The shares by brute force: shift one chunk's rows and see by how much the setpoint shifts.
 
     With a validity of 90 ms plans expire in the middle of a fade, and the body holds in between.
-    With a tick of 45 ms two chunks come between two ticks.
+    With a tick of 45 ms two chunks come between two ticks. Small shares count here, and fades last
+    as long as they may.
     """
+    monkeypatch.setattr("tierloop.device.arbiter.by_motion", lambda _, most_ns: lambda _: most_ns)
+    monkeypatch.setattr("tierloop.device.origin.LEAST", 1e-9)
     plain = lived(blend_ms, valid_ms, tick_ms)
     shares = np.array(
         [
@@ -82,6 +86,33 @@ def test_each_share_is_what_the_chunk_moves(blend_ms, valid_ms, tick_ms):
         assert [*by_version.values()] == sorted(by_version.values(), reverse=True)
 
 
+def test_shares_in_fades_by_motion_are_what_each_chunk_moves(monkeypatch):
+    """A shift would change how long the fades last: they last as long as without one."""
+    lasted: list[int] = []
+
+    def noted(gap_rad):
+        lasted.append(chunks.motion_ns([(100.0, 400.0)] * 2, gap_rad))
+        return lasted[-1]
+
+    monkeypatch.setattr("tierloop.device.arbiter.by_motion", lambda *_: noted)
+    plain = lived(100, 400, 1)
+    shares = []
+    for seq in range(NEWEST + 1):
+        again = iter(lasted)
+        monkeypatch.setattr(
+            "tierloop.device.arbiter.by_motion", lambda *_, a=again: lambda _: next(a)
+        )
+        moved = lived(100, 400, 1, seq)
+        shares.append([(a[1] - b[1]) / 1e-3 for a, b in zip(moved, plain, strict=True)])
+    captured_ms = 50.0 * np.arange(NEWEST + 1)
+    expected = captured_ms @ np.array(shares)
+    found = np.array([origin.captured_ns / MS for _, _, origin in plain])
+    whole = np.array(shares).sum(0) > 1 - 1e-3
+    assert len(set(lasted)) > 5
+    assert whole.sum() > 100
+    assert found[whole] == pytest.approx(expected[whole], abs=0.05)
+
+
 def test_without_a_fade_the_first_row_is_led_up_to_from_the_plan_before():
     found = {at_ms: origin for at_ms, _, origin in lived(0, 400, 1)}
     assert any(len(origin.versions) > 1 for origin in found.values())
@@ -89,7 +120,7 @@ def test_without_a_fade_the_first_row_is_led_up_to_from_the_plan_before():
 
 
 def test_a_setpoint_of_no_chunk_has_no_origin():
-    arbiter = Arbiter("arm", 1, POLICY, NS_PER_S, ActingConfig())
+    arbiter = Arbiter("arm", 1, POLICY, SPEC, NS_PER_S, ActingConfig())
     assert arbiter.choose(0) is None
     assert arbiter.origin is None
     arbiter.offer(10 * MS, chunk(0, 0, 400), np.zeros(3))

@@ -38,7 +38,7 @@ class Rig:
 
     def __init__(self) -> None:
         self.plant, self.told = Plant(), []
-        self.arbiter = Arbiter("arm", 1, POLICY, NS_PER_S)
+        self.arbiter = Arbiter("arm", 1, POLICY, SPEC, NS_PER_S)
         self.guard = Guard(SPEC, self.plant.tool_position, START)
         self.watch = Watch(
             SPEC, self.plant.tool_position, POLICY, True, START,
