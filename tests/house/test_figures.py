@@ -31,7 +31,7 @@ def figures_in(document):
             yield found.start()
 
 
-NOT_YET = {f"docs/{name}.md" for name in ("benchmarks", "latency-aware-acting", "virtual-clock")}
+NOT_YET = {f"docs/{name}.md" for name in ("latency-aware-acting", "virtual-clock")}
 
 
 @pytest.mark.parametrize("file", sorted(DOCUMENTS.keys() - NOT_YET))
