@@ -35,6 +35,8 @@ JITTER_MS = (18.0, 50.0, 120.0, 250.0)
 """Median, p90, p99 and the longest of the jitter, each way; the delay besides is less by the
 median."""
 SWING = 0.3
+BESIDE_MS = 1.5
+"""In the picture, points of one delay stand so far beside each other."""
 WAYS = {
     "naive": ActingConfig(anchor="arrival", predict=False, blend_ms=0),
     "anchored": ActingConfig(anchor="capture", predict=False, blend_ms=0),
@@ -149,7 +151,7 @@ def table(lived: dict[Point, LivedCase]) -> Table:
     made = Table(box=box.MARKDOWN, title=next(iter(lived)).condition.name)
     for title in (
         "acting", "one way, ms", "sorted", "95 %", "age p50, ms", "p99", "oldest p50",
-        "first use p50", "seam, mrad", "still, s",
+        "first use p50",
     ):  # fmt: skip
         made.add_column(title, justify="left" if title == "acting" else "right")
     for point, what in lived.items():
@@ -159,7 +161,6 @@ def table(lived: dict[Point, LivedCase]) -> Table:
             point.way, f"{point.delay_ms:g}",
             f"{what.successes / what.episodes:.2f}", f"{low:.2f} to {high:.2f}",
             f"{age:.0f}", f"{age_p99:.0f}", f"{oldest:.0f}", f"{np.median(what.first_use_ms):.0f}",
-            f"{1e3 * np.mean(what.seams_rad):.0f}", f"{what.still_s:.1f}",
         )  # fmt: skip
     return made
 
@@ -172,7 +173,11 @@ def picture(lived: dict[Point, LivedCase]) -> str:
         def paints(axes: "Axes") -> None:
             for number, way in enumerate(WAYS):
                 line = [
-                    (p.delay_ms, w.successes / w.episodes, charts.wilson(w.successes, w.episodes))
+                    (
+                        p.delay_ms + BESIDE_MS * number,
+                        w.successes / w.episodes,
+                        charts.wilson(w.successes, w.episodes),
+                    )
                     for p, w in lived.items()
                     if (p.condition, p.way) == (condition, way)
                 ]

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import track
 
 from tierloop.contract.clock import NS_PER_MS, NS_PER_S
-from tierloop.contract.counters import LIMIT, RUNG_S, member
+from tierloop.contract.counters import LIMIT, member
 from tierloop.contract.ledger import INDEX
 from tierloop.contract.specs import Vector
 from tierloop.device.config import ActingConfig, DeviceConfig
@@ -54,7 +54,7 @@ class LivedCase(NamedTuple):
     `ages_ms` float64[N, 2]: at each tick moved by answers, their mean age by share and the oldest;
     `first_use_ms` float64[M]: of the answers that acted; `seams_rad` float64[K]: between a chunk
     and the one before; `limited`: ticks at which the guard changed a setpoint for a joint's
-    acceleration, of `ticks`; `still_s`: without an answer to act on.
+    acceleration, of `ticks`.
     """
 
     reasons: tuple[str, ...]
@@ -65,7 +65,6 @@ class LivedCase(NamedTuple):
     limited: float
     ticks: int
     actuation_j: float
-    still_s: float
 
     @property
     def episodes(self) -> int:
@@ -112,7 +111,6 @@ def live(cell: LateCell, blobs: Sequence[bytes]) -> LivedCase:
         last.counters[member(LIMIT, "acceleration")],
         ticks,
         node.meter.joules["actuation"],
-        sum(last.counters[member(RUNG_S, rung)] for rung in ("hold", "stop")),
     )
 
 
@@ -154,5 +152,4 @@ def _together(parts: list[LivedCase]) -> LivedCase:
         sum(part.limited for part in parts),
         sum(part.ticks for part in parts),
         sum(part.actuation_j for part in parts),
-        sum(part.still_s for part in parts),
     )
