@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from rich import box
-from rich.table import Table
 
 from tierloop.bench.bench_command import console
 from tierloop.bench.protocol import Benchmark, Series
+from tierloop.benchmarks.rig import markdown
 from tierloop.benchmarks.rig.late import ActingCase, LivedCase, live_all
 from tierloop.benchmarks.rig.teach import taught
 from tierloop.contract.budget import Metric
@@ -138,7 +137,8 @@ def main() -> None:
     cases = live_all([p.case for p in wanted], blobs, args.episodes, args.jobs, screen)
     lived = {point: cases[point.case] for point in wanted}
     for condition in dict.fromkeys(p.condition for p in wanted):
-        screen.print(table({p: w for p, w in lived.items() if p.condition is condition}))
+        print(f"\n**{condition.name.capitalize()}**\n")
+        print(table({p: w for p, w in lived.items() if p.condition is condition}))
     if args.why:
         for point, what in lived.items():
             screen.print(point.condition.name, point.way, point.delay_ms, Counter(what.reasons))
@@ -146,23 +146,24 @@ def main() -> None:
         args.svg.write_text(charts.standalone(picture(lived)), encoding="utf-8")
 
 
-def table(lived: dict[Point, LivedCase]) -> Table:
+def table(lived: dict[Point, LivedCase]) -> str:
     """The points of one condition, one a line."""
-    made = Table(box=box.MARKDOWN, title=next(iter(lived)).condition.name)
-    for title in (
+    heads = (
         "acting", "one way, ms", "sorted", "95 %", "age p50, ms", "p99", "oldest p50",
         "first use p50",
-    ):  # fmt: skip
-        made.add_column(title, justify="left" if title == "acting" else "right")
-    for point, what in lived.items():
-        low, high = charts.wilson(what.successes, what.episodes)
-        (age, oldest), (age_p99, _) = np.percentile(what.ages_ms, (50, 99), axis=0)
-        made.add_row(
-            point.way, f"{point.delay_ms:g}",
-            f"{what.successes / what.episodes:.2f}", f"{low:.2f} to {high:.2f}",
-            f"{age:.0f}", f"{age_p99:.0f}", f"{oldest:.0f}", f"{np.median(what.first_use_ms):.0f}",
-        )  # fmt: skip
-    return made
+    )  # fmt: skip
+    return markdown.table(heads, (line(point, what) for point, what in lived.items()))
+
+
+def line(point: Point, what: LivedCase) -> tuple[str, ...]:
+    """Of the table; the interval is of 95 %, ages are in milliseconds."""
+    low, high = charts.wilson(what.successes, what.episodes)
+    (age, oldest), (age_p99, _) = np.percentile(what.ages_ms, (50, 99), axis=0)
+    return (
+        point.way, f"{point.delay_ms:g}",
+        f"{what.successes / what.episodes:.2f}", f"{low:.2f} to {high:.2f}",
+        f"{age:.0f}", f"{age_p99:.0f}", f"{oldest:.0f}", f"{np.median(what.first_use_ms):.0f}",
+    )  # fmt: skip
 
 
 def picture(lived: dict[Point, LivedCase]) -> str:
