@@ -124,7 +124,8 @@ def write(findings: list[Finding], root: Path) -> None:
         new = re.sub(r"\{.*?\}", lambda _: f"{{{next(values)}}}", figure.text)
         listed.write_text(listed.read_text("utf-8").replace(figure.text, new), "utf-8")
     else:
-        text = text[: stands.start()] + "\n".join(printed) + text[stands.end() :]
+        lines = "\n".join(finding.now for finding in findings).rstrip()
+        text = text[: stands.start()] + lines + text[stands.end() :]
     document.write_text(text, "utf-8")
 
 

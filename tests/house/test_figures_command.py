@@ -10,6 +10,8 @@ from tierloop.exit_codes import ExitCode
 DOCUMENT = """It takes 1.4
 ms: 35,000 a second, 7 of 9, 12 MB.
 
+**Ways**
+
 | way | ms |
 | --- | --- |
 | up | 3 |
@@ -38,7 +40,7 @@ tolerance = "at most"
 
 [[figure]]
 file = "README.md"
-text = "| way | ms | ..."
+text = "**Ways** | way ..."
 command = "bench"
 
 [[given]]
@@ -48,6 +50,8 @@ why = "a word"
 """
 PRINTED = """p50  1,445 us
 cpu  29.4 us  11.9 MB
+**Ways**
+
 | way | ms |
 | --- | --- |
 | up | 3 |
@@ -78,7 +82,7 @@ def run(tmp_path, monkeypatch, capsys):
 def test_figures_hold_that_are_printed_within_their_tolerance(run):
     code, said = run(PRINTED)
     assert code == ExitCode.FINE
-    assert "0 of 8 figures do not hold" in said
+    assert "0 of 10 figures do not hold" in said
 
 
 @pytest.mark.parametrize(
