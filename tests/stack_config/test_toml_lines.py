@@ -223,8 +223,9 @@ def test_a_blank_line_costs_next_to_nothing(tmp_path):
 
 
 def test_nothing_of_the_project_comes_near_the_bounds():
+    """docs/figures.toml is a developer's, who reads it with tomllib: no bound is meant for it."""
     for file in DEPLOYMENTS.parent.glob("*/**/*.toml"):
-        if ".venv" not in file.parts:
+        if not {".venv", "docs"} & {*file.parts}:
             text = file.read_text(encoding="utf-8")
             assert len(text) < toml.SIZE_MAX / 50
             assert all(len(keys) < DEPTH_MAX / 2 for keys in places(file, text))
