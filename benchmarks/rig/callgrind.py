@@ -24,6 +24,8 @@ Pair = tuple[Callable[[], Work], Callable[[], Work]]
 """Prepares the unit of work of ours, and of the baseline."""
 
 LACKING = "no callgrind here"
+TRACEBACK = "Traceback (most recent call last):"
+"""Python says so of work that fails; valgrind, which ends with 1 as well, does not."""
 PLANTED_EVERY = 0
 """One call of ours in so many is done twice: a slowdown that a trial plants. 0: none."""
 
@@ -35,13 +37,18 @@ def metric(name: str, scenario: str = "") -> Metric:
     return Metric(name, "instr", scenario, "instructions")
 
 
+def can_count() -> bool:
+    """Whether there is valgrind, and x86-64, for which alone counted.py can switch it."""
+    return shutil.which("valgrind") is not None and platform.machine() == "x86_64"
+
+
 def counts(name: str, counted: Mapping[Metric, Pair]) -> list[Series]:
     """A series for each of `counted`, which is COUNTED of the benchmark of this name.
 
-    Without figures where there is no callgrind, or no x86-64, for which alone counted.py can switch
-    it. Raises RuntimeError if the work itself fails.
+    Without figures where callgrind is not there or does not start. Raises RuntimeError if the work
+    itself fails.
     """
-    if shutil.which("valgrind") is None or platform.machine() != "x86_64":
+    if not can_count():
         return _without(counted, LACKING)
     with tempfile.TemporaryDirectory(prefix="tierloop-counts-") as folder:
         file = Path(folder) / "out"
@@ -52,10 +59,11 @@ def counts(name: str, counted: Mapping[Metric, Pair]) -> list[Series]:
             capture_output=True, text=True,
             env={**os.environ, **STEADY, "PYTHONPATH": os.pathsep.join(sys.path)},
         )  # fmt: skip
-    if done.returncode == 1:
-        raise RuntimeError(done.stderr.strip().splitlines()[-1])
+    said = done.stderr.strip().splitlines()
+    if TRACEBACK in said:
+        raise RuntimeError(said[-1])
     if done.returncode:
-        return _without(counted, f"{LACKING}: it ended with {done.returncode}")
+        return _without(counted, f"{LACKING}: exit {done.returncode} {' '.join(said[:1])}".strip())
     return [
         Series(one, (np.array([ours]),), (np.array([bare]),))
         for one, (ours, bare) in zip(counted, json.loads(done.stdout), strict=True)

@@ -1,11 +1,14 @@
 """Instructions: counted by callgrind, judged instead of times, and said where they cannot be."""
 
+import platform
 import shutil
 import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
 from rich.console import Console
+
+from travels import MICRO, missed
 
 from tierloop.bench import outputs, suite, verdicts
 from tierloop.bench.protocol import Benchmark, Series
@@ -18,7 +21,7 @@ TIME, COUNT = Metric("trip", "us", clock="cpu"), callgrind.metric("trip")
 TIGHT = Budget(metric="trip", limit=2.2, unit="x", clock="instructions")
 WIDE = Budget(metric="trip", limit=3.0, unit="x", clock="cpu")
 
-needs_callgrind = pytest.mark.skipif(shutil.which("valgrind") is None, reason="no valgrind")
+needs_callgrind = pytest.mark.skipif(not callgrind.can_count(), reason=callgrind.LACKING)
 
 
 def time(ratio):
@@ -51,6 +54,18 @@ def test_instructions_are_judged_and_the_time_is_not(ratio, verdict, code):
     assert found.exit_code == code
 
 
+NOTHING = [np.empty(0)] * 12
+
+
+@pytest.mark.parametrize(
+    "unmeasured", [Series(TIME, ()), Series(TIME, [np.ones(20)] * 12, NOTHING)]
+)
+def test_a_time_that_was_not_measured_fails_though_instructions_were_counted(unmeasured):
+    found = document(unmeasured, instructions(2.0))
+    assert found.results[0].lines[0].verdict is Verdict.FAIL
+    assert found.exit_code == 3
+
+
 def test_without_callgrind_the_time_is_judged_by_its_wide_limit_and_says_so():
     lacking = Series(COUNT, (), lacking=callgrind.LACKING)
     found = document(time(2.5), lacking)
@@ -77,6 +92,19 @@ def test_what_is_counted_has_a_budget_in_instructions_and_a_wide_one_in_time(pla
     assert {one.name for one in counted if (one.name, one.scenario) not in in_time} == {"serve"}
 
 
+def counted_line(benchmark, verdict, scenario="", clock="instructions"):
+    one = {"metric": benchmark, "scenario": scenario, "clock": clock, "verdict": verdict}
+    return one | {"benchmark": benchmark}
+
+
+def test_more_work_must_be_found_in_every_line_that_counts_it():
+    lines = [counted_line(name, "fail") for name in MICRO]
+    lines += [counted_line("tick", "not judged", clock="wall"), counted_line("tick", "inconclusive")]
+    assert missed(lines) == []
+    assert missed([*lines, counted_line("codec", "pass", "Beat")]) == ["codec Beat"]
+    assert missed(lines[1:]) == ["codec"]
+
+
 @pytest.fixture
 def placed():
     from tierloop.bench.bench_command import default_budgets
@@ -91,6 +119,27 @@ def test_where_valgrind_is_missing_nothing_is_counted(monkeypatch):
     assert [(one.metric, one.lacking) for one in found] == [
         (callgrind.metric("hand_over"), callgrind.LACKING)
     ]
+
+
+CANNOT_START = "valgrind:  Fatal error at startup: a function redirection"
+
+
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        (f"echo '{CANNOT_START}' >&2; echo 'valgrind:  Cannot continue' >&2; exit 1", CANNOT_START),
+        ("exit 1", ""),
+    ],
+)
+def test_a_valgrind_that_does_not_start_is_no_failure_of_the_work(
+    tmp_path, monkeypatch, script, why
+):
+    (tmp_path / "valgrind").write_text(f"#!/bin/sh\n{script}\n")
+    (tmp_path / "valgrind").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    (found,) = callgrind.counts("hand_over", hand_over.COUNTED)
+    assert found.lacking == f"no callgrind here: exit 1 {why}".strip()
 
 
 @needs_callgrind

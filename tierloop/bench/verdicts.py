@@ -75,7 +75,7 @@ def lines(series: Sequence[Series], budgets: Sequence[Budget]) -> tuple[Line, ..
     """A line for every budget on these series; a median without a verdict where there is none.
 
     A budget in time is not judged where there is one on the same in instructions, and these were
-    counted.
+    counted; a time that was not measured fails nevertheless.
     """
     counted = {
         _what(one.metric): one.lacking
@@ -100,14 +100,21 @@ def _lines(series: Series, budgets: Sequence[Budget], lacking: str | None) -> li
     """`lacking`: for want of what the same was not counted in instructions; "" if it was."""
     made = [_line(series, budget.percentile, budget) for budget in budgets]
     made = made or [_line(series, 50, None)]
-    if series.lacking or lacking == "":
-        return [_unjudged(line, series.lacking or COUNTED) for line in made]
+    if series.lacking:
+        return [_unjudged(line, series.lacking) for line in made]
+    if lacking == "":
+        return [_unjudged(line, COUNTED) if _measured(line) else line for line in made]
     if lacking is None:
         return made
     return [
         msgspec.structs.replace(line, why="; ".join(filter(None, (f"wide: {lacking}", line.why))))
         for line in made
     ]
+
+
+def _measured(line: Line) -> bool:
+    judged = judged_figure(line)
+    return judged is not None and judged.n > 0
 
 
 def _unjudged(line: Line, why: str) -> Line:
