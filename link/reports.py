@@ -28,7 +28,8 @@ class ReportSource:
         self._lost: dict[str, float] = {}
         self._context = zmq.Context()
         self._socket = bounded(zmq.PUSH, self._context)
-        self._socket.setsockopt(zmq.SNDHWM, DEPTH[Report])
+        self._socket.setsockopt(zmq.SNDHWM, DEPTH[Report] + DEPTH[Poses])
+        self._taken = True
         self._socket.connect(address)
 
     def send(self, report: Report) -> bool:
@@ -39,6 +40,7 @@ class ReportSource:
         (`reports.dropped`).
         """
         report.counters.update(self._lost)
+        self._taken = False
         try:
             data = self._codec.encode(report)
         except SpecError:
@@ -46,10 +48,17 @@ class ReportSource:
             if not (report.events or report.labels):
                 return False
             return self.send(replace(report, events=(), labels={}))
-        return self._put(data, "reports.dropped")
+        self._taken = self._put(data, "reports.dropped")
+        return self._taken
 
     def show(self, poses: Poses) -> bool:
-        """Hands poses over; False if they are lost, which later reports count."""
+        """Hands poses over; False if they are lost, which later reports count.
+
+        Those behind a report that was lost are not sent: room in the queue is for reports.
+        """
+        if not self._taken:
+            self._lose("poses.dropped")
+            return False
         try:
             data = self._codec.encode(poses)
         except SpecError:

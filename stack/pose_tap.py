@@ -21,7 +21,8 @@ def tapped(
 ) -> tuple[Embodiment, Taken]:
     """The embodiment with a tap at its body, which notes at least so many poses a second.
 
-    Each is one of a control tick, every so many ticks. With `poses_hz` 0 there is no tap.
+    Each is one of a control tick, every so many ticks, or every tick of a slower loop. With
+    `poses_hz` 0 there is no tap.
     """
     if not poses_hz:
         return embodiment, list

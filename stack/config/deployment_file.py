@@ -103,8 +103,8 @@ class RecordConfig(_Table, frozen=True, kw_only=True):
     """The `[record]` table: what the record keeps beside what its figures rest on."""
 
     poses_hz: int = 30
-    """Poses of each simulated robot, and of what moves about it, at least so many times a second;
-    each is one of a control tick. 0 keeps none."""
+    """Poses of each simulated robot, and of what moves about it, at least so many times a second,
+    or at every control tick of a slower loop. 0 keeps none."""
     ledger: bool = True
     """Write ledger.parquet at the end."""
 

@@ -14,7 +14,7 @@ from tierloop.contract.specs import FloatArray
 from tierloop.stack.record.damage import Damage
 from tierloop.stack.record.reports import PartKind, scan_part
 
-POSES = PartKind(Poses, ".poses", "poses_lacks", "poses")
+POSES = PartKind(Poses, ".poses", "poses_lacks", "poses", "reports of poses")
 
 
 class Frame(NamedTuple):

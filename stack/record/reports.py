@@ -42,13 +42,14 @@ T = TypeVar("T", Report, Poses)
 class PartKind(NamedTuple, Generic[T]):
     """What a file holds; how its name ends; `label`: under which the roof says what it lacks.
 
-    `event`: the first word of the events that tell so.
+    `event`: the first word of the events that tell so; `name`: what is then missing, in words.
     """
 
     message: type[T]
     suffix: str
     label: str
     event: str
+    name: str
 
     @property
     def mark(self) -> bytes:
@@ -57,7 +58,7 @@ class PartKind(NamedTuple, Generic[T]):
         return bytes([0xA0 + len(name)]) + name
 
 
-REPORTS = PartKind(Report, SUFFIX, LACKS, "record")
+REPORTS = PartKind(Report, SUFFIX, LACKS, "record", "reports")
 
 
 class Lack(msgspec.Struct, array_like=True, kw_only=True):
@@ -73,12 +74,17 @@ class PartFiles:
     """Writes parts of one kind. Unbuffered: what was appended outlives the process.
 
     `lacks`: what the disk did not take; `full`: why, as long as a process's part lacks what it told
-    last. Each append tries again.
+    last. Each append tries again; but none while `before`, which comes first, is full.
     """
 
-    def __init__(self, folder: Path, kind: PartKind[Any] = REPORTS) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        kind: PartKind[Any] = REPORTS,
+        before: "PartFiles | None" = None,
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._folder, self._kind = folder, kind
+        self._folder, self._kind, self._before = folder, kind, before
         self._codec = Codec()
         self._torn: dict[Path, int] = {}
         self.lacks: list[Lack] = []
@@ -88,6 +94,9 @@ class PartFiles:
 
     def append(self, report: Report | Poses) -> None:
         """Adds a report, whole or not at all; where the disk does not take it, `lacks` says so."""
+        if self._before is not None and self._before.full:
+            self._lack(report, self._before.lacks[-1].why)
+            return
         try:
             path = self._folder / f"{report.process}{self._kind.suffix}"
             self._write(path, self._codec.encode(report))
@@ -99,7 +108,7 @@ class PartFiles:
             self._missed.discard(report.process)
             if self.full and not self._missed:
                 self.full = ""
-                detail = f"{self.lacks[-1].reports} reports are missing"
+                detail = f"{self.lacks[-1].reports} {self._kind.name} are missing"
                 self._news.append((f"{self._kind.event}_resumed", detail))
 
     def news(self) -> list[tuple[str, str]]:
@@ -133,7 +142,7 @@ class PartFiles:
         self._missed.add(report.process)
         if not self.full:
             self.full = f"{self._folder}: {why}"
-            detail = f"{why}; the run continues without a record"
+            detail = f"{why}; the run continues, its {self._kind.name} are not kept"
             self._news.append((f"{self._kind.event}_lacks", detail))
             if len(self.lacks) < LACKS_MAX:
                 at_ns = report.at_ns

@@ -238,13 +238,13 @@ def _experience(record: Record, audit: Audit, books: Books) -> dict[str, int]:
 def _lacks(record: Record, start_ns: int) -> list[dict[str, Any]]:
     return [
         {
-            "what": what,
+            "what": kind.name,
             "from_s": round((lack.since_ns - start_ns) / NS_PER_S, 3),
             "to_s": round((lack.until_ns - start_ns) / NS_PER_S, 3),
             "reports": lack.reports,
             "why": lack.why,
         }
-        for what, kind in (("reports", REPORTS), ("reports of poses", POSES))
+        for kind in (REPORTS, POSES)
         for lack in lacks_of(record.label(kind.label))
     ]
 

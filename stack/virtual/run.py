@@ -100,7 +100,7 @@ class VirtualRun:
                 held = claim(self._out, self.deployment, TIERS)
                 ends.callback(held.close)
                 self._parts = reports.PartFiles(self._out / PARTS)
-                self._poses = reports.PartFiles(self._out / PARTS, POSES)
+                self._poses = reports.PartFiles(self._out / PARTS, POSES, self._parts)
                 ends.callback(Reserve(self._out).free)
             place = self._scratch.path
             stack = VirtualStack(

@@ -57,7 +57,7 @@ class Run:
         with ExitStack() as ends:
             ends.callback(claim(out, deployment, roles).close)
             self._parts = reports.PartFiles(out / PARTS)
-            self._poses = reports.PartFiles(out / PARTS, POSES)
+            self._poses = reports.PartFiles(out / PARTS, POSES, self._parts)
             self._reserve = Reserve(out)
             ends.callback(self._reserve.free)
             self._sink = ReportSink()

@@ -80,7 +80,7 @@ def test_a_run_on_a_full_disk_goes_on_and_says_since_when(tmp_path):
         assert run.lacks
         assert len(run.record.of("device")) == 1, "it is in memory"
         (told,) = (h for h in run.record.happenings if h.name == "record_lacks")
-        assert told.detail == "Is a directory; the run continues without a record"
+        assert told.detail == "Is a directory; the run continues, its reports are not kept"
         (tmp_path / "run" / "parts" / "arm-0.reports").rmdir()
         run._hear(report("arm-0", "device", 2))
         run._report()

@@ -12,8 +12,10 @@ from records import report
 from test_full_disk import Unseen, room
 
 from tierloop.contract.errors import SpecError
-from tierloop.contract.messages import Hello
+from tierloop.contract.ledger import LEDGER
+from tierloop.contract.messages import Hello, Report
 from tierloop.contract.poses import PlacedObject, Poses, SceneObject
+from tierloop.contract.streams import DEPTH
 from tierloop.device.config import DeviceConfig
 from tierloop.device.main import ControlLoop
 from tierloop.device.node import DeviceNode
@@ -222,6 +224,43 @@ def test_a_full_disk_costs_poses_and_they_go_on_when_there_is_room(tmp_path):
         ("reports of poses", 1)
     ]
     assert summary["damaged"] == []
+
+
+def test_poses_take_no_room_as_long_as_reports_lack(tmp_path):
+    parts = PartFiles(tmp_path)
+    shown, path = PartFiles(tmp_path, POSES, parts), tmp_path / "arm-0.reports"
+    path.mkdir()
+    parts.append(report("arm-0", "device", 1))
+    shown.append(poses(10))
+    assert not (tmp_path / "arm-0.poses").exists()
+    (lack,) = shown.lacks
+    assert (lack.reports, lack.why) == (1, "Is a directory")
+    told = "Is a directory; the run continues, its reports of poses are not kept"
+    assert shown.news() == [("poses_lacks", told)]
+    path.rmdir()
+    parts.append(report("arm-0", "device", 2))
+    shown.append(poses(20))
+    assert shown.news() == [("poses_resumed", "1 reports of poses are missing")]
+    assert [frame.at_ns for frame in frames(tmp_path, "arm-0")] == [19, 20]
+
+
+def test_a_queue_that_poses_fill_too_holds_all_reports_of_its_depth(address):
+    source = ReportSource(address)
+    for second in range(DEPTH[Report]):
+        assert source.send(report("arm-0", "device", second))
+        source.show(poses(second + 2))
+    source.close()
+
+
+def test_poses_behind_a_report_that_is_lost_are_not_sent_but_counted(address):
+    source = ReportSource(address)
+    assert not source.send(report("arm-0", "device", 1, rows=np.ones((4000, len(LEDGER)))))
+    assert not source.show(poses(2))
+    later = report("arm-0", "device", 2)
+    assert source.send(later)
+    assert later.counters["poses.dropped"] == 1
+    assert source.show(poses(3))
+    source.close()
 
 
 def test_a_device_tells_the_roof_its_poses_behind_each_report(address):

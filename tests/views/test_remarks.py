@@ -164,7 +164,7 @@ def test_equal_events_are_told_once_with_a_count():
 def test_a_flood_hides_no_failure():
     flood = [happening(1, "joined", str(n)) for n in range(50)]
     told = ("step_failed", "died", "refused", "hung", "silence", "store_failed", "edge_refused")
-    for name in (*told, "record_lacks", "engine_fault", "killed"):
+    for name in (*told, "record_lacks", "poses_lacks", "engine_fault", "killed"):
         lines = shown([*flood, happening(1, name), *flood])
         assert any(f"cloud {name}  x" in line for line in lines)
         assert f"         … and {50 - EVENTS_SHOWN} more events" in lines

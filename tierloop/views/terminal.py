@@ -27,6 +27,7 @@ NEVER_CUT = FAULTS - {"restarted"} | {
     "silence",
     "battery",
     "record_lacks",
+    "poses_lacks",
     "engine_fault",
 }
 """Events that are shown however many others there are, as are those of these endings."""
