@@ -34,9 +34,10 @@ class Figure(msgspec.Struct, forbid_unknown_fields=True):
     """Words of a document, its figures in braces; `reads` finds each in what `command` prints.
 
     A read is a regular expression with one group or, if it begins with a dot, a way through the
-    JSON that the output ends with; a number may follow or precede it with " / " between. Without
-    `reads` the words themselves, as those of a table, are printed line by line. The tolerance is
-    relative; at 0 the figures agree to the digits written; "varies" is shown and never judged.
+    JSON that the output ends with; a number may follow or precede it with " / " between. What an
+    "exact" command prints it must match once, of others it takes the first. Without `reads` the
+    words themselves, as those of a table, are printed line by line. The tolerance is relative; at 0
+    the figures agree to the digits written; "varies" is shown and never judged.
     """
 
     file: str
@@ -89,8 +90,11 @@ def find(text: str, document: str) -> re.Match[str] | None:
     return re.search(words + rest, document)
 
 
-def compare(figure: Figure, document: str, output: str, judged: bool) -> Iterator[Finding]:
+def compare(
+    figure: Figure, command: Command, document: str, output: str, judged: bool
+) -> Iterator[Finding]:
     """Each figure of the words, or each of their lines, against what was printed."""
+    once = command.clock == "exact"
     judged = judged and figure.tolerance != "varies"
     stands = find(figure.text, document)
     assert stands is not None, f"{figure.file} does not say: {figure.text}"
@@ -105,7 +109,7 @@ def compare(figure: Figure, document: str, output: str, judged: bool) -> Iterato
         begin, end = stands.span(group)
         words = " ".join(document[max(0, begin - BEFORE) : end + BEHIND].split())
         try:
-            now = read(how, output)
+            now = read(how, output, once)
         except (LookupError, ValueError, TypeError):
             yield Finding(figure, words, there, "", False)
         else:
@@ -113,20 +117,23 @@ def compare(figure: Figure, document: str, output: str, judged: bool) -> Iterato
             yield Finding(figure, words, there, written(now, there), verdict)
 
 
-def read(how: str, output: str) -> float:
-    """The figure in what was printed. Raises LookupError, ValueError or TypeError without it."""
+def read(how: str, output: str, once: bool) -> float:
+    """The figure in what was printed. Raises LookupError, ValueError or TypeError without it.
+
+    `once`: also if it is printed in more than one place, as a name is that two modules have.
+    """
     if share := re.fullmatch(r"(\d\S*) / (.*)", how):
-        return float(share[1]) / read(share[2], output)
+        return float(share[1]) / read(share[2], output, once)
     way, _, divisor = how.partition(" / ")
     if way.startswith("."):
         found = json.loads(output[output.index("{\n") :])
         for key in re.findall(r"[^.\[\]]+", way):
             found = found[int(key) if isinstance(found, list) else key]
     else:
-        match = re.search(way, output)
-        if match is None:
-            raise LookupError(way)
-        found = match[1].replace(",", "")
+        matches = [*re.finditer(way, output)]
+        if not matches or (once and len(matches) > 1):
+            raise LookupError(f"{way}: {len(matches)} times")
+        found = matches[0][1].replace(",", "")
     return float(found) / float(divisor or 1)
 
 

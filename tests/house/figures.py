@@ -87,7 +87,7 @@ def judge(figures: list[Figure], listed: FigureList, root: Path) -> tuple[list[F
         for figure in figures:
             if figure.command == name:
                 document = (root / figure.file).read_text("utf-8")
-                findings += compare(figure, document, output, judged)
+                findings += compare(figure, command, document, output, judged)
     return findings, failed
 
 

@@ -31,11 +31,41 @@ def figures_in(document):
             yield found.start()
 
 
+def spans_of(entry, document):
+    """Where the words stand that an entry answers for: none of what " ... " leaves out.
+
+    The rest of a block, as a table, is answered for where it is printed or given as a whole.
+    """
+    found = find(entry.text, document)
+    if not found:
+        return
+    end = found.start()
+    whole = entry.text.endswith(" ...") and not getattr(entry, "reads", [])
+    pieces = entry.text.removesuffix(" ...").split(" ... ")
+    for n, piece in enumerate(pieces, 1):
+        words = find(f"{piece} ..." if whole and n == len(pieces) else piece, document[end:])
+        yield end + words.start(), end + words.end()
+        end += words.end()
+
+
+def test_what_an_entry_leaves_out_it_does_not_answer_for():
+    document = "takes 1 ms, then 2 ms, at last 3 ms\nand 4 ms\n\n5 ms"
+
+    def answered(text, **reads):
+        entry = Figure(file="", text=text, command="", **reads)
+        return [document[begin:end] for begin, end in spans_of(entry, document)]
+
+    assert answered("takes {1} ms ... last {3} ms") == ["takes 1 ms", "last 3 ms"]
+    assert answered("takes 1 ms ... last ...") == ["takes 1 ms", "last 3 ms\nand 4 ms"]
+    assert answered("last {3} ...", reads=["x"]) == ["last 3"]
+
+
 @pytest.mark.parametrize("file", DOCUMENTS)
 def test_every_figure_of_a_document_is_in_the_list(file):
     document = DOCUMENTS[file]
-    listed = [find(entry.text, document) for entry in entries() if entry.file == file]
-    spans = [found.span() for found in listed if found]
+    spans = [
+        span for entry in entries() if entry.file == file for span in spans_of(entry, document)
+    ]
     unlisted = [
         f"{file}:{document.count(chr(10), 0, at) + 1}: {document[at : at + 30]!r}"
         for at in figures_in(document)

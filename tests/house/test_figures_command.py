@@ -96,6 +96,7 @@ def test_figures_hold_that_are_printed_within_their_tolerance(run):
         ("| up | 3 |", "| up | 4 |"),
         ("| up | 3 |", "| up | 3 |\n| down | 5 |"),
         ("p50", "p90"),
+        ("p50", "p50  1,445 us\np50"),
     ],
 )
 def test_a_figure_that_is_printed_otherwise_does_not_hold(run, right, wrong):
