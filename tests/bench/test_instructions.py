@@ -143,6 +143,7 @@ def test_a_valgrind_that_does_not_start_is_no_failure_of_the_work(
 
 
 @needs_callgrind
+@pytest.mark.slow  # counts twice; test_help has the benchmark count once
 @pytest.mark.timeout(600)
 def test_twenty_percent_more_work_is_twenty_percent_more_instructions(monkeypatch):
     (plain,) = callgrind.counts("hand_over", hand_over.COUNTED)
