@@ -70,8 +70,9 @@ class ChunkPlan:
 
         Anchored to the chunk's own anchor unless another is given. The joints fade over
         from the plan `before` for as long as `fade` says, by how far apart the two will be when the
-        next row is due; not if `before` has expired, or FADES others are fading into it one after
-        the other.
+        next row is due, and never shorter than `before` is itself still fading: where the two agree
+        the setpoint may yet be on its way there. Not if `before` has expired, or FADES others are
+        fading into it one after the other.
         """
         self.chunk = chunk
         self._anchor_ns = chunk.anchor_ns if anchor_ns is None else anchor_ns
@@ -90,7 +91,8 @@ class ChunkPlan:
         fade_ns = 0
         if before is not None and before.valid(now_ns) and before.fades < FADES:
             there = before._foreseen(self._next_ns)
-            fade_ns = fade([b - a for a, b in zip(there, self._rows[row], strict=True)][:-1])
+            gap_rad = [b - a for a, b in zip(there, self._rows[row], strict=True)][:-1]
+            fade_ns = max(fade(gap_rad), before._faded_ns - now_ns)
         self._before = before if fade_ns else None
         self._faded_ns = now_ns + fade_ns
         end_ns = self._due_ns(len(self._rows) - 1)

@@ -203,3 +203,26 @@ def test_plans_that_agree_are_not_faded_and_others_until_the_joints_can_have_com
         path = {t: new.at(t * MS)[0] for t in range(79, 400)}
         there = [t for t, at in path.items() if at == pytest.approx(value, abs=1e-6)]
         assert there[0] == np.ceil(79 + max(needs_ms, 1 * (value > 0.5))), value
+
+
+GAP_RAD = 0.1
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("further_rad", [0.0, 0.002, -0.02, -GAP_RAD])
+def test_a_chunk_amid_a_fade_leaves_no_step_that_the_joints_cannot_do(further_rad, share, late):
+    """The third may agree with the second, which the setpoint has not reached yet."""
+    rule, period_ms = by_motion(SPEC, NS_PER_S), 50
+    needs_ms = rule([GAP_RAD, GAP_RAD]) / MS
+    first = ChunkPlan(chunk(0, 0, 0.0), 0, np.zeros(3))
+    amid_ms = 60 + int(share * needs_ms)
+    path = [first.at(t * MS)[0] for t in range(60)]
+    plan = ChunkPlan(chunk(1, 0, GAP_RAD), 60 * MS, np.zeros(3), None, first, rule)
+    path += [plan.at(t * MS)[0] for t in range(60, amid_ms)]
+    seen_ms = amid_ms - (period_ms + 10 if late else 10)
+    third = chunk(2, seen_ms, GAP_RAD + further_rad)
+    plan = ChunkPlan(third, amid_ms * MS, np.full(3, path[-1]), None, plan, rule)
+    path += [plan.at(t * MS)[0] for t in range(amid_ms, amid_ms + 250)]
+    assert path[-1] == pytest.approx(GAP_RAD + further_rad)
+    assert np.abs(np.diff(path)).max() <= SPEC.velocity_rad_s[0] / 1000
