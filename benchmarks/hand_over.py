@@ -34,11 +34,11 @@ def bare() -> hot.Work:
     return work
 
 
-COUNTED = {metric("hand_over"): (hot.hand_over, bare)}
+COUNTED = {metric("hand_over"): (hot.fading_hand_over, bare)}
 
 
 def run(seconds: float) -> list[Series]:
-    works = hot.hand_over(), bare()
+    works = hot.fading_hand_over(), bare()
     measures = [partial(cpu_us, work, CALLS, REPEATS) for work in works]
     for warm in measures:
         warm()

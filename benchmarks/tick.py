@@ -1,9 +1,10 @@
 """What does the stack itself cost in a control tick? Beside the body's read, physics and write.
 
 The device's node with its rate and the sorting cell's arm, driven as fast as it goes on a clock
-that advances one control period a tick; every question is answered in the next. Timed apart: the
-body (physics step, read, write) and everything else. Instructions are those of a tick around a body
-without physics, beside a bare tick around the same: physics comes compiled in many ways.
+that advances one control period a tick; every question is answered in the next, 10 mrad from the
+answer before, so that the setpoint fades from one to the next. Timed apart: the body (physics step,
+read, write) and everything else. Instructions are those of a tick around a body without physics,
+beside a bare tick around the same: physics comes compiled in many ways.
 """
 
 import numpy as np
@@ -43,7 +44,7 @@ def bare() -> hot.Work:
     return work
 
 
-COUNTED = {metric("tick"): (hot.tick, bare)}
+COUNTED = {metric("tick"): (hot.fading_tick, bare)}
 
 
 def run(seconds: float) -> list[Series]:

@@ -25,6 +25,9 @@ Work = Callable[[], object]
 HIDDEN = (256, 256)
 """Of the policy in every benchmark: 32 inputs, two layers of 256, eight setpoints of eight."""
 
+SEAM_RAD = 0.01
+"""From one answer to the next: a fade between them lasts 73 ms, so that one is always under way."""
+
 
 def policy() -> PolicySpec:
     """The sorting cell's."""
@@ -37,9 +40,9 @@ def observation(spec: PolicySpec, seq: int, device: str = "arm-0") -> m.Observat
     return m.Observation(device=device, boot=1, seq=seq, captured_ns=seq, features=features)
 
 
-def chunk(spec: PolicySpec, answered: m.Observation) -> m.ActionChunk:
-    """What an edge would send back."""
-    rows = np.zeros((spec.horizon, spec.action.size), np.float32)
+def chunk(spec: PolicySpec, answered: m.Observation, at_rad: float = 0.0) -> m.ActionChunk:
+    """What an edge would send back: stay at `at_rad` with every joint."""
+    rows = np.full((spec.horizon, spec.action.size), at_rad, np.float32)
     return m.ActionChunk.answering(answered, spec, rows, 0)
 
 
@@ -123,15 +126,18 @@ class Blind:
         return self._features
 
 
-def tick() -> Work:
-    """A control tick of a device whose edge answers every observation; its body costs nothing."""
+def fading_tick() -> Work:
+    """A control tick of a device whose edge answers every observation; its body costs nothing.
+
+    Every answer is SEAM_RAD from the one before.
+    """
     from tierloop.device.config import DeviceConfig
     from tierloop.device.unlinked import Unlinked
 
     spec, body = policy(), Still()
     robot = Embodiment(body, Blind(spec.observation.size), spec)
     device = Unlinked("arm-0", 1, robot, DeviceConfig(), "benchmark")
-    rows = np.zeros((spec.horizon, spec.action.size), np.float32)
+    rows = [np.full((spec.horizon, spec.action.size), at, np.float32) for at in (0.0, SEAM_RAD)]
     now_ns, period_ns = 0, body.spec.control_period_ns
 
     def work() -> None:
@@ -139,14 +145,17 @@ def tick() -> Work:
         now_ns += period_ns
         asked = device.tick(now_ns)
         if asked is not None:
-            device.answer(now_ns, asked, rows)
+            device.answer(now_ns, asked, rows[asked.seq % 2])
             device.node.report(now_ns)
 
     return work
 
 
-def hand_over() -> Work:
-    """A chunk as it comes from the wire, until its first setpoint is chosen and limited."""
+def fading_hand_over() -> Work:
+    """A chunk as it comes from the wire, until its first setpoint is chosen and limited.
+
+    It is SEAM_RAD from the chunk before, from which the setpoint fades over.
+    """
     from tierloop.device.arbiter import Arbiter
     from tierloop.device.guard import Guard
 
@@ -155,7 +164,8 @@ def hand_over() -> Work:
     reading, applied = body.read(0), body.hold()
     arbiter, turn = Arbiter("arm-0", 1, spec, body.spec, 10**9), 0
     answers = [
-        packer.encode(chunk(spec, observation(spec, seq * spec.period_ns))) for seq in range(1, 257)
+        packer.encode(chunk(spec, observation(spec, seq * spec.period_ns), SEAM_RAD * (seq % 2)))
+        for seq in range(1, 257)
     ]
 
     def work() -> None:
@@ -231,8 +241,8 @@ def serve() -> Work:
 HOT: dict[str, Callable[[], Work]] = {
     "codec": codec,
     "segment": segment,
-    "tick": tick,
-    "hand_over": hand_over,
+    "fading_tick": fading_tick,
+    "fading_hand_over": fading_hand_over,
     "serve": serve,
 }
 """By name; the value prepares and returns the unit of work."""

@@ -75,11 +75,11 @@ def broken(tmp_path):
 
 
 def test_what_runs_at_the_base_and_not_at_the_head_fails_and_says_why(broken):
-    found = c.compare(Side("here", HERE), broken, ["codec", "tick"], 2)
+    found = c.compare(Side("here", HERE), broken, ["codec", "fading_tick"], 2)
     by_name = {one.name: one for one in found}
     assert by_name["codec"].verdict is Verdict.FAIL
     assert by_name["codec"].why == "does not run at broken: OSError: broken"
-    assert by_name["tick"].pairs == 2
+    assert by_name["fading_tick"].pairs == 2
 
 
 def test_what_does_not_run_at_the_base_is_inconclusive(broken):
@@ -147,9 +147,8 @@ def test_each_side_runs_its_own_hot_paths(side):
 
 
 def test_a_worker_lists_its_paths_and_one_of_before_has_those_of_before(worker, side):
-    own = ["codec", "segment", "tick", "hand_over", "serve"]
-    assert worker.paths() == own
-    assert h.paths(side("old", BEFORE)) == own
+    assert worker.paths() == ["codec", "segment", "fading_tick", "fading_hand_over", "serve"]
+    assert h.paths(side("old", BEFORE)) == ["codec", "segment", "tick", "hand_over", "serve"]
     assert h.paths(side("new", of_paths("codec", "plan"))) == ["codec", "plan"]
 
 

@@ -13,8 +13,10 @@ from tierloop.bench import outputs, suite, verdicts
 from tierloop.bench.protocol import Benchmark, Series
 from tierloop.bench.statistics import Verdict
 from tierloop.benchmarks import codec, hand_over, serving, tick
-from tierloop.benchmarks.rig import callgrind
+from tierloop.benchmarks.rig import callgrind, hot
+from tierloop.benchmarks.rig.counted import CALLS
 from tierloop.contract.budget import Budget, Metric
+from tierloop.device.chunks import ChunkPlan
 
 TIME, COUNT = Metric("trip", "us", clock="cpu"), callgrind.metric("trip")
 TIGHT = Budget(metric="trip", limit=2.2, unit="x", clock="instructions")
@@ -103,6 +105,17 @@ def test_more_work_must_be_found_in_every_line_that_counts_it():
     assert missed(lines) == []
     assert missed([*lines, counted_line("codec", "pass", "Beat")]) == ["codec Beat"]
     assert missed(lines[1:]) == ["codec"]
+
+
+@pytest.mark.parametrize("path", ["fading_tick", "fading_hand_over"])
+def test_what_is_counted_is_always_amid_a_fade(path, monkeypatch):
+    work, faded, fading = hot.HOT[path](), [], ChunkPlan._faded
+    monkeypatch.setattr(ChunkPlan, "_faded", lambda *given: faded.append(given) or fading(*given))
+    counts = []
+    for _ in range(2 * CALLS):
+        work()
+        counts.append(len(faded))
+    assert (np.diff(counts[CALLS:]) > 0).all()
 
 
 @pytest.fixture

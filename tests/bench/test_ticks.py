@@ -19,6 +19,8 @@ def test_the_robot_that_is_timed_acts_on_its_answers():
     assert node.arbiter.rung is Rung.EDGE
     counters = node.report(0).counters
     assert not any(n for name, n in counters.items() if name.startswith("refused."))
+    loop.block(4)
+    assert node.arbiter.plan.fades > 0, "answers differ, so that there is something to fade"
 
 
 def test_the_bodys_time_is_not_the_stacks(monkeypatch):

@@ -11,6 +11,9 @@ from tierloop.device.config import DeviceConfig
 from tierloop.device.rate import Rate
 from tierloop.device.unlinked import Unlinked
 
+SEAM_RAD = 0.01
+"""From one answer to the next, so that the setpoint fades; those of a policy differ as much."""
+
 
 class _Timed:
     """A body with a stopwatch: `spent_ns` is the time in its read and write."""
@@ -34,8 +37,9 @@ class _Timed:
 
 
 class Ticks:
-    """A control loop that does not wait; each question is answered in the next tick: stay there.
+    """A control loop that does not wait; each question is answered in the next tick.
 
+    The answers are by turns to stay and to be SEAM_RAD further, within the action's bounds.
     `bodily` and `deciding` hold an array a block, microseconds: the body's own time of each tick,
     and the stack's in the ticks that decide.
     """
@@ -45,8 +49,10 @@ class Ticks:
         self.device = Unlinked("arm-0", 1, robot._replace(body=self._body), config, "benchmark")
         self._rate = Rate(robot.body.spec.control_period_ns, 0)
         self._asked: Observation | None = None
-        hold = np.clip(robot.body.hold(), spec.action.low, spec.action.high)
-        self._rows = np.tile(hold.astype(np.float32), (spec.horizon, 1))
+        bounds = spec.action.low, spec.action.high
+        hold = np.clip(robot.body.hold(), *bounds)
+        further = np.clip(hold + np.append(np.full(hold.size - 1, SEAM_RAD), 0.0), *bounds)
+        self._rows = [np.tile(at.astype(np.float32), (spec.horizon, 1)) for at in (hold, further)]
         self.bodily: list[np.ndarray] = []
         self.deciding: list[np.ndarray] = []
 
@@ -70,7 +76,7 @@ class Ticks:
         now_ns = self._rate.deadline_ns
         self._rate.tick(now_ns)
         if self._asked is not None:
-            self.device.answer(now_ns, self._asked, self._rows)
+            self.device.answer(now_ns, self._asked, self._rows[self._asked.seq % 2])
         self._asked = self.device.tick(now_ns)
         passed_ns, bodily_ns = time.perf_counter_ns() - begun_ns, self._body.spent_ns
         return (passed_ns - bodily_ns) / 1e3, bodily_ns / 1e3, self._asked is not None
