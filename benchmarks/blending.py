@@ -48,7 +48,7 @@ def main() -> None:
     table = Table(box=box.MARKDOWN)
     for title in (
         "link", "blend_ms", "sorted", "95 %", "age p50, ms", "p99", "oldest p50", "p99",
-        "seam, mrad", "joints at a limit", "joints, J a part",
+        "seam, mrad", "at a limit", "behind, mrad", "J a part",
     ):  # fmt: skip
         table.add_column(title, justify="left" if title == "link" else "right")
     for (name, blend_ms), case in cases.items():
@@ -59,7 +59,8 @@ def main() -> None:
             name, f"{blend_ms:g}", f"{what.successes} of {what.episodes}",
             f"{low:.2f} to {high:.2f}", f"{age:.0f}", f"{age_p99:.0f}", f"{oldest:.0f}",
             f"{oldest_p99:.0f}", f"{1e3 * np.mean(what.seams_rad):.0f}",
-            f"{what.limited / what.ticks:.2f}", f"{what.actuation_j / what.episodes:.0f}",
+            f"{what.limited / what.ticks:.2f}", f"{1e3 * np.mean(what.behind_rad):.1f}",
+            f"{what.actuation_j / what.episodes:.0f}",
         )  # fmt: skip
     screen.print(table)
 

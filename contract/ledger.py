@@ -45,8 +45,9 @@ LEDGER: tuple[Column, ...] = (
     Column("way_bound_ns", "both are true within this; -1: the clocks' offset was not known"),
     Column(
         "age_ns",
-        "mean age, by share, of the observations that the setpoint written at the "
-        "capture answers; -1: it answers none, as in a hold",
+        "mean age, by share, of the observations that the setpoint wished for at the "
+        "capture answers; -1: it answers none, as in a hold. The guard's delay is not in it: where "
+        "it limits, the setpoint written is still on its way to that wish",
     ),
     Column("oldest_ns", "the age of the oldest of them"),
     Column("acting", "policy version with the largest share in that setpoint; -1 if none"),

@@ -298,7 +298,8 @@ class Report(Message, tag="report", frozen=True, kw_only=True):
     `counters` only grow (joules as `energy_j.<part>`); `gauges` are momentary.
     `decisions` int64[R, C], columns of contract/ledger.py; `lateness_ns` int64[K], one a tick;
     `ages_ns` int64[T, 2], a row for each tick in which an answer moved the body: the mean age, by
-    share, of the observations that the setpoint answers, and the age of the oldest of them.
+    share, of the observations that the setpoint answers, and the age of the oldest of them. That is
+    the setpoint wished for; the guard may still be on the way to it.
     """
 
     process: Name

@@ -54,7 +54,8 @@ class LivedCase(NamedTuple):
     `ages_ms` float64[N, 2]: at each tick moved by answers, their mean age by share and the oldest;
     `first_use_ms` float64[M]: of the answers that acted; `seams_rad` float64[K]: between a chunk
     and the one before; `limited`: ticks at which the guard changed a setpoint for a joint's
-    acceleration, of `ticks`.
+    acceleration, of `ticks`; `behind_rad` float64[T]: how far the setpoint written is from the one
+    wished, mean of the joints, at each tick moved by answers.
     """
 
     reasons: tuple[str, ...]
@@ -65,6 +66,7 @@ class LivedCase(NamedTuple):
     limited: float
     ticks: int
     actuation_j: float
+    behind_rad: Vector
 
     @property
     def episodes(self) -> int:
@@ -82,6 +84,7 @@ def live(cell: LateCell, blobs: Sequence[bytes]) -> LivedCase:
     node, period_ns = device.node, robot.body.spec.control_period_ns
     judged: list[tuple[bool, str]] = []
     seams: list[float] = []
+    behind: list[float] = []
     reports = []
     now_ns = ticks = 0
     while len(judged) < cell.episodes:
@@ -92,6 +95,8 @@ def live(cell: LateCell, blobs: Sequence[bytes]) -> LivedCase:
                 seams.append(node.arbiter.seam_rad)
         asked = device.tick(now_ns)
         judged += [(episode.success, episode.reason) for episode in device.reading.outcomes]
+        if (plan := node.arbiter.plan) is not None:
+            behind.append(np.abs(plan.at(now_ns) - node.guard.setpoint)[:-1].mean())
         if asked is not None:
             edge.ask(now_ns, asked, policy.act(asked.features[np.newaxis])[0])
         if now_ns // REPORT_NS > (now_ns - period_ns) // REPORT_NS:
@@ -111,6 +116,7 @@ def live(cell: LateCell, blobs: Sequence[bytes]) -> LivedCase:
         last.counters[member(LIMIT, "acceleration")],
         ticks,
         node.meter.joules["actuation"],
+        np.array(behind),
     )
 
 
@@ -152,4 +158,5 @@ def _together(parts: list[LivedCase]) -> LivedCase:
         sum(part.limited for part in parts),
         sum(part.ticks for part in parts),
         sum(part.actuation_j for part in parts),
+        np.concatenate([part.behind_rad for part in parts]),
     )
