@@ -94,7 +94,7 @@ class ChunkPlan:
             gap_rad = [b - a for a, b in zip(there, self._rows[row], strict=True)][:-1]
             fade_ns = max(fade(gap_rad), before._faded_ns - now_ns)
         self._before = before if fade_ns else None
-        self._faded_ns = now_ns + fade_ns
+        self._faded_ns: int = now_ns + fade_ns
         end_ns = self._due_ns(len(self._rows) - 1)
         self._last_ns = min(chunk.valid_until_ns, end_ns - 1)
 
