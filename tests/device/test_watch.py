@@ -64,7 +64,7 @@ class Rig:
         return +self.watch.found
 
 
-@pytest.mark.no_cover
+@pytest.mark.untraced
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(

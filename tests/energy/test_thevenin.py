@@ -10,7 +10,7 @@ from scipy.optimize import curve_fit
 from tierloop.device.battery import Battery
 from tierloop.device.energy import BatteryConfig, Energy
 
-pytestmark = pytest.mark.no_cover  # many samples of few lines, which others trace
+pytestmark = pytest.mark.untraced  # many samples of few lines, which others trace
 
 CELL = Energy()
 ONE = BatteryConfig(series=1, parallel=1, soc=0.999)

@@ -11,7 +11,7 @@ from tierloop.contract.clock import NS_PER_MS, NS_PER_S
 from tierloop.link import jitter
 from tierloop.link.jitter import Jitter, law
 
-pytestmark = pytest.mark.no_cover  # many samples of few lines, which others trace
+pytestmark = pytest.mark.untraced  # many samples of few lines, which others trace
 
 TAILED = (1, 8, 150, 500)
 """As wifi's."""

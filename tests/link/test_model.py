@@ -64,7 +64,7 @@ def test_losses_without_bursts_are_independent(loss):
     assert within(np.mean(after_loss), len(after_loss), loss)
 
 
-@pytest.mark.no_cover
+@pytest.mark.untraced
 @pytest.mark.parametrize(("apart_ms", "n"), [(1, 200_000), (5, 100_000)])
 def test_bursts_last_as_long_as_said_whatever_the_rate(apart_ms, n):
     """Gilbert and Elliott: geometric bursts, of burst_ms in time, at the said share of losses."""

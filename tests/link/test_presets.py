@@ -11,7 +11,7 @@ from tierloop.link.model import LinkModel
 from tierloop.link.presets import PRESETS
 from tierloop.link.spec import LinkSpec
 
-pytestmark = pytest.mark.no_cover  # many samples of few lines, which others trace
+pytestmark = pytest.mark.untraced  # many samples of few lines, which others trace
 
 DOCS = Path(__file__).parents[2] / "docs" / "links.md"
 SPARSE_HZ = 1.0

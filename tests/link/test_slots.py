@@ -36,7 +36,7 @@ def test_all_links_change_at_the_same_instants_and_to_delays_of_their_own():
     assert len(set(one[at])) == len(middles)
 
 
-@pytest.mark.no_cover
+@pytest.mark.untraced
 def test_a_slots_delay_is_uniform():
     links = [delays_ms(1, seed, slot_ms=28)[0] for seed in range(4000)]
     found = np.sort(links) / 28

@@ -106,7 +106,7 @@ def test_noise_raises_nothing_else(data):
         graph.check(data)
 
 
-@pytest.mark.no_cover
+@pytest.mark.untraced
 def test_no_flipped_bit_makes_a_forbidden_graph_pass():
     passed = 0
     for bit in range(0, len(GOOD) * 8, 3):

@@ -144,5 +144,5 @@ class ShelfMachine(RuleBasedStateMachine):
             shutil.rmtree(self.directory)
 
 
-TestShelfMachine = pytest.mark.no_cover(ShelfMachine.TestCase)
+TestShelfMachine = pytest.mark.untraced(ShelfMachine.TestCase)
 TestShelfMachine.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
