@@ -159,7 +159,6 @@ def test_what_the_end_of_a_command_needs_is_asked_for_at_its_start(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.process
 def test_a_tier_alone_needs_nothing_that_a_report_needs(tmp_path):
     words = ["device", str(SHIPPED), *options(tmp_path), "--for", "0.5"]
     code = (
@@ -280,7 +279,6 @@ def test_a_killed_edge_comes_back_and_a_killed_supervisor_leaves_no_orphan(tmp_p
     assert "the record of another deployment (links.device_edge is " in again.stderr
 
 
-@pytest.mark.process
 def test_tiers_of_two_deployments_do_not_join_and_say_so(tmp_path):
     words = options(tmp_path)[:-2]
     edge = ["edge", str(SHIPPED), *words, "--set", "scenario.horizon=4"]

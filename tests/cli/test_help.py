@@ -98,11 +98,10 @@ def test_the_examples_about_a_record_run_as_printed_and_load_no_pandas(folder):
     runs_as_printed("replay")
 
 
-@pytest.mark.process
 def test_the_examples_of_the_tiers_make_one_stack(folder):
     """Each ends with 0, which it does only if it was in session with another."""
     file = folder / "deployments" / "sorting-cell.toml"
-    file.write_text(f"{SMALL}run.duration_s = 6\n")
+    file.write_text(f"{SMALL}run.duration_s = 12\n")
     processes = [started(example(tier), folder) for tier in TIERS]
     for code, output in [ended(process) for process in processes]:
         assert code == 0, output
