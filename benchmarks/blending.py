@@ -9,10 +9,9 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from rich import box
-from rich.table import Table
 
 from tierloop.bench.bench_command import console
+from tierloop.benchmarks.rig import markdown
 from tierloop.benchmarks.rig.late import ActingCase, live_all
 from tierloop.device.config import ActingConfig
 from tierloop.link.spec import LinkSpec
@@ -45,24 +44,24 @@ def main() -> None:
         for blend_ms in BLENDS_MS
     }
     lived = live_all(cases.values(), blobs, args.episodes, args.jobs, screen)
-    table = Table(box=box.MARKDOWN)
-    for title in (
-        "link", "blend_ms", "sorted", "95 %", "age p50, ms", "p99", "oldest p50", "p99",
-        "seam, mrad", "at a limit", "behind, mrad", "J a part",
-    ):  # fmt: skip
-        table.add_column(title, justify="left" if title == "link" else "right")
-    for (name, blend_ms), case in cases.items():
-        what = lived[case]
+
+    def line(name: str, blend_ms: float) -> tuple[str, ...]:
+        what = lived[cases[name, blend_ms]]
         low, high = wilson(what.successes, what.episodes)
         (age, oldest), (age_p99, oldest_p99) = np.percentile(what.ages_ms, (50, 99), axis=0)
-        table.add_row(
+        return (
             name, f"{blend_ms:g}", f"{what.successes} of {what.episodes}",
             f"{low:.2f} to {high:.2f}", f"{age:.0f}", f"{age_p99:.0f}", f"{oldest:.0f}",
             f"{oldest_p99:.0f}", f"{1e3 * np.mean(what.seams_rad):.0f}",
             f"{what.limited / what.ticks:.2f}", f"{1e3 * np.mean(what.behind_rad):.1f}",
             f"{what.actuation_j / what.episodes:.0f}",
         )  # fmt: skip
-    screen.print(table)
+
+    heads = (
+        "link", "blend_ms", "sorted", "95 %", "age p50, ms", "p99", "oldest p50", "p99",
+        "seam, mrad", "at a limit", "behind, mrad", "J a part",
+    )  # fmt: skip
+    print(markdown.table(heads, (line(*point) for point in cases)))
 
 
 if __name__ == "__main__":
