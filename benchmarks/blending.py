@@ -5,14 +5,11 @@
 The sorting cell's arm as in `late_answers`, with everything as shipped but `blend_ms`.
 """
 
-import argparse
-from pathlib import Path
-
 import numpy as np
 
 from tierloop.bench.bench_command import console
 from tierloop.benchmarks.rig import markdown
-from tierloop.benchmarks.rig.late import ActingCase, live_all
+from tierloop.benchmarks.rig.late import ActingCase, arguments, live_all
 from tierloop.device.config import ActingConfig
 from tierloop.link.spec import LinkSpec
 from tierloop.views.charts import wilson
@@ -28,15 +25,7 @@ BLENDS_MS = (0.0, 25.0, 50.0, 100.0, 500.0)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument(
-        "--policy", type=Path, nargs="+", required=True, help="artefacts of the sorting cell"
-    )
-    parser.add_argument(
-        "--episodes", type=int, default=18, help="episodes a point, of all policies"
-    )
-    parser.add_argument("--jobs", type=int, default=2)
-    args = parser.parse_args()
+    args = arguments(__doc__).parse_args()
     blobs, screen = [path.read_bytes() for path in args.policy], console()
     cases = {
         (name, blend_ms): ActingCase(ActingConfig(blend_ms=blend_ms), link)

@@ -8,7 +8,6 @@ horizon must reach beyond twice the longest delay, so that no answer comes too l
 all: then it is the way of acting that is compared, not the ladder.
 """
 
-import argparse
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,7 +17,7 @@ import numpy as np
 from tierloop.bench.bench_command import console
 from tierloop.bench.protocol import Benchmark, Series
 from tierloop.benchmarks.rig import markdown
-from tierloop.benchmarks.rig.late import ActingCase, LivedCase, live_all
+from tierloop.benchmarks.rig.late import ActingCase, LivedCase, arguments, live_all
 from tierloop.benchmarks.rig.teach import taught
 from tierloop.contract.budget import Metric
 from tierloop.device.config import ActingConfig
@@ -116,18 +115,11 @@ def run(_seconds: float) -> list[Series]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument(
-        "--policy", type=Path, nargs="+", required=True, help="artefacts of the sorting cell"
-    )
-    parser.add_argument(
-        "--episodes", type=int, default=18, help="episodes a point, of all policies"
-    )
+    parser = arguments(__doc__)
     parser.add_argument(
         "--delays", default=",".join(f"{d:g}" for d in DELAYS_MS), help="one way, ms"
     )
     parser.add_argument("--constant", action="store_true", help="without jitter and swinging belt")
-    parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--why", action="store_true", help="also why episodes failed")
     parser.add_argument("--svg", type=Path, help="draw the success into this file")
     args = parser.parse_args()

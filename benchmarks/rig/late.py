@@ -4,9 +4,11 @@ On a clock turned by hand: what is asked goes up a modelled link, is answered at
 answer comes down again; nothing else differs between cases, which meet the same parts.
 """
 
+import argparse
 import multiprocessing
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -76,9 +78,8 @@ class LivedCase(NamedTuple):
 def live(cell: LateCell, blobs: Sequence[bytes]) -> LivedCase:
     """Lives through a cell's episodes."""
     policy, case = load(unpack(blobs[cell.policy])), cell.case
-    robot = embody(
-        Scenario(horizon=policy.spec.horizon, belt_swing=case.belt_swing), cell.seed
-    )  # fmt: skip
+    scenario = Scenario(horizon=policy.spec.horizon, belt_swing=case.belt_swing)
+    robot = embody(scenario, cell.seed)
     device = Unlinked("arm", 1, robot, DeviceConfig(acting=case.acting), "benchmark")
     edge = EdgeService(case.link, (0.0, 0.0), 0, cell.seed)
     node, period_ns = device.node, robot.body.spec.control_period_ns
@@ -118,6 +119,19 @@ def live(cell: LateCell, blobs: Sequence[bytes]) -> LivedCase:
         node.meter.joules["actuation"],
         np.array(behind),
     )
+
+
+def arguments(doc: str) -> argparse.ArgumentParser:
+    """What every command asks for that compares cases."""
+    parser = argparse.ArgumentParser(description=doc.split("\n\n")[0])
+    parser.add_argument(
+        "--policy", type=Path, nargs="+", required=True, help="artefacts of the sorting cell"
+    )
+    parser.add_argument(
+        "--episodes", type=int, default=18, help="episodes a point, of all policies"
+    )
+    parser.add_argument("--jobs", type=int, default=2, help="processes that live through them")
+    return parser
 
 
 def cells(case: ActingCase, policies: int, episodes: int) -> Iterator[LateCell]:
