@@ -27,7 +27,7 @@ test: $(INSTALLED)  # the types are checked while the tests wait for their proce
 	$(BIN)/python -m pytest -m "process and not slow" $$(grep -rl mark.process tests --include='test_*.py') --cov --cov-append --cov-report=term:skip-covered --cov-fail-under=90
 
 test-untimed: $(INSTALLED)
-	$(BIN)/python -m pytest -m "not slow and not process" -n 3 --dist worksteal --cov --cov-report=
+	$(BIN)/python -m pytest -m "not slow and not process" -n 2 --dist worksteal --cov --cov-report=
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[oracle]'
